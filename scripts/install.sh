@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks. Does nothing where everything is there.
+# `make demo` needs none of it: a Rust toolchain and a C compiler are enough to build and run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# One version, so that everybody gets the same verdict from the same deny.toml.
+DENY_VERSION=0.20.2
+
+fail() {
+    echo "install: $*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# apt COMMAND PACKAGE: the program must be there, or come from Debian's packages.
+apt() {
+    have "$1" && return
+    have apt-get || fail "$1 is missing; install it and run this again"
+    [ "$(id -u)" = 0 ] || fail "$1 is missing; run: sudo apt-get install -y $2"
+    echo "install: $2, for $1"
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+    have "$1" || fail "apt-get installed $2, but $1 is still missing"
+}
+
+have cargo || fail "cargo is missing; install a Rust toolchain from https://rustup.rs"
+have cc || apt cc gcc
+apt python3 python3
+apt sqlite3 sqlite3
+
+# rustup reads rust-toolchain.toml and usually brings both along with the toolchain itself.
+for component in rustfmt clippy; do
+    case $component in rustfmt) probe="fmt" ;; *) probe=$component ;; esac
+    if ! cargo "$probe" --version >/dev/null 2>&1; then
+        have rustup || fail "$component is missing and there is no rustup to bring it"
+        rustup component add "$component"
+    fi
+done
+
+found=$(cargo deny --version 2>/dev/null | awk '{print $2}' || true)
+if [ -z "$found" ]; then
+    echo "install: cargo-deny $DENY_VERSION, built from source: about three minutes on two cores"
+    cargo install --locked --quiet "cargo-deny@$DENY_VERSION"
+elif [ "$found" != "$DENY_VERSION" ]; then
+    echo "install: using cargo-deny $found as it is; deny.toml is written for $DENY_VERSION"
+fi
