@@ -3,7 +3,11 @@
 //! Every adapter passes the contract in [`contract`]. Positions and versions begin at 1 and have no
 //! gaps; 0 means "before the first".
 
-
+pub mod contract;
+mod memory;
+mod names;
+pub mod schema;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -11,6 +15,9 @@ use domain::{ActorId, CommandId, Fact, StreamId, TenantId, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use memory::MemoryLog;
+pub use schema::{SchemaError, decode};
+pub use sqlite::{SqliteLog, SqliteMode};
 
 /// The global number of an event: dense, from 1. 0 is before the first event.
 pub type Position = u64;
