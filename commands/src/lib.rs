@@ -1,1 +1,156 @@
+//! Load → decide → append: every change of an aggregate goes through here.
+//!
+//! The unmodified `CqrsFramework` of cqrs-es runs over a store of our own ([`cache`]), which lends it
+//! the aggregate in memory and queues what it decided for the one writer ([`writer`]). A success or
+//! a refusal is answered only when everything that it rests on is durable.
 
+mod bridge;
+mod cache;
+mod chain;
+mod clock;
+mod host;
+mod request;
+mod use_cases;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    Aggregate, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
+};
+use store::EventStore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use chain::{Finished, Interrupted};
+pub use clock::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
+pub use host::{Failure, Hosted, Outcome};
+pub use request::{Cause, Request, digest_of};
+pub use use_cases::{NewOffer, NewServing, PublishError};
+pub use writer::QueueLimits;
+
+use host::Host;
+use writer::Writer;
+
+/// A wall clock further than this from ours takes the node out of service, in milliseconds.
+const MAX_DEPARTURE_MS: i64 = 1_000;
+
+/// What commands may take of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub queue: QueueLimits,
+    /// Most aggregates of each type in memory, unless more are in use at once.
+    pub cached: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { queue: QueueLimits::default(), cached: 100_000 }
+    }
+}
+
+/// The door to every aggregate. Cheap to clone.
+#[derive(Clone)]
+pub struct Commands {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn EventStore>,
+    writer: Arc<Writer>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    menus: Host<Menu>,
+    servings: Host<Serving>,
+    orders: Host<Order>,
+    payments: Host<Payment>,
+    accounts: Host<Account>,
+}
+
+impl Commands {
+    /// Starts the writer; call within a tokio runtime, and [`Commands::shut_down`] at the end.
+    pub fn start(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>, limits: Limits) -> Self {
+        let writer = Writer::new(Arc::clone(&store), Arc::clone(&clock), limits.queue);
+        fn host<A: Hosted>(store: &Arc<dyn EventStore>, writer: &Arc<Writer>, limits: Limits) -> Host<A> {
+            Host::new(Arc::clone(store), Arc::clone(writer), limits.cached)
+        }
+        let shared = Shared {
+            menus: host(&store, &writer, limits),
+            servings: host(&store, &writer, limits),
+            orders: host(&store, &writer, limits),
+            payments: host(&store, &writer, limits),
+            accounts: host(&store, &writer, limits),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            clock,
+            ids,
+            store,
+            writer: Arc::clone(&writer),
+        };
+        let commands = Commands { shared: Arc::new(shared) };
+        tokio::spawn(writer.run());
+        commands
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+
+    /// A new id that follows from nothing.
+    pub fn new_id(&self) -> uuid::Uuid {
+        self.shared.ids.next(self.now())
+    }
+
+    pub fn store(&self) -> &Arc<dyn EventStore> {
+        &self.shared.store
+    }
+
+    /// How much of the queue before the log is taken, from 0 to 1.
+    pub fn fullness(&self) -> f64 {
+        self.shared.writer.fullness()
+    }
+
+    /// Resolves when the log can no longer be used: the process should end.
+    pub fn failed(&self) -> CancellationToken {
+        self.shared.writer.failed.clone()
+    }
+
+    /// Runs `work` as one of the tasks that a shutdown waits for.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.shared.tasks.spawn(work)
+    }
+
+    /// Refuses new chains, lets those under way come to their end, and writes what is queued.
+    /// `false` when they did not end within `patience`.
+    pub async fn shut_down(&self, patience: Duration) -> bool {
+        self.shared.stopping.cancel();
+        self.shared.tasks.close();
+        let ended = tokio::time::timeout(patience, self.shared.tasks.wait()).await.is_ok();
+        self.shared.writer.stop();
+        ended
+    }
+
+    /// Whether a new chain may begin.
+    fn admit(&self) -> Result<(), Interrupted> {
+        if self.shared.stopping.is_cancelled() {
+            return Err(Interrupted::Unavailable("it is shutting down".to_owned()));
+        }
+        let departure = self.shared.clock.departure_ms();
+        if departure.abs() > MAX_DEPARTURE_MS {
+            let why = format!("the machine's clock was set {departure} ms away from the service's; restart it");
+            return Err(Interrupted::Unavailable(why));
+        }
+        Ok(())
+    }
+}

@@ -110,7 +110,8 @@ pub fn postings(fact: &Fact) -> Vec<Posting> {
             | serving::Event::PortionsSet { .. }
             | serving::Event::PriceSet { .. }
             | serving::Event::DishWithdrawn { .. }
-            | serving::Event::Withdrawn { .. },
+            | serving::Event::Withdrawn { .. }
+            | serving::Event::WithdrawalSettled { .. },
         ) => vec![],
     }
 }

@@ -1,7 +1,7 @@
 //! One meal of one day at one canteen: offers with portions, a window and a cut-off.
 //! It reserves all of an order's lines or none, and never more portions than there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use schemars::JsonSchema;
@@ -104,6 +104,8 @@ pub enum Command {
     },
     /// Stops the sale of everything.
     Withdraw,
+    /// Every order that a withdrawal affected has been dealt with.
+    SettleWithdrawal { dish: Option<DishId> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -146,6 +148,7 @@ impl crate::Event for Event {
         ("PriceSet", 1),
         ("DishWithdrawn", 1),
         ("Withdrawn", 1),
+        ("WithdrawalSettled", 1),
     ];
 
     fn name(&self) -> &'static str {
@@ -157,6 +160,7 @@ impl crate::Event for Event {
             Event::PriceSet { .. } => "PriceSet",
             Event::DishWithdrawn { .. } => "DishWithdrawn",
             Event::Withdrawn { .. } => "Withdrawn",
+            Event::WithdrawalSettled { .. } => "WithdrawalSettled",
         }
     }
 }
@@ -247,6 +251,8 @@ pub struct Book {
     pub diner_limit: u32,
     pub offers: BTreeMap<DishId, Sale>,
     pub withdrawn: bool,
+    /// Of the plan as it was published, to know a repeat by when prices and portions have moved.
+    plan_digest: String,
     reservations: FxHashMap<OrderId, Reservation>,
     released: FxHashSet<OrderId>,
     held_by_diner: FxHashMap<DinerId, u32>,
@@ -302,6 +308,10 @@ impl Book {
             if now != line.unit_price && channel.keeps_prices() {
                 changes.push(PriceChange { dish: line.dish, was: line.unit_price, now });
             }
+            let (expected, found) = (now.currency, line.unit_price.currency);
+            if expected != found && !channel.keeps_prices() {
+                return Err(menu::Error::WrongCurrency { name: sale.spec.name.clone(), expected, found }.into());
+            }
         }
         if !changes.is_empty() {
             return Err(Error::PriceChanged(changes));
@@ -343,9 +353,10 @@ impl Book {
     fn take(&mut self, portions: &[Portions], diner: DinerId) {
         for portion in portions {
             if let Some(sale) = self.offers.get_mut(&portion.dish) {
-                sale.reserved += portion.quantity;
+                sale.reserved = sale.reserved.saturating_add(portion.quantity);
             }
-            *self.held_by_diner.entry(diner).or_default() += portion.quantity;
+            let held = self.held_by_diner.entry(diner).or_default();
+            *held = held.saturating_add(portion.quantity);
         }
     }
 
@@ -416,6 +427,11 @@ fn find_group<'a>(groups: &'a [OptionGroup], selection: &Selection) -> Option<&'
     groups.iter().find(|group| group.name == selection.group)
 }
 
+fn digest(plan: &Plan) -> String {
+    // A plan is plain data, so it always has a JSON text.
+    blake3::hash(&serde_json::to_vec(plan).unwrap_or_default()).to_hex().to_string()
+}
+
 fn check_plan(plan: &Plan) -> Result<(), Error> {
     let bad = |why: &str| Err(Error::BadPlan(why.to_owned()));
     if plan.offers.is_empty() || plan.offers.len() > MAX_OFFERS {
@@ -460,10 +476,10 @@ impl Aggregate for Serving {
                 check_plan(&plan)?;
                 return Ok(vec![Event::Published(plan)]);
             }
-            (Serving::Published(_), Command::Publish(_)) => return Err(Error::AlreadyPublished),
             (_, command) => (self.book()?, command),
         };
         match book {
+            (book, Command::Publish(plan)) if digest(&plan) == book.plan_digest => Ok(vec![]),
             (_, Command::Publish(_)) => Err(Error::AlreadyPublished),
             (book, Command::Reserve { order, diner, lines, placed_at, channel }) => {
                 if book.reservations.contains_key(&order) {
@@ -506,6 +522,10 @@ impl Aggregate for Serving {
             }
             (book, Command::Withdraw) if book.withdrawn => Ok(vec![]),
             (book, Command::Withdraw) => Ok(vec![Event::Withdrawn { orders: book.orders_with(None) }]),
+            (book, Command::SettleWithdrawal { dish }) => {
+                let open = book.unsettled.contains(&dish);
+                Ok(open.then_some(Event::WithdrawalSettled { dish }).into_iter().collect())
+            }
         }
     }
 
@@ -545,6 +565,7 @@ impl Aggregate for Serving {
                 if let Some(sale) = book.offers.get_mut(dish) {
                     sale.withdrawn = true;
                 }
+                book.unsettled.insert(Some(*dish));
             }
             Event::Withdrawn { orders } => {
                 for order in orders {
@@ -554,6 +575,10 @@ impl Aggregate for Serving {
                     book.released.insert(*order);
                 }
                 book.withdrawn = true;
+                book.unsettled.insert(None);
+            }
+            Event::WithdrawalSettled { dish } => {
+                book.unsettled.remove(dish);
             }
         }
     }
@@ -576,9 +601,14 @@ impl From<&Plan> for Book {
             diner_limit: plan.diner_limit,
             offers: plan.offers.iter().map(sale).collect(),
             withdrawn: false,
+            plan_digest: digest(plan),
             reservations: FxHashMap::default(),
             released: FxHashSet::default(),
             held_by_diner: FxHashMap::default(),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "serving_tests.rs"]
+mod tests;

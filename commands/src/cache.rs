@@ -1,0 +1,350 @@
+//! Aggregates in memory, each under its own lock, and the `cqrs_es::EventStore` over them.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use cqrs_es::{AggregateContext, AggregateError, EventEnvelope};
+use domain::{CommandId, Event, StreamId, Timestamp};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use store::{Append, EventStore, Metadata, NewEvent, Snapshot, Version};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    Hosted,
+    bridge::{Bridge, Stamped, schema_version},
+    chain::{Chain, Interrupted},
+    writer::{Ticket, Writer},
+};
+
+/// Events read from the log at once when a cold aggregate is loaded.
+const PAGE: usize = 1_000;
+/// The first version at which a snapshot is taken; the next follow at half as much again.
+const FIRST_SNAPSHOT: Version = 64;
+/// How long a stream remembers the commands that callers may repeat, in seconds: 30 days.
+const REMEMBERED_SECONDS: i64 = 30 * 24 * 60 * 60;
+const SHARDS: usize = 32;
+
+/// A caller's command that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) digest: [u8; 16],
+    /// Its events are those after `after`, `count` of them.
+    pub(crate) after: Version,
+    pub(crate) count: u64,
+    pub(crate) at: Timestamp,
+}
+
+/// An aggregate and where it stands.
+pub(crate) struct Resident<A: Hosted> {
+    pub(crate) bridge: Bridge<A>,
+    version: Version,
+    /// Of the last append; its events may not be durable yet, and then the state is speculative.
+    pub(crate) ticket: Option<Ticket>,
+    loaded: bool,
+    next_snapshot: Version,
+    commands: FxHashMap<CommandId, Known>,
+}
+
+impl<A: Hosted> Default for Resident<A> {
+    fn default() -> Self {
+        Resident {
+            bridge: Bridge::default(),
+            version: 0,
+            ticket: None,
+            loaded: false,
+            next_snapshot: FIRST_SNAPSHOT,
+            commands: FxHashMap::default(),
+        }
+    }
+}
+
+/// What a snapshot holds besides its version.
+#[derive(Serialize)]
+struct Kept<'a, A> {
+    state: &'a A,
+    commands: &'a FxHashMap<CommandId, Known>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "A: serde::de::DeserializeOwned"))]
+struct KeptOwned<A> {
+    state: A,
+    commands: FxHashMap<CommandId, Known>,
+}
+
+impl<A: Hosted> Resident<A> {
+    fn remember(&mut self, metadata: &Metadata, after: Version, count: u64, at: Timestamp) {
+        let Some(digest) = metadata.digest else { return };
+        self.commands.insert(metadata.command, Known { digest, after, count, at });
+        if self.commands.len().is_multiple_of(64) {
+            let forgotten = at.plus_seconds(-REMEMBERED_SECONDS);
+            self.commands.retain(|_, known| known.at >= forgotten);
+        }
+    }
+
+    fn snapshot(&mut self, version: Version) -> Option<Snapshot> {
+        if version < self.next_snapshot {
+            return None;
+        }
+        self.next_snapshot = version + version / 2;
+        let kept = Kept { state: &self.bridge.state, commands: &self.commands };
+        // A snapshot is a hint: without one the stream is folded from its start.
+        let state = serde_json::to_vec(&kept).ok()?;
+        Some(Snapshot { version, state_version: A::STATE_VERSION, state })
+    }
+
+    /// Folds the aggregate from its latest snapshot and what came after.
+    async fn load(&mut self, stream: StreamId, store: &dyn EventStore) -> Result<(), Interrupted> {
+        // What is still queued for it must be settled first, whichever way.
+        if let Some(ticket) = self.ticket.take() {
+            let _ = ticket.position().await;
+        }
+        let mut fresh = Resident::default();
+        if let Some(snapshot) = store.read_snapshot(stream).await.map_err(unavailable)?
+            && snapshot.state_version == A::STATE_VERSION
+            && let Ok(kept) = serde_json::from_slice::<KeptOwned<A>>(&snapshot.state)
+        {
+            fresh.bridge.state = kept.state;
+            fresh.commands = kept.commands;
+            fresh.version = snapshot.version;
+            fresh.next_snapshot = snapshot.version + snapshot.version / 2;
+        }
+        loop {
+            let rows = store.read_stream(stream, fresh.version + 1, PAGE).await.map_err(unavailable)?;
+            for row in &rows {
+                let event = event_of::<A>(row)?;
+                fresh.bridge.state.evolve(&event, row.occurred_at);
+                let count = fresh.commands.get(&row.metadata.command).map_or(0, |known| known.count);
+                fresh.remember(&row.metadata, row.version - count - 1, count + 1, row.occurred_at);
+                fresh.version = row.version;
+            }
+            if rows.len() < PAGE {
+                break;
+            }
+        }
+        fresh.loaded = true;
+        *self = fresh;
+        Ok(())
+    }
+}
+
+/// The event in `row`, in the schema of this program.
+pub(crate) fn event_of<A: Hosted>(row: &store::EventRow) -> Result<A::Event, Interrupted> {
+    let broken = |why: &dyn std::fmt::Display| {
+        tracing::error!(position = row.position, stream = %row.stream, %why, "an event cannot be read");
+        Interrupted::Unavailable(format!("event {} of {} cannot be read: {why}", row.position, row.stream))
+    };
+    let fact = store::decode(row).map_err(|error| broken(&error))?;
+    A::event(fact).ok_or_else(|| broken(&"it belongs to another aggregate"))
+}
+
+pub(crate) fn unavailable(error: store::StoreError) -> Interrupted {
+    Interrupted::Unavailable(error.to_string())
+}
+
+type Slot<A> = Arc<tokio::sync::Mutex<Resident<A>>>;
+
+struct Seat<A: Hosted> {
+    slot: Slot<A>,
+    used: u64,
+}
+
+/// The aggregates of one type that are in memory.
+pub(crate) struct Cache<A: Hosted> {
+    shards: Vec<Mutex<FxHashMap<StreamId, Seat<A>>>>,
+    /// Most aggregates a shard, unless more are in use at once.
+    capacity: usize,
+    clock: AtomicU64,
+    writer: Arc<Writer>,
+    store: Arc<dyn EventStore>,
+}
+
+impl<A: Hosted> Cache<A> {
+    pub(crate) fn new(store: Arc<dyn EventStore>, writer: Arc<Writer>, capacity: usize) -> Arc<Self> {
+        Arc::new(Cache {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            capacity: capacity.div_ceil(SHARDS).max(1),
+            clock: AtomicU64::new(0),
+            writer,
+            store,
+        })
+    }
+
+    fn slot(&self, stream: StreamId) -> Slot<A> {
+        use std::hash::BuildHasher;
+        let hash = rustc_hash::FxBuildHasher.hash_one(stream);
+        let shard = &self.shards[(hash >> 40) as usize % SHARDS];
+        let used = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut seats = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seat) = seats.get_mut(&stream) {
+            seat.used = used;
+            return Arc::clone(&seat.slot);
+        }
+        if seats.len() >= self.capacity {
+            evict(&mut seats, self.capacity);
+        }
+        let slot = Slot::<A>::default();
+        seats.insert(stream, Seat { slot: Arc::clone(&slot), used });
+        slot
+    }
+
+    /// The aggregate as it stands now, speculative or not, loaded if it has to be.
+    pub(crate) async fn resident(&self, stream: StreamId) -> Result<OwnedMutexGuard<Resident<A>>, Interrupted> {
+        let mut resident = self.slot(stream).lock_owned().await;
+        let fallen = resident.ticket.as_ref().is_some_and(Ticket::has_fallen);
+        if !resident.loaded || fallen {
+            resident.loaded = false;
+            resident.load(stream, &*self.store).await?;
+        }
+        Ok(resident)
+    }
+}
+
+/// Drops the least recently used quarter. What is in use, or not durable yet, stays: a second copy
+/// of it would decide from another state.
+fn evict<A: Hosted>(seats: &mut FxHashMap<StreamId, Seat<A>>, capacity: usize) {
+    let mut ages: Vec<u64> = seats.values().map(|seat| seat.used).collect();
+    let middle = ages.len() / 4;
+    let (_, oldest, _) = ages.select_nth_unstable(middle);
+    let oldest = *oldest;
+    seats.retain(|_, seat| {
+        if seat.used > oldest || Arc::strong_count(&seat.slot) > 1 {
+            return true;
+        }
+        match seat.slot.try_lock() {
+            Ok(resident) => resident.ticket.as_ref().is_some_and(|ticket| !ticket.is_settled()),
+            Err(_) => true,
+        }
+    });
+    if seats.len() > capacity * 4 {
+        tracing::warn!(seats = seats.len(), "many aggregates are in use at once");
+    }
+}
+
+/// What a command is given with besides itself; the framework has no place for it.
+pub(crate) struct Turn {
+    pub(crate) stream: StreamId,
+    pub(crate) metadata: Metadata,
+    pub(crate) at: Timestamp,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) receipt: RefCell<Receipt>,
+}
+
+/// What the store hands back past the framework, which answers `()`.
+#[derive(Default)]
+pub(crate) struct Receipt {
+    /// The events: a `Vec<Stamped<A::Event>>`.
+    pub(crate) events: Option<Box<dyn Any + Send>>,
+    pub(crate) repeat: Option<Known>,
+    pub(crate) interrupted: Option<Interrupted>,
+}
+
+tokio::task_local! {
+    pub(crate) static TURN: Turn;
+}
+
+/// Stops the framework; the receipt says why.
+#[derive(Debug, thiserror::Error)]
+#[error("see the receipt")]
+struct SeeReceipt;
+
+fn stop<E: std::error::Error>(note: impl FnOnce(&mut Receipt)) -> AggregateError<E> {
+    TURN.with(|turn| note(&mut turn.receipt.borrow_mut()));
+    AggregateError::UnexpectedError(Box::new(SeeReceipt))
+}
+
+/// The framework's store for one type of aggregate.
+pub(crate) struct GroupCommit<A: Hosted>(pub(crate) Arc<Cache<A>>);
+
+/// An aggregate lent to the framework in place, under its lock.
+pub(crate) struct Lent<A: Hosted>(OwnedMutexGuard<Resident<A>>);
+
+impl<A: Hosted> AggregateContext<Bridge<A>> for Lent<A> {
+    fn aggregate(&mut self) -> &mut Bridge<A> {
+        &mut self.0.bridge
+    }
+}
+
+/// The framework says nothing when a command is refused, cancelled or panics; it lets go. State that
+/// was touched by then speaks of events that nobody queued: it is loaded anew by the next command.
+impl<A: Hosted> Drop for Lent<A> {
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.0.bridge.touched) {
+            self.0.loaded = false;
+        }
+    }
+}
+
+impl<A: Hosted> cqrs_es::EventStore<Bridge<A>> for GroupCommit<A> {
+    type AC = Lent<A>;
+
+    async fn load_events(&self, _: &str) -> Result<Vec<EventEnvelope<Bridge<A>>>, AggregateError<A::Error>> {
+        // Only the framework's own test tools ask for this.
+        Ok(vec![])
+    }
+
+    async fn load_aggregate(&self, _: &str) -> Result<Lent<A>, AggregateError<A::Error>> {
+        let (stream, metadata, chain) = TURN.with(|turn| (turn.stream, turn.metadata, Arc::clone(&turn.chain)));
+        let resident = self.0.resident(stream).await.map_err(|why| stop(|receipt| receipt.interrupted = Some(why)))?;
+        if let Some(ticket) = &resident.ticket {
+            // Whatever is decided, a refusal too, rests on this.
+            chain.rest_on(ticket);
+        }
+        if let Some(known) = resident.commands.get(&metadata.command).copied()
+            && metadata.digest.is_some()
+        {
+            return Err(stop(|receipt| receipt.repeat = Some(known)));
+        }
+        Ok(Lent(resident))
+    }
+
+    async fn commit(
+        &self,
+        events: Vec<Stamped<A::Event>>,
+        mut lent: Lent<A>,
+        _: HashMap<String, String>,
+    ) -> Result<Vec<EventEnvelope<Bridge<A>>>, AggregateError<A::Error>> {
+        if events.is_empty() {
+            return Ok(vec![]);
+        }
+        let (stream, metadata, at, chain) =
+            TURN.with(|turn| (turn.stream, turn.metadata, turn.at, Arc::clone(&turn.chain)));
+        let new_events = match serialise::<A>(&events) {
+            Ok(new_events) => new_events,
+            Err(error) => return Err(AggregateError::DeserializationError(Box::new(error))),
+        };
+        let resident = &mut *lent.0;
+        let (after, count) = (resident.version, events.len() as u64);
+        resident.remember(&metadata, after, count, at);
+        let snapshot = resident.snapshot(after + count);
+        let append =
+            Append { stream, expected: after, events: new_events, metadata, occurred_at: at, snapshot };
+        let last = chain.last();
+        let rests_on = [resident.ticket.as_ref(), last.as_ref()];
+        let queued = self.0.writer.enqueue(append, &rests_on, chain.room(events.len()));
+        let ticket = queued.map_err(|_| stop(|receipt| receipt.interrupted = Some(Interrupted::Fell)))?;
+        chain.rest_on(&ticket);
+        resident.version = after + count;
+        resident.ticket = Some(ticket);
+        resident.bridge.touched = false;
+        TURN.with(|turn| turn.receipt.borrow_mut().events = Some(Box::new(events)));
+        Ok(vec![])
+    }
+}
+
+fn serialise<A: Hosted>(events: &[Stamped<A::Event>]) -> Result<Vec<NewEvent>, serde_json::Error> {
+    let one = |stamped: &Stamped<A::Event>| {
+        let event = &*stamped.event;
+        let payload = serde_json::to_vec(event)?;
+        Ok(NewEvent { name: event.name(), schema_version: schema_version(event), payload })
+    };
+    events.iter().map(one).collect()
+}
