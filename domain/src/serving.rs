@@ -137,6 +137,8 @@ pub enum Event {
     Withdrawn {
         orders: Vec<OrderId>,
     },
+    /// The orders of that withdrawal (of a dish, or of everything) have been dealt with.
+    WithdrawalSettled { dish: Option<DishId> },
 }
 
 impl crate::Event for Event {
@@ -251,6 +253,8 @@ pub struct Book {
     pub diner_limit: u32,
     pub offers: BTreeMap<DishId, Sale>,
     pub withdrawn: bool,
+    /// Withdrawals whose orders are still being dealt with; none is that of everything.
+    unsettled: BTreeSet<Option<DishId>>,
     /// Of the plan as it was published, to know a repeat by when prices and portions have moved.
     plan_digest: String,
     reservations: FxHashMap<OrderId, Reservation>,
@@ -601,6 +605,7 @@ impl From<&Plan> for Book {
             diner_limit: plan.diner_limit,
             offers: plan.offers.iter().map(sale).collect(),
             withdrawn: false,
+            unsettled: BTreeSet::new(),
             plan_digest: digest(plan),
             reservations: FxHashMap::default(),
             released: FxHashSet::default(),
