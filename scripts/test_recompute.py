@@ -1,0 +1,313 @@
+"""Tests of recompute.py over small hand-made exports."""
+
+import io
+import json
+import os
+import tempfile
+import unittest
+
+import recompute
+
+TENANT, CANTEEN, DINER, SERVING = "tenant-1", "canteen-1", "diner-1", "serving-1"
+RICE, SOUP = "dish-rice", "dish-soup"
+
+
+def cny(minor):
+    return {"minor": minor, "currency": "CNY"}
+
+
+class Export:
+    """Writes events with the positions, versions and times that they should have."""
+
+    def __init__(self):
+        self.rows = []
+        self.versions = {}
+
+    def add(self, kind, key, *payloads):
+        command = f"command-{len(self.rows)}"
+        for payload in payloads:
+            name = payload if isinstance(payload, str) else next(iter(payload))
+            version = self.versions[kind, key] = self.versions.get((kind, key), 0) + 1
+            aggregate = "account" if kind in ("wallet", "subsidy", "company") else kind
+            self.rows.append(
+                {
+                    "position": len(self.rows) + 1,
+                    "stream": {"tenant": TENANT, "kind": kind, "key": key},
+                    "version": version,
+                    "type": f"{aggregate}.{name}",
+                    "schema_version": 1,
+                    "payload": payload,
+                    "occurred_at": "2026-11-23T03:00:00Z",
+                    "recorded_at": f"2026-11-23T03:00:00.{len(self.rows):06}Z",
+                    "metadata": {"command": command, "digest": None, "actor": DINER},
+                }
+            )
+        return self
+
+    def lines(self):
+        manifest = {"manifest": {"events": len(self.rows)}}
+        return [json.dumps(row) for row in [manifest, *self.rows]]
+
+
+def opened():
+    """A serving of 5 rice at 12.00 and 1 soup at 3.00, and a wallet with 100.00."""
+    offers = [{"dish": RICE, "portions": 5}, {"dish": SOUP, "portions": 1}]
+    export = Export()
+    export.add("menu", CANTEEN, {"Opened": {"name": "North", "zone": "Asia/Shanghai", "currency": "CNY"}})
+    export.add("serving", SERVING, {"Published": {"canteen": CANTEEN, "offers": offers}})
+    export.add(
+        "wallet",
+        DINER,
+        {"Opened": {"currency": "CNY"}},
+        {"Deposited": {"deposit": "deposit-1", "amount": cny(10_000)}},
+    )
+    return export
+
+
+def placed(export, order, rice=1, soup=0, terms="balances"):
+    lines = [
+        {"dish": RICE, "name": "rice", "quantity": rice, "unit_price": cny(1200)},
+        {"dish": SOUP, "name": "soup", "quantity": soup, "unit_price": cny(300)},
+    ]
+    lines = [line for line in lines if line["quantity"]]
+    total = cny(1200 * rice + 300 * soup)
+    placement = {"diner": DINER, "canteen": CANTEEN, "serving": SERVING, "lines": lines, "total": total, "terms": terms}
+    export.add("order", order, {"Placed": placement})
+    return total
+
+
+def reserved(export, order, rice=1, soup=0):
+    portions = [{"dish": dish, "quantity": n} for dish, n in ((RICE, rice), (SOUP, soup)) if n]
+    export.add("serving", SERVING, {"Reserved": {"order": order, "diner": DINER, "portions": portions}})
+
+
+def bought(export, order, rice=1, soup=0):
+    """A whole checkout from the wallet."""
+    total = placed(export, order, rice, soup)
+    reserved(export, order, rice, soup)
+    tender = {"source": {"account": f"wallet:{DINER}"}, "amount": total, "why": "rest"}
+    started = {"order": order, "diner": DINER, "total": total, "tenders": [tender]}
+    export.add("payment", order, {"Started": started})
+    export.add("wallet", DINER, {"Held": {"hold": f"{order}/0", "amount": total}})
+    export.add("payment", order, "Held")
+    export.add("order", order, "Confirmed")
+    export.add("wallet", DINER, {"Captured": {"hold": f"{order}/0", "amount": total}})
+    export.add("payment", order, "Captured")
+    return export
+
+
+def refunded(export, order, minor, lines, source="prepaid", cancelled=False):
+    begun = {"refund": f"refund-{order}", "amount": cny(minor), "from": source}
+    of_order = {"RefundBegun": {**begun, "lines": lines, "reason": "complaint"}}
+    events = [{"Cancelled": {"reason": "cancelled_by_diner"}}, of_order] if cancelled else [of_order]
+    export.add("order", order, *events)
+    export.add("payment", order, {"RefundBegun": {**begun, "parts": [{"tender": 0, "amount": cny(minor)}]}})
+    credit = {"refund": f"refund-{order}", "hold": f"{order}/0", "amount": cny(minor), "from": source}
+    export.add("wallet", DINER, {"Refunded": credit})
+    export.add("payment", order, {"RefundSettled": {"refund": f"refund-{order}"}})
+    export.add("order", order, {"RefundSettled": {"refund": f"refund-{order}"}})
+    return export
+
+
+def result_of(export):
+    books = recompute.Recomputed()
+    books.read(export.lines())
+    return books.result()
+
+
+class Figures(unittest.TestCase):
+    def test_a_lunch_with_a_meal_a_cancellation_and_a_refusal(self):
+        export = bought(opened(), "order-1", rice=2, soup=1)
+        export.add("order", "order-1", {"Readied": {"code": "1"}})
+        export.add("order", "order-1", {"PickedUp": {"canteen": CANTEEN, "recognised": cny(2700)}})
+        refunded(export, "order-1", 300, [{"line": 1, "quantity": 1}], source={"canteen": CANTEEN})
+        bought(export, "order-2")
+        refunded(export, "order-2", 1200, [{"line": 0, "quantity": 1}], cancelled=True)
+        export.add("serving", SERVING, {"Released": {"order": "order-2", "portions": [{"dish": RICE, "quantity": 1}]}})
+        placed(export, "order-3", rice=1, soup=1)
+        export.add("order", "order-3", {"Refused": {"SoldOut": [{"dish": SOUP, "asked": 1, "left": 0}]}})
+        placed(export, "order-4")
+        export.add("order", "order-4", {"Refused": "AccountFrozen"})
+        result = result_of(export)
+        self.assertEqual(result["problems_first"], [])
+        self.assertEqual(result["unfinished_first"], [])
+        self.assertEqual(result["orders"], {TENANT: {"CANCELLED": 1, "PICKED_UP": 1, "REFUSED": 2}})
+        self.assertEqual(result["refused"], {TENANT: {"ACCOUNT_FROZEN": 1, "SOLD_OUT": 1}})
+        self.assertEqual(
+            result["takings"],
+            {
+                TENANT: {
+                    RICE: {"portions": 2, "minor": 2400, "currency": "CNY"},
+                    SOUP: {"portions": 0, "minor": 0, "currency": "CNY"},
+                }
+            },
+        )
+        self.assertEqual(
+            result["balances"],
+            {
+                TENANT: {
+                    "bank": {"CNY": -10_000},
+                    f"canteen:{CANTEEN}": {"CNY": 2400},
+                    "prepaid": {"CNY": 0},
+                    f"wallet:{DINER}": {"CNY": 7600},
+                }
+            },
+        )
+        self.assertEqual(result["offers"][TENANT][SERVING][RICE], {"portions": 5, "reserved": 2, "left": 3})
+        self.assertEqual(
+            result["totals"], {TENANT: {"CNY": {"orders_confirmed": 2, "portions": 2, "takings_minor": 2400}}}
+        )
+
+    def test_money_at_the_till(self):
+        export = opened()
+        total = placed(export, "order-1", terms="at_counter")
+        reserved(export, "order-1")
+        tender = {"source": {"external": "counter"}, "amount": total, "why": "rest"}
+        started = {"order": "order-1", "diner": DINER, "total": total, "tenders": [tender]}
+        export.add("payment", "order-1", {"Started": started})
+        self.assertEqual(result_of(export)["unfinished"], 0, "it waits for the diner")
+        paid = {"tender": 0, "provider": "counter", "amount": total}
+        export.add("payment", "order-1", {"Paid": paid}, "Held")
+        export.add("order", "order-1", "Confirmed")
+        self.assertEqual(result_of(export)["unfinished_first"], ["order order-1 is CONFIRMED and not charged"])
+        export.add("payment", "order-1", "Captured")
+        result = result_of(export)
+        self.assertEqual((result["problems"], result["unfinished"]), (0, 0))
+        self.assertEqual(result["balances"][TENANT]["clearing:counter"], {"CNY": -1200})
+        self.assertEqual(result["balances"][TENANT]["prepaid"], {"CNY": 1200})
+
+    def test_a_withdrawn_dish_gives_its_portions_back_and_has_none_left(self):
+        export = bought(opened(), "order-1", rice=1, soup=1)
+        export.add("serving", SERVING, {"DishWithdrawn": {"dish": SOUP, "orders": ["order-1"]}})
+        refunded(export, "order-1", 300, [{"line": 1, "quantity": 1}])
+        result = result_of(export)
+        self.assertEqual(result["problems_first"], [])
+        self.assertEqual(result["offers"][TENANT][SERVING][SOUP], {"portions": 1, "reserved": 0, "left": 0})
+
+
+class Faults(unittest.TestCase):
+    def problem(self, export, part):
+        result = result_of(export)
+        self.assertTrue(any(part in problem for problem in result["problems_first"]), result["problems_first"])
+
+    def test_a_gap_in_positions_and_versions(self):
+        export = opened()
+        export.rows[3]["position"] = 9
+        self.problem(export, "position 9 is out of order")
+        export = opened()
+        export.rows[3]["version"] = 5
+        self.problem(export, "the event says 5")
+
+    def test_a_time_that_went_back(self):
+        export = opened()
+        export.rows[3]["recorded_at"] = "2026-11-23T02:59:59Z"
+        self.problem(export, "went back")
+
+    def test_a_lost_line(self):
+        export = opened()
+        lines = export.lines()
+        books = recompute.Recomputed()
+        books.read(lines[:-1])
+        self.assertIn("the manifest says 4 events", books.problems[0])
+
+    def test_an_oversold_dish(self):
+        export = bought(bought(opened(), "order-1", soup=1), "order-2", soup=1)
+        self.problem(export, "2 reserved of 1")
+
+    def test_a_repeat_that_was_carried_out(self):
+        export = bought(opened(), "order-1")
+        placed(export, "order-1")
+        self.problem(export, "was placed twice")
+        export = opened().add("wallet", DINER, {"Deposited": {"deposit": "deposit-1", "amount": cny(1)}})
+        self.problem(export, "Deposited deposit-1 twice")
+        export = opened().add("wallet", DINER, {"Deposited": {"deposit": "deposit-2", "amount": cny(1)}})
+        export.add("wallet", DINER, {"Deposited": {"deposit": "deposit-3", "amount": cny(1)}})
+        export.rows[-1]["metadata"]["command"] = export.rows[2]["metadata"]["command"]
+        self.problem(export, "carried out twice")
+
+    def test_more_back_than_was_captured(self):
+        export = refunded(bought(opened(), "order-1"), "order-1", 1300, [{"line": 0, "quantity": 1}])
+        self.problem(export, "exceed what was captured by 100")
+        self.problem(export, "is 1300 for lines worth 1200")
+
+    def test_an_account_below_its_floor(self):
+        export = bought(opened(), "order-1", rice=5)
+        tender = {"hold": "order-9/0", "amount": cny(4_001)}
+        self.problem(export.add("wallet", DINER, {"Held": tender}), "1 below its floor")
+
+    def test_a_wrong_amount_earned(self):
+        export = bought(opened(), "order-1").add("order", "order-1", {"Readied": {"code": "1"}})
+        export.add("order", "order-1", {"PickedUp": {"canteen": CANTEEN, "recognised": cny(1100)}})
+        self.problem(export, "earned 1100")
+
+    def test_a_status_out_of_turn(self):
+        self.problem(bought(opened(), "order-1").add("order", "order-1", "Confirmed"), "is CONFIRMED, then came")
+
+    def test_an_order_sold_without_portions(self):
+        export = opened()
+        placed(export, "order-1")
+        self.problem(export.add("order", "order-1", "Confirmed"), "was confirmed over {}")
+
+    def test_every_step_of_a_checkout_leaves_something_unfinished(self):
+        whole = bought(opened(), "order-1")
+        start = len(opened().rows)
+        for cut in range(start + 1, len(whole.rows)):
+            part = Export()
+            part.rows = whole.rows[:cut]
+            self.assertGreater(result_of(part)["unfinished"], 0, f"after {part.rows[-1]['type']}")
+        self.assertEqual(result_of(whole)["unfinished"], 0)
+
+
+class CommandLine(unittest.TestCase):
+    def run_main(self, *arguments):
+        out = io.StringIO()
+        code = recompute.main([self.export, *arguments], out)
+        return code, json.loads(out.getvalue()) if out.getvalue() else None
+
+    def write(self, name, text):
+        path = os.path.join(self.folder.name, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.export = self.write("export.jsonl", "\n".join(bought(opened(), "order-1").lines()))
+
+    def test_equal_views_pass_and_another_figure_is_named(self):
+        code, result = self.run_main()
+        self.assertEqual(code, 0)
+        views = {section: result[section] for section in recompute.COMPARED}
+        views["balances"][TENANT]["suspense"] = {"CNY": 0}
+        code, again = self.run_main("--compare", self.write("views.json", json.dumps(views)), "--finished")
+        self.assertEqual((code, again["differences_first"]), (0, []))
+        views["takings"][TENANT][RICE]["minor"] += 1
+        code, again = self.run_main("--compare", self.write("views.json", json.dumps(views)))
+        self.assertEqual(code, 1)
+        expected = [f"takings/{TENANT}/{RICE}/minor: recomputed 1200, the product says 1201"]
+        self.assertEqual(again["differences_first"], expected)
+
+    def test_views_that_lack_a_row_differ(self):
+        code, again = self.run_main("--compare", self.write("views.json", json.dumps({"orders": {}})))
+        self.assertEqual(code, 1)
+        self.assertEqual(again["differences"], 1)
+
+    def test_what_was_acknowledged_must_be_there(self):
+        told = self.write("told.txt", "order-1 CONFIRMED\n")
+        self.assertEqual(self.run_main("--acknowledged", told)[0], 0)
+        told = self.write("told.txt", "order-1 REFUSED\norder-2\n")
+        code, result = self.run_main("--acknowledged", told)
+        self.assertEqual((code, result["lost"]), (1, 2))
+
+    def test_what_cannot_be_read_is_an_error_of_its_own(self):
+        for text in ("not json", '{"position": 1}', '{"position": 1, "stream": 7}'):
+            self.export = self.write("export.jsonl", text)
+            with self.subTest(text):
+                self.assertEqual(self.run_main(), (2, None))
+        self.export = self.write("export.jsonl", "")
+        self.assertEqual(self.run_main("--compare", self.write("views.json", '{"other": 1}')), (2, None))
+
+
+if __name__ == "__main__":
+    unittest.main()
