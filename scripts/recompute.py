@@ -133,6 +133,7 @@ class Serving:
     def __init__(self, plan):
         self.plan = plan
         self.withdrawn = False
+        self.withdrawals = set()
         self.reservations = {}
         self.offers = {
             offer["dish"]: {"portions": offer["portions"], "reserved": 0, "withdrawn": False} for offer in plan["offers"]
@@ -483,10 +484,15 @@ class Recomputed:
         elif name == "Withdrawn":
             self.withdraw(serving_id, serving, content["orders"], None)
             serving.withdrawn = True
+        elif name == "WithdrawalSettled":
+            open_one = content["dish"] in serving.withdrawals
+            self.check(open_one, f"serving {serving_id} settled a withdrawal that it has not open")
+            serving.withdrawals.discard(content["dish"])
         else:
             self.check(name == "PriceSet", f"a serving has no event {name}")
 
     def withdraw(self, serving_id, serving, orders, dish):
+        serving.withdrawals.add(dish)
         holders = {order for order, held in serving.reservations.items() if dish is None or dish in held}
         self.check(holders == set(orders), f"{len(holders)} orders held what {serving_id} withdrew from {len(orders)}")
         for order in holders:
@@ -535,6 +541,9 @@ class Recomputed:
             state = self.half_done(tenant, order_id, order)
             if state:
                 found.append(f"order {order_id} is {order.status} and {state}")
+        for (_, serving_id), serving in self.servings.items():
+            for dish in serving.withdrawals:
+                found.append(f"serving {serving_id} has not dealt with the orders of its withdrawn {dish or 'dishes'}")
         for (tenant, account_id), account in self.accounts.items():
             for hold in account.holds:
                 order = self.orders.get((tenant, hold.partition("/")[0]))

@@ -180,8 +180,10 @@ class Figures(unittest.TestCase):
         export = bought(opened(), "order-1", rice=1, soup=1)
         export.add("serving", SERVING, {"DishWithdrawn": {"dish": SOUP, "orders": ["order-1"]}})
         refunded(export, "order-1", 300, [{"line": 1, "quantity": 1}])
+        self.assertEqual(result_of(export)["unfinished"], 1, "the withdrawal is not settled")
+        export.add("serving", SERVING, {"WithdrawalSettled": {"dish": SOUP}})
         result = result_of(export)
-        self.assertEqual(result["problems_first"], [])
+        self.assertEqual((result["problems_first"], result["unfinished"]), ([], 0))
         self.assertEqual(result["offers"][TENANT][SERVING][SOUP], {"portions": 1, "reserved": 0, "left": 0})
 
 

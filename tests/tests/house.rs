@@ -220,7 +220,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        let is_test = path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
         if path.is_dir() && !is_test {
             sources(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
