@@ -186,6 +186,10 @@ enum Settled {
     Adjusted(i64),
 }
 
+/// What an account dealt with in the last 30 days, by id, and when.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settlements(BTreeMap<String, (Settled, Timestamp)>);
+
 /// An open account. Amounts are minor units of its currency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Book {
@@ -195,13 +199,13 @@ pub struct Book {
     pub floor: i64,
     pub frozen: bool,
     holds: BTreeMap<HoldId, i64>,
-    /// What was dealt with in the last 30 days, and when.
-    settled: BTreeMap<String, (Settled, Timestamp)>,
+    settled: Settlements,
 }
 
 impl Book {
     fn new(currency: Currency) -> Self {
-        Book { currency, posted: 0, held: 0, floor: 0, frozen: false, holds: BTreeMap::new(), settled: BTreeMap::new() }
+        let (holds, settled) = (BTreeMap::new(), Settlements::default());
+        Book { currency, posted: 0, held: 0, floor: 0, frozen: false, holds, settled }
     }
 
     /// What can be held: posted less held, above the floor. Negative after a debt.
@@ -221,19 +225,6 @@ impl Book {
         Money::zero(self.currency).plus(amount)?;
         Ok(())
     }
-
-    fn settled(&self, id: &impl ToString) -> Option<Settled> {
-        self.settled.get(&id.to_string()).map(|(settled, _)| *settled)
-    }
-
-    fn settle(&mut self, id: &impl ToString, how: Settled, at: Timestamp) {
-        self.settled.insert(id.to_string(), (how, at));
-        // Cheap while everything is young: the oldest are looked for only as the list grows.
-        if self.settled.len().is_multiple_of(64) {
-            let forgotten = at.plus_seconds(-REMEMBERED_SECONDS);
-            self.settled.retain(|_, (_, settled_at)| *settled_at >= forgotten);
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -241,7 +232,8 @@ pub enum Account {
     #[default]
     Unopened,
     Open(Book),
-    Closed,
+    /// It still knows a repeat of what it dealt with.
+    Closed(Settlements),
 }
 
 impl Account {
@@ -249,7 +241,7 @@ impl Account {
         match self {
             Account::Unopened => Err(Error::NotOpen),
             Account::Open(book) => Ok(book),
-            Account::Closed => Err(Error::Closed),
+            Account::Closed(_) => Err(Error::Closed),
         }
     }
 }
@@ -260,81 +252,78 @@ fn positive(amount: Money) -> Result<(), Error> {
     if amount.is_positive() { Ok(()) } else { Err(Error::NotPositive) }
 }
 
-/// Nothing, when `known` is exactly what is asked again; else it is a conflict.
-fn repeated(known: Settled, asked: Settled) -> Result<Vec<Event>, Error> {
-    if known == asked { Ok(vec![]) } else { Err(Error::OtherContent) }
+impl Settlements {
+    fn of(&self, id: &impl ToString) -> Option<Settled> {
+        self.0.get(&id.to_string()).map(|(settled, _)| *settled)
+    }
+
+    fn add(&mut self, id: &impl ToString, how: Settled, at: Timestamp) {
+        self.0.insert(id.to_string(), (how, at));
+        // Cheap while everything is young: the oldest are looked for only as the list grows.
+        if self.0.len().is_multiple_of(64) {
+            let forgotten = at.plus_seconds(-REMEMBERED_SECONDS);
+            self.0.retain(|_, (_, settled_at)| *settled_at >= forgotten);
+        }
+    }
+
+    /// The answer to a command whose matter is settled: nothing more for a repeat, an error for a
+    /// conflict, and none for what is new.
+    fn answer(&self, command: &Command) -> Option<Result<(), Error>> {
+        let repeat = |known: Settled, asked: Settled| if known == asked { Ok(()) } else { Err(Error::OtherContent) };
+        match command {
+            Command::Deposit { deposit, amount } => {
+                self.of(deposit).map(|known| repeat(known, Settled::Deposited(amount.minor)))
+            }
+            Command::Adjust { adjustment, by, .. } => {
+                self.of(adjustment).map(|known| repeat(known, Settled::Adjusted(by.minor)))
+            }
+            Command::Refund { refund, hold, amount, .. } => {
+                self.of(&refund_key(*refund, *hold)).map(|known| repeat(known, Settled::Refunded(amount.minor)))
+            }
+            Command::Hold { hold, amount } => self.of(hold).map(|known| match known {
+                Settled::Released => Err(Error::ReleasedAlready),
+                known => repeat(known, Settled::Captured(amount.minor)),
+            }),
+            Command::Capture { hold } => self.of(hold).map(|known| match known {
+                Settled::Captured(_) => Ok(()),
+                _ => Err(Error::ReleasedAlready),
+            }),
+            Command::Release { hold } => self.of(hold).map(|known| match known {
+                Settled::Released => Ok(()),
+                _ => Err(Error::CapturedAlready),
+            }),
+            Command::SetFloor { .. } | Command::Freeze | Command::Unfreeze | Command::Close => None,
+        }
+    }
 }
 
 impl Book {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        self.check_amount(&command)?;
+        if let Some(answer) = self.settled.answer(&command) {
+            return answer.map(|()| vec![]);
+        }
         match command {
             Command::Deposit { deposit, amount } => {
-                positive(amount)?;
-                self.expect(amount)?;
-                if let Some(known) = self.settled(&deposit) {
-                    return repeated(known, Settled::Deposited(amount.minor));
-                }
                 self.posted().plus(amount)?;
                 Ok(vec![Event::Deposited { deposit, amount }])
             }
-            Command::Hold { hold, amount } => {
-                positive(amount)?;
-                self.expect(amount)?;
-                if let Some(held) = self.holds.get(&hold) {
-                    return if *held == amount.minor { Ok(vec![]) } else { Err(Error::OtherContent) };
-                }
-                match self.settled(&hold) {
-                    Some(Settled::Released) => return Err(Error::ReleasedAlready),
-                    Some(known) => return repeated(known, Settled::Captured(amount.minor)),
-                    None => {}
-                }
-                if self.frozen {
-                    return Err(Error::Frozen);
-                }
-                let left = self.available().minus(amount)?;
-                if left.minor < 0 {
-                    return Err(Error::Insufficient { short: left.negated() });
-                }
-                Ok(vec![Event::Held { hold, amount }])
-            }
-            Command::Capture { hold } => match (self.holds.get(&hold), self.settled(&hold)) {
-                (Some(held), _) => Ok(vec![Event::Captured { hold, amount: Money::new(*held, self.currency) }]),
-                (None, Some(Settled::Captured(_))) => Ok(vec![]),
-                (None, Some(_)) => Err(Error::ReleasedAlready),
-                (None, None) => Err(Error::UnknownHold),
+            Command::Hold { hold, amount } => self.hold(hold, amount),
+            Command::Capture { hold } => match self.holds.get(&hold) {
+                Some(held) => Ok(vec![Event::Captured { hold, amount: Money::new(*held, self.currency) }]),
+                None => Err(Error::UnknownHold),
             },
-            Command::Release { hold } => match self.settled(&hold) {
-                Some(Settled::Released) => Ok(vec![]),
-                Some(_) => Err(Error::CapturedAlready),
-                None => Ok(vec![Event::Released { hold }]),
-            },
+            Command::Release { hold } => Ok(vec![Event::Released { hold }]),
             Command::Refund { refund, hold, amount, from } => {
-                positive(amount)?;
-                self.expect(amount)?;
-                match self.settled(&refund_key(refund, hold)) {
-                    Some(known) => repeated(known, Settled::Refunded(amount.minor)),
-                    None => Ok(vec![Event::Refunded { refund, hold, amount, from }]),
-                }
+                // Only an amount that nobody can be owed would pass the bound.
+                self.posted().plus(amount)?;
+                Ok(vec![Event::Refunded { refund, hold, amount, from }])
             }
             Command::Adjust { adjustment, by, reason } => {
-                self.expect(by)?;
-                if by.is_zero() {
-                    return Err(Error::NotPositive);
-                }
-                if let Some(known) = self.settled(&adjustment) {
-                    return repeated(known, Settled::Adjusted(by.minor));
-                }
                 self.posted().plus(by)?;
                 Ok(vec![Event::Adjusted { adjustment, by, reason }])
             }
-            Command::SetFloor { floor } => {
-                self.expect(floor)?;
-                match floor.minor {
-                    1.. => Err(Error::BadFloor),
-                    same if same == self.floor => Ok(vec![]),
-                    _ => Ok(vec![Event::FloorSet { floor }]),
-                }
-            }
+            Command::SetFloor { floor } => self.set_floor(floor),
             Command::Freeze if self.frozen => Ok(vec![]),
             Command::Freeze => Ok(vec![Event::Frozen]),
             Command::Unfreeze if self.frozen => Ok(vec![Event::Unfrozen]),
@@ -344,12 +333,58 @@ impl Book {
         }
     }
 
+    /// Currency, sign and bound of the amount that a command brings.
+    fn check_amount(&self, command: &Command) -> Result<(), Error> {
+        match command {
+            Command::Deposit { amount, .. } | Command::Hold { amount, .. } | Command::Refund { amount, .. } => {
+                positive(*amount)?;
+                self.expect(*amount)
+            }
+            Command::Adjust { by, .. } if by.is_zero() => Err(Error::NotPositive),
+            Command::Adjust { by: amount, .. } | Command::SetFloor { floor: amount } => self.expect(*amount),
+            Command::Capture { .. }
+            | Command::Release { .. }
+            | Command::Freeze
+            | Command::Unfreeze
+            | Command::Close => Ok(()),
+        }
+    }
+
+    fn hold(&self, hold: HoldId, amount: Money) -> Result<Vec<Event>, Error> {
+        if let Some(held) = self.holds.get(&hold) {
+            return if *held == amount.minor { Ok(vec![]) } else { Err(Error::OtherContent) };
+        }
+        if self.frozen {
+            return Err(Error::Frozen);
+        }
+        let left = self.available().minus(amount)?;
+        if left.minor < 0 {
+            return Err(Error::Insufficient { short: left.negated() });
+        }
+        Ok(vec![Event::Held { hold, amount }])
+    }
+
+    fn set_floor(&self, floor: Money) -> Result<Vec<Event>, Error> {
+        if floor.is_positive() {
+            return Err(Error::BadFloor);
+        }
+        if floor.minor == self.floor {
+            return Ok(vec![]);
+        }
+        // An overdraft that is in use cannot be taken away: only a correction makes a debt.
+        let left = self.posted - self.held - floor.minor;
+        if floor.minor > self.floor && left < 0 {
+            return Err(Error::Insufficient { short: Money::new(-left, self.currency) });
+        }
+        Ok(vec![Event::FloorSet { floor }])
+    }
+
     fn evolve(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::Opened { .. } | Event::Closed | Event::RefundDiverted { .. } => {}
             Event::Deposited { deposit, amount } => {
                 self.posted += amount.minor;
-                self.settle(deposit, Settled::Deposited(amount.minor), at);
+                self.settled.add(deposit, Settled::Deposited(amount.minor), at);
             }
             Event::Held { hold, amount } => {
                 self.held += amount.minor;
@@ -358,19 +393,19 @@ impl Book {
             Event::Captured { hold, amount } => {
                 self.held -= self.holds.remove(hold).unwrap_or(0);
                 self.posted -= amount.minor;
-                self.settle(hold, Settled::Captured(amount.minor), at);
+                self.settled.add(hold, Settled::Captured(amount.minor), at);
             }
             Event::Released { hold } => {
                 self.held -= self.holds.remove(hold).unwrap_or(0);
-                self.settle(hold, Settled::Released, at);
+                self.settled.add(hold, Settled::Released, at);
             }
             Event::Refunded { refund, hold, amount, .. } => {
                 self.posted += amount.minor;
-                self.settle(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
+                self.settled.add(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
             }
             Event::Adjusted { adjustment, by, .. } => {
                 self.posted += by.minor;
-                self.settle(adjustment, Settled::Adjusted(by.minor), at);
+                self.settled.add(adjustment, Settled::Adjusted(by.minor), at);
             }
             Event::FloorSet { floor } => self.floor = floor.minor,
             Event::Frozen => self.frozen = true,
@@ -380,8 +415,32 @@ impl Book {
 }
 
 /// A refund may give back two tenders of one account, so its id alone does not name the credit.
+/// The word keeps it apart from the holds of a payment that bears the same UUID.
 fn refund_key(refund: RefundId, hold: HoldId) -> String {
-    format!("{refund}/{}", hold.tender)
+    format!("refund:{refund}/{}", hold.tender)
+}
+
+fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, Error> {
+    if let Command::Refund { amount, .. } = command {
+        positive(amount)?;
+    }
+    if let Some(answer) = settled.answer(&command) {
+        return answer.map(|()| vec![]);
+    }
+    match command {
+        Command::Refund { refund, hold, amount, from } => {
+            Ok(vec![Event::RefundDiverted { refund, hold, amount, from }])
+        }
+        // Nothing is held any more, and a late hold is refused by the closing.
+        Command::Release { .. } | Command::Close => Ok(vec![]),
+        Command::Deposit { .. }
+        | Command::Hold { .. }
+        | Command::Capture { .. }
+        | Command::Adjust { .. }
+        | Command::SetFloor { .. }
+        | Command::Freeze
+        | Command::Unfreeze => Err(Error::Closed),
+    }
 }
 
 impl Aggregate for Account {
@@ -404,21 +463,23 @@ impl Aggregate for Account {
                 Ok(vec![Event::Opened { currency: amount.currency }, Event::Deposited { deposit, amount }])
             }
             (Account::Unopened, _) => Err(Error::NotOpen),
-            (Account::Closed, Command::Refund { refund, hold, amount, from }) => {
-                positive(amount)?;
-                Ok(vec![Event::RefundDiverted { refund, hold, amount, from }])
-            }
-            (Account::Closed, Command::Close) => Ok(vec![]),
-            (Account::Closed, _) => Err(Error::Closed),
+            (Account::Closed(settled), command) => decide_closed(settled, command),
         }
     }
 
     fn evolve(&mut self, event: &Event, at: Timestamp) {
         match (&mut *self, event) {
             (_, Event::Opened { currency }) => *self = Account::Open(Book::new(*currency)),
-            (_, Event::Closed) => *self = Account::Closed,
+            (Account::Open(book), Event::Closed) => *self = Account::Closed(std::mem::take(&mut book.settled)),
             (Account::Open(book), event) => book.evolve(event, at),
-            (Account::Unopened | Account::Closed, _) => {}
+            (Account::Closed(settled), Event::RefundDiverted { refund, hold, amount, .. }) => {
+                settled.add(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
+            }
+            (Account::Unopened | Account::Closed(_), _) => {}
         }
     }
 }
+
+#[cfg(test)]
+#[path = "account_tests.rs"]
+mod tests;

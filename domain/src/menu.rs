@@ -1,6 +1,6 @@
 //! What a canteen can cook: its dishes, with options and prices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ pub const MAX_NAME: usize = 120;
 pub const MAX_DISHES: usize = 5_000;
 /// Most option groups of one dish, and most choices of one group.
 pub const MAX_OPTIONS: usize = 20;
+/// How many retired dishes a menu remembers, so that retiring one again is no error.
+pub const MAX_RETIRED: usize = 1_000;
 
 /// One thing a diner may choose within an option group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -156,6 +158,8 @@ pub enum Menu {
         zone: String,
         currency: Currency,
         dishes: BTreeMap<DishId, Dish>,
+        /// The dishes retired last, oldest first.
+        retired: VecDeque<DishId>,
     },
 }
 
@@ -200,9 +204,11 @@ impl Aggregate for Menu {
                     _ => Ok(vec![Event::DishPut { dish, spec }]),
                 }
             }
-            (Menu::Open { dishes, .. }, Command::RetireDish { dish }) => {
+            (Menu::Open { dishes, retired, .. }, Command::RetireDish { dish }) => {
                 if dishes.contains_key(&dish) {
                     Ok(vec![Event::DishRetired { dish }])
+                } else if retired.contains(&dish) {
+                    Ok(vec![])
                 } else {
                     Err(Error::UnknownDish { dish })
                 }
@@ -213,14 +219,24 @@ impl Aggregate for Menu {
     fn evolve(&mut self, event: &Event, _at: Timestamp) {
         match (self, event) {
             (menu, Event::Opened { name, zone, currency }) => {
-                *menu =
-                    Menu::Open { name: name.clone(), zone: zone.clone(), currency: *currency, dishes: BTreeMap::new() };
+                *menu = Menu::Open {
+                    name: name.clone(),
+                    zone: zone.clone(),
+                    currency: *currency,
+                    dishes: BTreeMap::new(),
+                    retired: VecDeque::new(),
+                };
             }
-            (Menu::Open { dishes, .. }, Event::DishPut { dish, spec }) => {
+            (Menu::Open { dishes, retired, .. }, Event::DishPut { dish, spec }) => {
                 dishes.insert(*dish, spec.clone());
+                retired.retain(|gone| gone != dish);
             }
-            (Menu::Open { dishes, .. }, Event::DishRetired { dish }) => {
+            (Menu::Open { dishes, retired, .. }, Event::DishRetired { dish }) => {
                 dishes.remove(dish);
+                retired.push_back(*dish);
+                if retired.len() > MAX_RETIRED {
+                    retired.pop_front();
+                }
             }
             (Menu::New, Event::DishPut { .. } | Event::DishRetired { .. }) => {}
         }

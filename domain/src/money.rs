@@ -150,20 +150,24 @@ impl Money {
     }
 
     pub fn minus(self, other: Money) -> Result<Money, MoneyError> {
-        self.plus(other.negated())
+        if self.currency != other.currency {
+            return Err(MoneyError::Mixed { left: self.currency, right: other.currency });
+        }
+        self.with(self.minor.checked_sub(other.minor))
     }
 
     pub fn times(self, count: u32) -> Result<Money, MoneyError> {
         self.with(self.minor.checked_mul(i64::from(count)))
     }
 
+    /// The other sign. The one amount without an opposite, `i64::MIN`, lies far outside every bound.
     pub fn negated(self) -> Money {
-        Money { minor: -self.minor, ..self }
+        Money { minor: self.minor.saturating_neg(), ..self }
     }
 
     fn with(self, minor: Option<i64>) -> Result<Money, MoneyError> {
         match minor {
-            Some(minor) if minor.abs() <= Self::MAX_MINOR => Ok(Money { minor, ..self }),
+            Some(minor) if minor.unsigned_abs() <= Self::MAX_MINOR.unsigned_abs() => Ok(Money { minor, ..self }),
             _ => Err(MoneyError::TooLarge),
         }
     }
@@ -201,7 +205,7 @@ impl Money {
             }
             return parts;
         }
-        let (sign, whole) = (self.minor.signum(), u128::from(self.minor.unsigned_abs()));
+        let whole = u128::from(self.minor.unsigned_abs());
         let mut parts: Vec<(u128, u128)> = weights
             .iter()
             .map(|weight| {
@@ -216,11 +220,10 @@ impl Money {
         for index in by_remainder.into_iter().take(left_over) {
             parts[index].0 += 1;
         }
-        parts
-            .into_iter()
-            // A part is at most the whole, so it fits.
-            .map(|(part, _)| Money::new(sign * i64::try_from(part).unwrap_or(i64::MAX), self.currency))
-            .collect()
+        // A part is at most the whole, so it fits.
+        let negative = self.minor < 0;
+        let signed = |part: u128| if negative { 0_i64.saturating_sub_unsigned(part as u64) } else { part as i64 };
+        parts.into_iter().map(|(part, _)| Money::new(signed(part), self.currency)).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Aggregate, CanteenId, DinerId, DishId, Money, MoneyError, OrderId, RefundId, ServingId, StreamKind, Timestamp,
+    menu::{MAX_NAME, MAX_OPTIONS},
     serving::{PriceChange, Shortage},
 };
 
@@ -285,6 +286,8 @@ pub enum Error {
     BadLineCount,
     #[error("a line has 1 to {MAX_QUANTITY} portions, not {quantity}")]
     BadQuantity { quantity: u32 },
+    #[error("the line of {dish} is not right: {why}")]
+    BadLine { dish: DishId, why: &'static str },
     #[error("the lines add up to {sum}, not to {total}")]
     BadTotal { sum: Money, total: Money },
     #[error(transparent)]
@@ -299,6 +302,8 @@ pub enum Error {
     WrongCode,
     #[error("line {line} has {left} portions left to refund, not {asked}")]
     NothingToRefund { line: u16, left: u32, asked: u32 },
+    #[error("that refund was begun already, for other lines")]
+    OtherRefund,
 }
 
 /// A refund of this order.
@@ -322,7 +327,7 @@ impl Ticket {
     fn left(&self, line: u16) -> u32 {
         let ordered = self.placed.lines.get(usize::from(line)).map_or(0, |line| line.quantity);
         let refunded = self.refunds.values().flat_map(|refund| &refund.lines).filter(|one| one.line == line);
-        ordered.saturating_sub(refunded.map(|one| one.quantity).sum())
+        refunded.fold(ordered, |left, one| left.saturating_sub(one.quantity))
     }
 
     /// Every line with what is left of it.
@@ -347,9 +352,10 @@ impl Ticket {
         let mut sum = Money::zero(self.placed.total.currency);
         for count in lines {
             let left = self.left(count.line);
-            let asked: u32 = lines.iter().filter(|other| other.line == count.line).map(|other| other.quantity).sum();
+            let same_line = lines.iter().filter(|other| other.line == count.line);
+            let asked = same_line.fold(0_u32, |sum, other| sum.saturating_add(other.quantity));
             if count.quantity == 0 || asked > left {
-                return Err(Error::NothingToRefund { line: count.line, left, asked: count.quantity });
+                return Err(Error::NothingToRefund { line: count.line, left, asked });
             }
             // `left` is zero, and so refused above, for a line that does not exist.
             sum = sum.plus(self.placed.lines[usize::from(count.line)].unit_price.times(count.quantity)?)?;
@@ -457,7 +463,7 @@ impl Order {
         let cancelled = Event::Cancelled { reason: by };
         let by_canteen = by != RefundReason::CancelledByDiner;
         match self {
-            Order::Cancelled(ticket) if ticket.refunds.contains_key(&refund) => Ok(vec![]),
+            Order::Cancelled(_) => Ok(vec![]),
             // Not paid yet: nothing to refund, and the checkout gives back what it took.
             Order::Placed(_) => Ok(vec![cancelled]),
             Order::Confirmed(ticket) | Order::Preparing(ticket) | Order::Ready(ticket, _) => {
@@ -474,15 +480,15 @@ impl Order {
 
     fn refund(&self, refund: RefundId, lines: Vec<LineCount>, reason: RefundReason) -> Result<Vec<Event>, Error> {
         let Some(ticket) = self.ticket() else { return Err(Error::Unknown) };
-        if ticket.refunds.contains_key(&refund) {
-            return Ok(vec![]);
+        if let Some(known) = ticket.refunds.get(&refund) {
+            return if known.lines == lines { Ok(vec![]) } else { Err(Error::OtherRefund) };
         }
         let from = match self {
             Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) => RefundFrom::Prepaid,
             Order::PickedUp(_) | Order::NoShow(_) => RefundFrom::Canteen(ticket.placed.canteen),
             _ => return self.cannot("REFUNDED"),
         };
-        if lines.is_empty() {
+        if lines.is_empty() || lines.len() > MAX_LINES {
             return Err(Error::BadLineCount);
         }
         Ok(vec![ticket.begin(refund, lines, from, reason)?])
@@ -517,9 +523,28 @@ fn check_placement(placement: &Placement) -> Result<(), Error> {
     }
     let mut sum = Money::zero(placement.total.currency);
     for line in &placement.lines {
+        check_line(line)?;
         sum = sum.plus(line.total()?)?;
     }
     if sum == placement.total { Ok(()) } else { Err(Error::BadTotal { sum, total: placement.total }) }
+}
+
+fn check_line(line: &Line) -> Result<(), Error> {
+    let bad = |why| Err(Error::BadLine { dish: line.dish, why });
+    if line.unit_price.minor < 0 {
+        return bad("a price is never negative");
+    }
+    if too_long(&line.name) || line.options.iter().any(|one| too_long(&one.group) || too_long(&one.choice)) {
+        return bad("a name is too long");
+    }
+    if line.options.len() > MAX_OPTIONS * MAX_OPTIONS {
+        return bad("it has too many options");
+    }
+    Ok(())
+}
+
+fn too_long(name: &str) -> bool {
+    name.chars().count() > MAX_NAME
 }
 
 impl Aggregate for Order {
@@ -545,9 +570,10 @@ impl Aggregate for Order {
                 _ => Err(Error::AlreadyPlaced),
             },
             (Order::Placed(_), Command::Confirm) => Ok(vec![Event::Confirmed]),
-            (Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) | Order::PickedUp(_), Command::Confirm) => {
-                Ok(vec![])
-            }
+            (
+                Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) | Order::PickedUp(_) | Order::NoShow(_),
+                Command::Confirm,
+            ) => Ok(vec![]),
             (order, Command::Confirm) => order.cannot("CONFIRMED"),
             (Order::Placed(_), Command::Refuse(refusal)) => Ok(vec![Event::Refused(refusal)]),
             (Order::Refused(..), Command::Refuse(_)) => Ok(vec![]),
@@ -635,3 +661,7 @@ fn order_after(event: &Event, ticket: Ticket) -> Order {
         Event::Cancelled { .. } => Order::Cancelled(ticket),
     }
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

@@ -69,7 +69,7 @@ pub fn plan(total: Money, available: &[(AccountId, Money)]) -> Result<Vec<Tender
     let mut tenders = Vec::new();
     let mut rest = total.minor;
     for (account, has) in available {
-        if rest == 0 || has.currency != total.currency || has.minor <= 0 {
+        if rest <= 0 || has.currency != total.currency || has.minor <= 0 {
             continue;
         }
         let amount = rest.min(has.minor);
@@ -171,6 +171,10 @@ pub enum Error {
     TooMuch { asked: Money, left: Money },
     #[error("there is no such refund")]
     UnknownRefund,
+    #[error("that refund was begun already, with another amount")]
+    OtherRefund,
+    #[error("tender {tender} is not paid back yet")]
+    NotPaidBack { tender: u8 },
 }
 
 /// How far a payment is.
@@ -258,6 +262,12 @@ impl Sheet {
         }
     }
 
+    /// The first external part of a refund that its provider has not given back.
+    fn not_paid_back(&self, refund: &Refund) -> Option<u8> {
+        let mut tenders = refund.parts.iter().map(|part| part.tender);
+        tenders.find(|tender| self.external(*tender).is_ok() && !refund.paid_back.contains(tender))
+    }
+
     /// The first external tender that nobody has paid.
     pub fn unpaid(&self) -> Option<u8> {
         let external = |tender: &Tender| matches!(tender.source, Source::External(_));
@@ -270,6 +280,8 @@ impl Sheet {
 pub enum Payment {
     #[default]
     New,
+    /// Released before it was started; that refuses a late start.
+    GivenUp,
     Started(Box<Sheet>),
 }
 
@@ -277,6 +289,7 @@ impl Payment {
     pub fn sheet(&self) -> Result<&Sheet, Error> {
         match self {
             Payment::New => Err(Error::NotStarted),
+            Payment::GivenUp => Err(Error::OutOfTurn { is: Stage::Released.name() }),
             Payment::Started(sheet) => Ok(sheet),
         }
     }
@@ -313,8 +326,8 @@ impl Aggregate for Payment {
                 let same = (sheet.order, sheet.diner, sheet.total) == (order, diner, total);
                 return if same { Ok(vec![]) } else { Err(Error::AlreadyStarted) };
             }
-            // Given up before it began: there is nothing to give back.
-            (Payment::New, Command::Release) => return Ok(vec![]),
+            (Payment::New, Command::Release) => return Ok(vec![Event::Released]),
+            (Payment::GivenUp, Command::Release) => return Ok(vec![]),
             (payment, command) => (payment.sheet()?, command),
         };
         let (sheet, command) = sheet;
@@ -333,14 +346,15 @@ impl Aggregate for Payment {
                     Ok(vec![Event::Paid { tender, provider, amount }])
                 }
             }
-            (Held | Captured, Command::RecordPaid { tender }) if sheet.paid.contains(&tender) => Ok(vec![]),
+            (Held | Captured | Released, Command::RecordPaid { tender }) if sheet.paid.contains(&tender) => Ok(vec![]),
             (Held, Command::RecordCaptured) => Ok(vec![Event::Captured]),
             (Captured, Command::RecordCaptured) => Ok(vec![]),
             (Planned | Held, Command::Release) => Ok(sheet.release()),
             (Released, Command::Release) => Ok(vec![]),
             (Captured, Command::BeginRefund { refund, amount, from }) => {
-                if sheet.refunds.contains_key(&refund) {
-                    return Ok(vec![]);
+                if let Some(known) = sheet.refunds.get(&refund) {
+                    let same = (known.amount, known.from) == (amount, from);
+                    return if same { Ok(vec![]) } else { Err(Error::OtherRefund) };
                 }
                 let parts = sheet.parts(amount)?;
                 Ok(vec![Event::RefundBegun { refund, amount, from, parts }])
@@ -356,7 +370,10 @@ impl Aggregate for Payment {
             }
             (_, Command::SettleRefund { refund }) => match sheet.refunds.get(&refund) {
                 Some(begun) if begun.settled => Ok(vec![]),
-                Some(_) => Ok(vec![Event::RefundSettled { refund }]),
+                Some(begun) => match sheet.not_paid_back(begun) {
+                    Some(tender) => Err(Error::NotPaidBack { tender }),
+                    None => Ok(vec![Event::RefundSettled { refund }]),
+                },
                 None => Err(Error::UnknownRefund),
             },
             _ => out_of_turn,
@@ -377,7 +394,11 @@ impl Aggregate for Payment {
                 }));
                 return;
             }
-            (Payment::New, _) => return,
+            (payment @ Payment::New, Event::Released) => {
+                *payment = Payment::GivenUp;
+                return;
+            }
+            (Payment::New | Payment::GivenUp, _) => return,
             (Payment::Started(sheet), _) => sheet,
         };
         match event {
@@ -404,3 +425,7 @@ impl Aggregate for Payment {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "payment_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ impl Timestamp {
     }
 
     pub const fn from_seconds(seconds: i64) -> Self {
-        Timestamp { micros: seconds * 1_000_000 }
+        Timestamp { micros: seconds.saturating_mul(1_000_000) }
     }
 
     pub fn plus_seconds(self, seconds: i64) -> Self {
