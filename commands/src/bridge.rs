@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// An aggregate's state as the framework handles it.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(bound = "", transparent)]
-pub struct Bridge<A: Aggregate> {
+pub(crate) struct Bridge<A: Aggregate> {
     pub state: A,
     /// Set by the first event applied and cleared when the events are queued: state that is still
     /// touched when the framework lets go of it speaks of events that nobody will write.
@@ -18,14 +18,14 @@ pub struct Bridge<A: Aggregate> {
 }
 
 /// A command and the business time at which it is given.
-pub struct Timed<C> {
+pub(crate) struct Timed<C> {
     pub command: C,
     pub at: Timestamp,
 }
 
 /// An event and its business time. Cheap to clone, which the framework does once an event.
 #[derive(Debug)]
-pub struct Stamped<E> {
+pub(crate) struct Stamped<E> {
     pub event: Arc<E>,
     pub at: Timestamp,
 }

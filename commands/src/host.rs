@@ -119,10 +119,9 @@ impl Commands {
             .pipelined(COMMAND_ROOM, move || {
                 let (commands, command) = (commands.clone(), command.clone());
                 async move {
-                    let outcome = commands.execute::<A>(tenant, id, command, cause);
-                    // Boxed: the future of a chain inside the future of its only link.
-                    let outcome: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(outcome);
-                    match outcome.await {
+                    // The scope that runs this has just set it.
+                    let chain = Chain::current().ok_or(Interrupted::Fell)?;
+                    match commands.link::<A>(tenant, id, command, cause, chain).await {
                         Err(Failure::Interrupted(interrupted)) => Err(interrupted),
                         decided => Ok(decided),
                     }

@@ -19,7 +19,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Aggregate, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
+    Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
 };
 use store::EventStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

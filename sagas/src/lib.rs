@@ -1,1 +1,1 @@
-
+//! The processes that cross aggregates: checkout, refund, withdrawal.
