@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import recompute
+from books import Recomputed
 
 TENANT, CANTEEN, DINER, SERVING = "tenant-1", "canteen-1", "diner-1", "serving-1"
 RICE, SOUP = "dish-rice", "dish-soup"
@@ -110,7 +111,7 @@ def refunded(export, order, minor, lines, source="prepaid", cancelled=False):
 
 
 def result_of(export):
-    books = recompute.Recomputed()
+    books = Recomputed()
     books.read(export.lines())
     return books.result()
 
@@ -208,7 +209,7 @@ class Faults(unittest.TestCase):
     def test_a_lost_line(self):
         export = opened()
         lines = export.lines()
-        books = recompute.Recomputed()
+        books = Recomputed()
         books.read(lines[:-1])
         self.assertIn("the manifest says 4 events", books.problems[0])
 
