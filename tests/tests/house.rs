@@ -1,5 +1,7 @@
 //! The house: which crate may use which, and who chooses an adapter.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why and fails")]
+
 use std::{
     collections::BTreeSet,
     fs,

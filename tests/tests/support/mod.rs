@@ -1,0 +1,154 @@
+//! The program as its users have it: a process, a folder, an address.
+
+#![allow(dead_code, reason = "each test crate uses its own part of this")]
+
+pub mod http;
+
+use std::{
+    fs::File,
+    io::Read,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// How long a server may take from its start to its first answer, also after a crash.
+const START: Duration = Duration::from_secs(30);
+
+/// The program, built beside this test: `target/debug/deps/this` and `target/debug/tiffin`.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let program = folder.join(format!("tiffin{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.exists(), "{} is missing; build it first: cargo build -p tiffin", program.display());
+    program
+}
+
+/// The root of the checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
+}
+
+/// Runs the program to its end, without the settings of whoever runs the tests.
+pub fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the program starts")
+}
+
+/// As [`run`], and it must succeed; what it wrote.
+pub fn succeed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tiffin {} ended with {}: {errors}", arguments.join(" "), output.status);
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// As [`succeed`], for a command that writes one JSON object.
+pub fn json(arguments: &[&str]) -> Value {
+    let text = succeed(arguments);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("tiffin {}: {error}: {text}", arguments.join(" ")))
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIFFIN_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A running `tiffin serve`. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts on a free port and returns when it is ready; `arguments` follow `serve`.
+    pub fn start(folder: &Path, arguments: &[&str]) -> Server {
+        let address = free_address();
+        let log = folder.with_extension("log");
+        let errors = File::options().create(true).append(true).open(&log).expect("a log file");
+        let out = errors.try_clone().expect("a log file");
+        let store = format!("sqlite:{}", folder.display());
+        let listen = address.to_string();
+        let child = command(&["serve", "--store", &store, "--listen", &listen])
+            .args(arguments)
+            .stdout(out)
+            .stderr(errors)
+            .spawn()
+            .expect("the program starts");
+        let mut server = Server { child, address, log };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < START {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                panic!("tiffin serve ended with {status}: {}", self.log());
+            }
+            let answer = http::Connection::open(self.address).and_then(|mut to| to.get("/readyz"));
+            if answer.is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("tiffin serve is not ready after {START:?}: {}", self.log());
+    }
+
+    /// Ends it as a power cut would: SIGKILL, nothing flushed.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it was running");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Asks it to end as an operator would, and waits. Whether it ended well.
+    pub fn stop(mut self) -> bool {
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        self.child.wait().expect("it ends").success()
+    }
+
+    /// What it has written, for a failing test.
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        // A log that cannot be read must not hide the failure that it was wanted for.
+        let _ = File::open(&self.log).and_then(|mut file| file.read_to_string(&mut text));
+        let start = text.char_indices().rev().nth(4_000).map_or(0, |(index, _)| index);
+        text.split_off(start)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is gone afterwards.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    // Another process could take the port in between; then the server says so and the test fails.
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+/// What `scripts/recompute.py` says of a store's export. Panics when it finds anything wrong.
+pub fn recompute(store: &str, export: &Path, arguments: &[&str]) -> Value {
+    let written = succeed(&["events", "export", "--store", store]);
+    std::fs::write(export, written).expect("an export");
+    let output = Command::new("python3")
+        .arg(root().join("scripts/recompute.py"))
+        .arg(export)
+        .args(arguments)
+        .output()
+        .expect("python3 runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "recompute.py: {text} {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text).expect("recompute.py writes JSON")
+}
