@@ -1,7 +1,7 @@
 # Everything that a person or a machine does with this checkout. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fmt lint check house schemas sdl bench clean
+.PHONY: help demo build test fmt lint check house bench clean
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/release/tiffin
 # More for the program: make demo ARGS="--orders 2000 --exit --json"
