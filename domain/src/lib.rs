@@ -17,6 +17,9 @@ pub mod postings;
 pub mod serving;
 
 #[cfg(test)]
+mod testing;
+
+#[cfg(test)]
 pub(crate) use aggregate::given;
 pub use aggregate::{Aggregate, Event};
 pub use fact::{Fact, StreamId, StreamKind, UnknownKind};
