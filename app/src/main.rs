@@ -1,1 +1,51 @@
-fn main() {}
+//! `tiffin`, the program.
+
+mod admin_socket;
+mod cli;
+mod config;
+mod demo;
+mod import;
+mod keys;
+mod output;
+mod progress;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::Cli,
+    config::{Config, Usage},
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.globals.json;
+    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+        |runtime| {
+            let outcome = runtime.block_on(run(cli));
+            // A read that nobody waits for any more must not keep the process.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            outcome
+        },
+    );
+    match outcome {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            if json {
+                output::note(serde_json::json!({ "error": { "message": format!("{error:#}") } }));
+            } else {
+                output::note(format_args!("tiffin: {error:#}"));
+            }
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&cli.globals)?;
+    config::start_logs(&config, cli.command.log_level())?;
+    cli.command.run(config).await
+}

@@ -1,0 +1,92 @@
+//! The command line, one file a command.
+
+pub mod balances;
+pub mod bench;
+pub mod completions;
+pub mod demo;
+pub mod events;
+pub mod import;
+pub mod journal;
+pub mod projections;
+pub mod serve;
+pub mod token;
+pub mod trial_balance;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Globals};
+
+/// The back end of company canteens: every fact an event in one log, everything read folded from it.
+#[derive(Debug, Parser)]
+#[command(name = "tiffin", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Settings come from the file, then the environment (TIFFIN_STORE, TIFFIN_LISTEN, TIFFIN_LOG, …), then
+flags; the later wins. While a server holds a folder, commands that read work beside it and commands
+that change something are carried out by the server.
+
+Exit codes: 0 all is well; 1 a check failed, or something was refused or went wrong; 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Open canteens, serve a lunch, prove the books, keep serving
+    Demo(demo::Args),
+    /// Serve GraphQL until SIGINT or SIGTERM
+    Serve(serve::Args),
+    /// Take over dishes, or a till's history of orders, from a CSV file
+    Import(import::Args),
+    /// Read the log
+    Events(events::Args),
+    /// What is on the books' accounts
+    Balances(balances::Args),
+    /// The books' postings, newest first
+    Journal(journal::Args),
+    /// Debits and credits by currency; exits with 1 unless they balance
+    TrialBalance(trial_balance::Args),
+    /// List or rebuild the views
+    Projections(projections::Args),
+    /// Fold the log anew and compare it with the views; exits with 1 on any difference
+    Verify(verify::Args),
+    /// Issue an access token with the folder's development key
+    Token(token::Args),
+    /// Measure this machine
+    Bench(bench::Args),
+    /// Write a shell's completions to stdout
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// What is logged unless something else is set: a server tells its story, a command answers.
+    pub fn log_level(&self) -> &'static str {
+        match self {
+            Command::Serve(_) => "info",
+            _ => "warn",
+        }
+    }
+
+    pub async fn run(self, config: Config) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Demo(args) => demo::run(args, &config).await,
+            Command::Serve(args) => serve::run(args, &config).await,
+            Command::Import(args) => import::run(args, &config).await,
+            Command::Events(args) => events::run(args, &config).await,
+            Command::Balances(args) => balances::run(args, &config).await,
+            Command::Journal(args) => journal::run(args, &config).await,
+            Command::TrialBalance(args) => trial_balance::run(args, &config).await,
+            Command::Projections(args) => projections::run(args, &config).await,
+            Command::Verify(args) => verify::run(args, &config).await,
+            Command::Token(args) => token::run(args, &config).await,
+            Command::Bench(args) => bench::run(args, &config).await,
+            Command::Completions(args) => completions::run(&args),
+        }
+    }
+}

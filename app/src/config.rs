@@ -1,0 +1,250 @@
+//! Settings: from a file, the environment and flags, each over the one before.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+/// Where the log is when nothing says otherwise.
+const DEFAULT_STORE: &str = "sqlite:./tiffin-data";
+/// Read when `--config` names no other file and this one is there.
+const DEFAULT_FILE: &str = "./tiffin.toml";
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// A settings file is a page of text. Whatever is larger is something else.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// What the caller got wrong before anything was done. Ends the program with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Shorthand for an error of the caller's.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Usage(message.into()))
+}
+
+/// Flags that every command takes. The environment stands in for those that are not given.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Globals {
+    /// Settings file (TOML); ./tiffin.toml if there is one
+    #[arg(long, global = true, env = "TIFFIN_CONFIG", hide_env_values = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the log is: memory: | sqlite:DIR [default: sqlite:./tiffin-data]
+    #[arg(long, global = true, env = "TIFFIN_STORE", hide_env_values = true, value_name = "STORE")]
+    pub store: Option<String>,
+    /// Answer in JSON, for programs; money is in minor units
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as store=debug
+    #[arg(long, global = true, env = "TIFFIN_LOG", hide_env_values = true, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// How to log
+    #[arg(long, global = true, env = "TIFFIN_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Where a command that serves listens.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Listen {
+    /// Address to listen on; port 0 takes any free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "TIFFIN_LISTEN", hide_env_values = true, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Where the log and its views are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// Gone when the process ends.
+    Memory,
+    /// A folder with a SQLite log, its views and its admin socket.
+    Sqlite(PathBuf),
+}
+
+impl StoreAddress {
+    /// The folder that holds everything, if there is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            StoreAddress::Memory => None,
+            StoreAddress::Sqlite(folder) => Some(folder),
+        }
+    }
+}
+
+impl std::fmt::Display for StoreAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreAddress::Memory => f.write_str("memory:"),
+            StoreAddress::Sqlite(folder) => write!(f, "sqlite:{}", folder.display()),
+        }
+    }
+}
+
+impl FromStr for StoreAddress {
+    type Err = Usage;
+
+    /// The text itself is never part of the error: an address may hold a password.
+    fn from_str(text: &str) -> Result<Self, Usage> {
+        let examples = "use memory: or sqlite:DIR, such as sqlite:./tiffin-data";
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(StoreAddress::Memory),
+            Some(("sqlite", folder)) if !folder.is_empty() => Ok(StoreAddress::Sqlite(folder.into())),
+            Some(("sqlite", _)) => Err(Usage(format!("the store sqlite: needs a folder; {examples}"))),
+            Some((scheme @ ("postgres" | "postgresql" | "esdb" | "esdb+discover"), _)) => {
+                Err(Usage(format!("a store at {scheme}: is not in this build yet; {examples}")))
+            }
+            _ => Err(Usage(format!("this is not a store that tiffin knows; {examples}"))),
+        }
+    }
+}
+
+/// Everything that is set, whoever set it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub store: StoreAddress,
+    /// Host and port.
+    pub listen: String,
+    pub json: bool,
+    /// A level or filter; each command has its own default.
+    pub log: Option<String>,
+    pub log_format: LogFormat,
+    /// Who may sign tokens, besides the development issuer in the data folder.
+    pub tokens: Tokens,
+}
+
+/// Which tokens a server takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// File with the Ed25519 public key (PEM) with which tokens must verify. With it, the
+    /// development key of the data folder is not accepted.
+    pub public_key: Option<PathBuf>,
+}
+
+/// The settings file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    store: Option<String>,
+    listen: Option<String>,
+    #[serde(default)]
+    log: LogSettings,
+    #[serde(default)]
+    tokens: Tokens,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogSettings {
+    level: Option<String>,
+    format: Option<LogFormat>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and lays environment and flags over it.
+    pub fn load(globals: &Globals) -> anyhow::Result<Config> {
+        let settings = match &globals.config {
+            Some(file) => read(file)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => Settings::default(),
+        };
+        let store = globals.store.as_ref().or(settings.store.as_ref());
+        Ok(Config {
+            store: store.map_or(DEFAULT_STORE, String::as_str).parse::<StoreAddress>()?,
+            listen: settings.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
+            json: globals.json,
+            log: globals.log.clone().or(settings.log.level),
+            log_format: globals.log_format.or(settings.log.format).unwrap_or_default(),
+            tokens: settings.tokens,
+        })
+    }
+
+    /// With the address that a serving command was given, if it was.
+    pub fn listening(mut self, listen: &Listen) -> Config {
+        if let Some(address) = &listen.listen {
+            self.listen.clone_from(address);
+        }
+        self
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Settings> {
+    let name = file.display();
+    let size = std::fs::metadata(file).map_err(|error| usage(format!("the settings file {name}: {error}")))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(usage(format!("the settings file {name} has {size} bytes; at most {MAX_FILE_BYTES} are read")));
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("the settings file {name} cannot be read"))?;
+    // Without the line that toml shows: a settings file may hold what nobody else should see.
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        usage(format!("the settings file {name}, line {line}: {}", error.message()))
+    })
+}
+
+/// Sends the logs to stderr. `quiet` is the level of commands that answer and end.
+pub fn start_logs(config: &Config, default_level: &str) -> anyhow::Result<()> {
+    let filter = config.log.as_deref().unwrap_or(default_level);
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| usage(format!("the log level cannot be understood: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start, as in a test, keeps the first.
+    let _ = match config.log_format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(settings: &str, flags: Globals) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tiffin.toml");
+        std::fs::write(&file, settings).unwrap();
+        Config::load(&Globals { config: Some(file), ..flags })
+    }
+
+    #[test]
+    fn a_flag_stands_over_the_file_and_the_file_over_the_default() {
+        let file = "store = 'sqlite:/file'\nlisten = '[::1]:1'\n[log]\nlevel = 'debug'\nformat = 'json'\n";
+        let config = load(file, Globals::default()).unwrap();
+        assert_eq!(config.store, StoreAddress::Sqlite("/file".into()));
+        assert_eq!((config.listen.as_str(), config.log.as_deref()), ("[::1]:1", Some("debug")));
+        assert_eq!(config.log_format, LogFormat::Json);
+        let flags = Globals { store: Some("memory:".into()), log: Some("warn".into()), ..Globals::default() };
+        let config = load(file, flags).unwrap();
+        assert_eq!((config.store, config.log.as_deref()), (StoreAddress::Memory, Some("warn")));
+        let config = load("", Globals::default()).unwrap();
+        assert_eq!(config.store.to_string(), DEFAULT_STORE);
+        assert_eq!(config.listening(&Listen { listen: Some("h:2".into()) }).listen, "h:2");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = load("\nlisten = 'a:1'\nlisten_on = 'b'\n", Globals::default()).unwrap_err();
+        assert!(error.is::<Usage>());
+        assert!(error.to_string().contains("line 3"), "{error}");
+        assert!(error.to_string().contains("unknown field `listen_on`"), "{error}");
+    }
+
+    #[test]
+    fn a_store_of_another_build_is_refused_without_its_password() {
+        for address in ["postgres://u:hunter2@h/d", "esdb://u:hunter2@h", "hunter2", "sqlite:", "memory:hunter2"] {
+            let error = address.parse::<StoreAddress>().unwrap_err().to_string();
+            assert!(error.contains("sqlite:DIR") && !error.contains("hunter2"), "{error}");
+        }
+    }
+}
