@@ -1,62 +1,221 @@
-//! The embedded log: one SQLite file in a folder, one writer.
+//! The embedded log: one SQLite file in a folder, one writer, readers beside it.
+//!
+//! The file is in WAL mode with `synchronous = FULL`, so a batch is one sync. Whoever writes holds
+//! a lock on the folder; whoever reads needs none.
 
-use std::path::Path;
+mod folder;
+mod reader;
+mod streams;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use domain::{StreamId, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{Append, Appended, EventRow, EventStore, LogIdentity, Position, Snapshot, StoreError, Version};
+use folder::{Folder, Found};
+use reader::{Reader, Readers};
+use writer::{Job, Shared, Writer};
+
+/// Batches that wait for the writer; further ones wait for room.
+const QUEUE: usize = 64;
+/// How often a store that only reads looks whether the head has moved.
+const POLL: Duration = Duration::from_millis(50);
 
 /// How a folder is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SqliteMode {
     /// Takes the folder for this process alone, and makes the log if there is none.
     ReadWrite,
-    /// Reads beside whoever writes.
+    /// Reads beside whoever writes, also in a folder that cannot be written.
     ReadOnly,
 }
 
+/// What is fixed but for tests.
+#[derive(Clone, Copy)]
+struct Options {
+    /// Streams whose row and version the writer remembers; about 120 bytes each.
+    cached_streams: usize,
+    /// Pages in the write-ahead log at which they are moved into the file; readers may delay that
+    /// to four times as many.
+    checkpoint_pages: u32,
+    /// The file may not grow beyond these.
+    max_pages: Option<u32>,
+}
+
+const OPTIONS: Options = Options { cached_streams: 1 << 18, checkpoint_pages: 8192, max_pages: None };
+
 /// The log in a folder.
-pub struct SqliteLog(crate::MemoryLog);
+pub struct SqliteLog {
+    identity: LogIdentity,
+    readers: Arc<Readers>,
+    side: Side,
+}
+
+enum Side {
+    Writing { jobs: Option<mpsc::Sender<Job>>, thread: Option<JoinHandle<()>>, shared: Arc<Shared> },
+    Reading { head: watch::Sender<Position>, stop: Option<std::sync::mpsc::Sender<()>> },
+}
 
 impl SqliteLog {
-    pub fn open(_dir: &Path, _mode: SqliteMode) -> Result<SqliteLog, StoreError> {
-        Ok(SqliteLog(crate::MemoryLog::new()))
+    /// Opens the log in `dir`. Blocks; with two million streams for about a second.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when there is no log to read, when the file is foreign, damaged or
+    /// of a newer format, or when another process writes it. Nothing is changed then.
+    pub fn open(dir: &Path, mode: SqliteMode) -> Result<SqliteLog, StoreError> {
+        SqliteLog::open_with(dir, mode, OPTIONS)
     }
 
-    /// Transactions committed by this store, one sync each.
+    fn open_with(dir: &Path, mode: SqliteMode, options: Options) -> Result<SqliteLog, StoreError> {
+        let folder = Folder::new(dir);
+        // Before anything is written, the lock included.
+        let found = folder.look()?;
+        match (mode, found) {
+            (SqliteMode::ReadWrite, _) => SqliteLog::open_to_write(folder, options),
+            (SqliteMode::ReadOnly, Found::Log { .. }) => SqliteLog::open_to_read(folder),
+            (SqliteMode::ReadOnly, Found::Nothing) => Err(StoreError::Unusable(format!(
+                "there is no log in {}: {} does not exist",
+                dir.display(),
+                folder.file.display()
+            ))),
+        }
+    }
+
+    fn open_to_write(folder: Folder, options: Options) -> Result<SqliteLog, StoreError> {
+        let lock = folder.lock()?;
+        // Once more, since another process may have made the log meanwhile.
+        let whole = match folder.look()? {
+            Found::Nothing => {
+                folder.create()?;
+                true
+            }
+            Found::Log { whole } => whole,
+        };
+        let conn = folder.open_writer(whole)?;
+        let identity = folder.identity(&conn)?;
+        let (writer, shared) = Writer::open(conn, folder.clone(), options, lock)?;
+        let readers = Arc::new(Readers::open(folder)?);
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let thread = spawn("tiffin-log", move || writer.run(queue))?;
+        Ok(SqliteLog { identity, readers, side: Side::Writing { jobs: Some(jobs), thread: Some(thread), shared } })
+    }
+
+    fn open_to_read(folder: Folder) -> Result<SqliteLog, StoreError> {
+        let mut watching = Reader::open(folder.clone())?;
+        let identity = folder.identity(watching.connection())?;
+        let head = watch::Sender::new(watching.head()?);
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let shown = head.clone();
+        spawn("tiffin-log-head", move || {
+            while stopped.recv_timeout(POLL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                // A look that fails is no news; a read will say why.
+                if let Ok(now) = watching.head() {
+                    shown.send_if_modified(|head| std::mem::replace(head, now) != now);
+                }
+            }
+        })?;
+        let readers = Arc::new(Readers::open(folder)?);
+        Ok(SqliteLog { identity, readers, side: Side::Reading { head, stop: Some(stop) } })
+    }
+
+    /// Transactions that this store has committed, each with one sync of the write-ahead log.
+    /// Checkpoints, some in every few thousand, are not counted.
     pub fn syncs(&self) -> u64 {
-        0
+        match &self.side {
+            Side::Writing { shared, .. } => shared.syncs.load(Ordering::Relaxed),
+            Side::Reading { .. } => 0,
+        }
+    }
+
+    /// What the writer shows, unless this store only reads.
+    fn shared(&self) -> Option<&Shared> {
+        match &self.side {
+            Side::Writing { shared, .. } => Some(shared),
+            Side::Reading { .. } => None,
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(work);
+    spawned.map_err(|error| StoreError::Unavailable(format!("a thread could not be started: {error}")))
+}
+
+impl Drop for SqliteLog {
+    /// Waits for the writer, so that the folder is free when this returns. The readers go first:
+    /// the last connection to close moves the write-ahead log into the file, if it may write.
+    fn drop(&mut self) {
+        self.readers.close();
+        match &mut self.side {
+            Side::Writing { jobs, thread, .. } => {
+                jobs.take();
+                if thread.take().is_some_and(|thread| thread.join().is_err()) {
+                    tracing::error!("the log's writer panicked");
+                }
+            }
+            Side::Reading { stop, .. } => drop(stop.take()),
+        }
     }
 }
 
 #[async_trait::async_trait]
 impl EventStore for SqliteLog {
     fn identity(&self) -> LogIdentity {
-        self.0.identity()
+        self.identity
     }
 
     async fn append(&self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
-        self.0.append(batch, now).await
+        let Side::Writing { jobs: Some(jobs), .. } = &self.side else {
+            return Err(StoreError::Unusable("this log was opened to be read only".into()));
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = jobs.send(Job { batch, now, reply }).await;
+        sent.map_err(|_| StoreError::Unavailable("the log's writer has ended. Restart".into()))?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the log's writer ended over it".into())))
     }
 
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        self.0.read_stream(stream, from, limit).await
+        if self.shared().is_some_and(|shared| !shared.known.may_have(&stream)) {
+            return Ok(vec![]);
+        }
+        self.readers.read(move |reader| reader.read_stream(stream, from, limit)).await
     }
 
     async fn read_snapshot(&self, stream: StreamId) -> Result<Option<Snapshot>, StoreError> {
-        self.0.read_snapshot(stream).await
+        if self.shared().is_some_and(|shared| !shared.known.may_have(&stream)) {
+            return Ok(None);
+        }
+        self.readers.read(move |reader| reader.read_snapshot(stream)).await
     }
 
     async fn read_all(&self, from: Position, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        self.0.read_all(from, limit).await
+        if let Some(events) = self.shared().and_then(|shared| shared.tail.read(from.max(1), limit)) {
+            return Ok(events);
+        }
+        self.readers.read(move |reader| reader.read_all(from, limit)).await
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
-        self.0.head().await
+        match self.shared() {
+            Some(shared) if !shared.unsure.load(Ordering::Relaxed) => Ok(*shared.head.borrow()),
+            _ => self.readers.read(Reader::head).await,
+        }
     }
 
     fn subscribe(&self) -> watch::Receiver<Position> {
-        self.0.subscribe()
+        match &self.side {
+            Side::Writing { shared, .. } => shared.head.subscribe(),
+            Side::Reading { head, .. } => head.subscribe(),
+        }
     }
 }

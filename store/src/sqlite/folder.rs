@@ -1,0 +1,284 @@
+//! The folder of a log: what is in it, whether it can be used, whose it is.
+//!
+//! A file is looked at as plain bytes first. SQLite opens it only when it is known to be a log of
+//! ours, so that nothing is written to a file of anybody else's.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use uuid::Uuid;
+
+use crate::{LogIdentity, StoreError};
+
+/// "Tffn", at byte 68 of the file: whose SQLite database it is.
+pub(super) const APPLICATION_ID: u32 = 0x5466_666e;
+/// The format that this program writes, at byte 60. It rises when an older program could not read on.
+pub(super) const FORMAT: u32 = 1;
+const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_log.sql");
+/// Bytes a page. Measured: 4,096 and 8,192 come out the same, and smaller pages make a smaller WAL.
+const PAGE_SIZE: u32 = 4096;
+
+/// Where things are in a log's folder.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    dir: PathBuf,
+    pub(super) file: PathBuf,
+}
+
+/// What a look at the file found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    /// A log of ours. `whole` is false when the file is shorter than it says, which is right only
+    /// while the rest still stands in the write-ahead log.
+    Log {
+        whole: bool,
+    },
+}
+
+impl Folder {
+    pub(super) fn new(dir: &Path) -> Folder {
+        Folder { dir: dir.to_owned(), file: dir.join("log.sqlite") }
+    }
+
+    /// Bytes in the write-ahead log; none if there is no such file.
+    pub(super) fn wal_bytes(&self) -> Option<u64> {
+        fs::metadata(self.dir.join("log.sqlite-wal")).ok().map(|metadata| metadata.len())
+    }
+
+    pub(super) fn has_shared_memory(&self) -> bool {
+        self.dir.join("log.sqlite-shm").exists()
+    }
+
+    fn unusable(&self, what: impl std::fmt::Display) -> StoreError {
+        StoreError::Unusable(format!("{} {what}", self.file.display()))
+    }
+
+    /// Looks at the file without changing anything.
+    pub(super) fn look(&self) -> Result<Found, StoreError> {
+        let mut file = match File::open(&self.file) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.look_at_nothing(),
+            Err(error) => return Err(self.unusable(format_args!("cannot be read: {error}"))),
+        };
+        let unreadable = |error| self.unusable(format_args!("cannot be read: {error}"));
+        let length = file.metadata().map_err(unreadable)?.len();
+        let mut header = Vec::with_capacity(100);
+        file.by_ref().take(100).read_to_end(&mut header).map_err(unreadable)?;
+        if length == 0 {
+            return Err(self.unusable("is empty: it was cut short. Restore it from a backup"));
+        }
+        let Some(header) = Header::parse(&header) else {
+            return Err(self.unusable(
+                "is not a SQLite database: it is damaged, or another program's. Restore it from a backup, or choose \
+                 another folder",
+            ));
+        };
+        if header.application_id != APPLICATION_ID {
+            return Err(self.unusable("is a SQLite database, but not an event log of tiffin. Choose another folder"));
+        }
+        if header.format > FORMAT {
+            return Err(self.unusable(format_args!(
+                "was written by a newer tiffin (format {}; this one reads format {FORMAT}). Use the newer program",
+                header.format
+            )));
+        }
+        if header.format != FORMAT {
+            return Err(self.unusable(format_args!("has the format {}, which there never was", header.format)));
+        }
+        let whole = length >= header.bytes;
+        if !whole && self.wal_bytes().unwrap_or(0) == 0 {
+            return Err(self.unusable(format_args!(
+                "was cut short: it has {length} bytes of {}. Restore it from a backup",
+                header.bytes
+            )));
+        }
+        Ok(Found::Log { whole })
+    }
+
+    fn look_at_nothing(&self) -> Result<Found, StoreError> {
+        if self.wal_bytes().unwrap_or(0) > 0 {
+            return Err(self.unusable("is missing, but its -wal file is there. Put it back, or choose another folder"));
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// Makes the folder, if need be, and takes it for this process. The lock goes with the file.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let dir = self.dir.display();
+        let unwritable = |error: io::Error| {
+            StoreError::Unusable(format!("the folder {dir} cannot be written: {error}. Make it writable, or only read"))
+        };
+        fs::create_dir_all(&self.dir).map_err(unwritable)?;
+        let path = self.dir.join("lock");
+        let lock =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
+                "{dir} is held by another tiffin process; stop it or use its admin socket"
+            ))),
+            Err(TryLockError::Error(error)) => Err(unwritable(error)),
+        }
+    }
+
+    /// Makes an empty log beside its place and then puts it there, so that a crash leaves none or
+    /// a whole one.
+    pub(super) fn create(&self) -> Result<(), StoreError> {
+        let new = self.dir.join("log.sqlite.new");
+        let made = self.build(&new).map_err(|error| self.failure(&error)).and_then(|()| {
+            fs::rename(&new, &self.file)
+                .and_then(|()| File::open(&self.dir)?.sync_all())
+                .map_err(|error| self.unusable(format_args!("cannot be made: {error}")))
+        });
+        if made.is_err() {
+            // Best effort: the next start removes it as well.
+            let _ = fs::remove_file(&new);
+        }
+        made
+    }
+
+    fn build(&self, new: &Path) -> rusqlite::Result<()> {
+        for leftover in [new.to_owned(), self.dir.join("log.sqlite.new-journal")] {
+            // Of a start that was broken off. If it cannot be removed, opening it says why.
+            let _ = fs::remove_file(leftover);
+        }
+        let conn = Connection::open(new)?;
+        conn.execute_batch(&format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA synchronous = FULL; BEGIN IMMEDIATE"))?;
+        conn.execute_batch(SCHEMA)?;
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+        conn.pragma_update(None, "user_version", FORMAT)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        conn.execute(
+            "INSERT INTO log (one, id, incarnation, format_version, created_at) VALUES (1, ?1, ?2, ?3, ?4)",
+            params![Uuid::now_v7().as_bytes(), Uuid::now_v7().as_bytes(), FORMAT, now],
+        )?;
+        conn.execute_batch("COMMIT")?;
+        conn.close().map_err(|(_, error)| error)
+    }
+
+    /// The one connection that writes.
+    pub(super) fn open_writer(&self, whole: bool) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&self.file, flags).map_err(|error| self.failure(&error))?;
+        if conn.is_readonly("main").map_err(|error| self.failure(&error))? {
+            return Err(self.unusable("cannot be written. Make it writable, or only read"));
+        }
+        if !whole {
+            let report: String =
+                conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| self.failure(&error))?;
+            if report != "ok" {
+                return Err(self.unusable(format_args!("is damaged ({report}). Restore it from a backup")));
+            }
+        }
+        let prepared = conn.busy_timeout(std::time::Duration::from_secs(5)).and_then(|()| {
+            conn.execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+                 PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
+            )
+        });
+        prepared.map_err(|error| self.failure(&error))?;
+        Ok(conn)
+    }
+
+    /// A connection that only reads. The second value says that the file was taken as unchanging,
+    /// which holds for as long as there is no write-ahead log.
+    pub(super) fn open_reader(&self) -> Result<(Connection, bool), StoreError> {
+        let refused = match self.try_reader(false) {
+            Ok(conn) => return Ok((conn, false)),
+            Err(error) => error,
+        };
+        let shut_out = matches!(
+            refused.sqlite_error_code(),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+        );
+        // To read beside a writer SQLite needs its shared memory, which it cannot make here.
+        match (shut_out, self.wal_bytes().unwrap_or(0)) {
+            (false, _) => Err(self.failure(&refused)),
+            (true, 0) => self.try_reader(true).map(|conn| (conn, true)).map_err(|error| self.failure(&error)),
+            (true, _) if !self.has_shared_memory() => Err(self.unusable(
+                "is in a folder that cannot be written, and its last writer did not close it. Make the folder \
+                 writable, or copy it to one that is",
+            )),
+            (true, _) => Err(self.failure(&refused)),
+        }
+    }
+
+    fn try_reader(&self, immutable: bool) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = if immutable {
+            let mut uri = String::from("file:");
+            for byte in self.file.as_os_str().as_encoded_bytes() {
+                match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+                    other => uri.push_str(&format!("%{other:02X}")),
+                }
+            }
+            Connection::open_with_flags(uri + "?immutable=1", flags | OpenFlags::SQLITE_OPEN_URI)?
+        } else {
+            Connection::open_with_flags(&self.file, flags)?
+        };
+        conn.busy_timeout(std::time::Duration::from_secs(5))?;
+        conn.execute_batch("PRAGMA cache_size = -8192; PRAGMA query_only = ON")?;
+        // SQLite opens nothing before the first read.
+        conn.query_row("SELECT one FROM log", [], |_| Ok(()))?;
+        Ok(conn)
+    }
+
+    pub(super) fn identity(&self, conn: &Connection) -> Result<LogIdentity, StoreError> {
+        let identity = conn.query_row("SELECT id, incarnation FROM log WHERE one = 1", [], |row| {
+            Ok(LogIdentity { log: Uuid::from_bytes(row.get(0)?), incarnation: Uuid::from_bytes(row.get(1)?) })
+        });
+        identity.map_err(|error| self.failure(&error))
+    }
+
+    /// What an error of SQLite means for who asked. Nothing was written.
+    pub(super) fn failure(&self, error: &rusqlite::Error) -> StoreError {
+        use rusqlite::Error as E;
+        let file = self.file.display();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                self.unusable(format_args!("is damaged ({error}). Stop, and restore it from a backup"))
+            }
+            Some(ErrorCode::DiskFull) => {
+                StoreError::Unavailable(format!("the disk is full: {file} cannot grow. Make room and try again"))
+            }
+            None if matches!(
+                error,
+                E::InvalidColumnType(..)
+                    | E::FromSqlConversionFailure(..)
+                    | E::IntegralValueOutOfRange(..)
+                    | E::QueryReturnedNoRows
+            ) =>
+            {
+                self.unusable(format_args!("is damaged: it holds what a log never does ({error})"))
+            }
+            _ => StoreError::Unavailable(format!("{file}: {error}")),
+        }
+    }
+}
+
+/// What the first 100 bytes of a SQLite file say: <https://www.sqlite.org/fileformat.html>.
+struct Header {
+    /// How long the file should be.
+    bytes: u64,
+    format: u32,
+    application_id: u32,
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Option<Header> {
+        let rest = bytes.strip_prefix(b"SQLite format 3\0")?;
+        let number = |offset: usize| -> Option<u32> {
+            Some(u32::from_be_bytes(rest.get(offset - 16..offset - 12)?.try_into().ok()?))
+        };
+        let page_size = u64::from(number(16)? >> 16);
+        let page_size = if page_size == 1 { 65_536 } else { page_size };
+        Some(Header { bytes: page_size * u64::from(number(28)?), format: number(60)?, application_id: number(68)? })
+    }
+}

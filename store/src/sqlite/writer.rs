@@ -1,0 +1,482 @@
+//! Writing: one thread owns the one connection that writes. A batch is a transaction.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use domain::{StreamId, StreamKind, Timestamp};
+use rusqlite::{
+    Connection, OptionalExtension, ffi, params,
+    types::{ToSqlOutput, ValueRef},
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Options,
+    folder::Folder,
+    reader::{Reader, stream_id},
+    streams::{KnownStreams, StreamCache, StreamRow, fingerprint},
+    tail::Tail,
+};
+use crate::{Append, Appended, EventRow, Position, Snapshot, StoreError, Version};
+
+const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, type, schema_version, payload, command, \
+     digest, actor, correlation, causation, trace, occurred_at, recorded_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+const INSERT_STREAM: &str = "INSERT INTO streams (id, key, kind, tenant) VALUES (?1, ?2, ?3, ?4)";
+const INSERT_SNAPSHOT: &str =
+    "INSERT OR REPLACE INTO snapshots (stream, version, state_version, state) VALUES (?1, ?2, ?3, ?4)";
+
+/// A batch for the writer.
+pub(super) struct Job {
+    pub(super) batch: Vec<Append>,
+    pub(super) now: Timestamp,
+    pub(super) reply: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// What the writer shows to those who read in this process.
+pub(super) struct Shared {
+    pub(super) known: KnownStreams,
+    pub(super) tail: Tail,
+    pub(super) head: watch::Sender<Position>,
+    pub(super) syncs: AtomicU64,
+    /// Set while the file may hold more than `head` says.
+    pub(super) unsure: AtomicBool,
+}
+
+pub(super) struct Writer {
+    conn: Connection,
+    folder: Folder,
+    shared: Arc<Shared>,
+    options: Options,
+    ends: Ends,
+    /// Number and full name of each type that was written.
+    types: FxHashMap<(&'static str, &'static str), (u32, Arc<str>)>,
+    streams: StreamCache,
+    /// Pages in the write-ahead log after the last commit.
+    wal_pages: Arc<AtomicU32>,
+    checkpoint_at: u32,
+    /// Why nothing is written any more.
+    stopped: Option<String>,
+    /// Given back when the writer ends.
+    _lock: File,
+}
+
+/// Where the log ends.
+#[derive(Clone, Copy)]
+struct Ends {
+    head: Position,
+    recorded_at: Option<Timestamp>,
+    last_stream: i64,
+}
+
+impl Ends {
+    fn load(conn: &Connection) -> rusqlite::Result<Ends> {
+        let last = conn
+            .query_row("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1", [], |row| {
+                Ok((row.get::<_, i64>(0)? as Position, Timestamp::from_micros(row.get(1)?)))
+            })
+            .optional()?;
+        let last_stream = conn.query_row("SELECT coalesce(max(id), 0) FROM streams", [], |row| row.get(0))?;
+        Ok(Ends { head: last.map_or(0, |last| last.0), recorded_at: last.map(|last| last.1), last_stream })
+    }
+}
+
+/// What a batch will do, worked out before anything is written.
+struct Plan {
+    streams: Vec<Planned>,
+    /// For each append of the batch, its stream's place in `streams`.
+    of: Vec<usize>,
+    events: u64,
+    snapshots: bool,
+    last_stream: i64,
+}
+
+struct Planned {
+    stream: StreamId,
+    row: StreamRow,
+    /// It has no row yet.
+    new: bool,
+    writes: bool,
+}
+
+/// What became of a transaction whose COMMIT failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Written,
+    NotWritten,
+    Unknown,
+}
+
+/// Judges by the head that another connection sees. After a failed sync nobody can tell what the
+/// disk will hold after a crash.
+pub(super) fn outcome(failed_sync: bool, seen: Option<Position>, before: Position, after: Position) -> Outcome {
+    match seen {
+        Some(head) if head >= after && !failed_sync => Outcome::Written,
+        Some(head) if head == before && !failed_sync => Outcome::NotWritten,
+        _ => Outcome::Unknown,
+    }
+}
+
+fn failed_sync(error: &rusqlite::Error) -> bool {
+    let syncs = [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC];
+    error.sqlite_error().is_some_and(|error| syncs.contains(&error.extended_code))
+}
+
+impl Writer {
+    /// Reads where the log ends and which streams it has: about a second for two million streams.
+    pub(super) fn open(
+        mut conn: Connection,
+        folder: Folder,
+        options: Options,
+        lock: File,
+    ) -> Result<(Writer, Arc<Shared>), StoreError> {
+        let failure = |error: rusqlite::Error| folder.failure(&error);
+        let ends = Ends::load(&conn).map_err(failure)?;
+        let known = known_streams(&conn, ends.last_stream).map_err(failure)?;
+        let wal_pages = Arc::new(AtomicU32::new(0));
+        let counted = wal_pages.clone();
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+            counted.store(pages.unsigned_abs(), Ordering::Relaxed);
+            Ok(())
+        }))
+        .map_err(failure)?;
+        if let Some(pages) = options.max_pages {
+            conn.pragma_update(None, "max_page_count", pages).map_err(failure)?;
+        }
+        let shared = Arc::new(Shared {
+            known,
+            tail: Tail::default(),
+            head: watch::Sender::new(ends.head),
+            syncs: AtomicU64::new(0),
+            unsure: AtomicBool::new(false),
+        });
+        let writer = Writer {
+            conn,
+            folder,
+            shared: shared.clone(),
+            ends,
+            types: FxHashMap::default(),
+            streams: StreamCache::new(options.cached_streams),
+            wal_pages,
+            checkpoint_at: options.checkpoint_pages,
+            options,
+            stopped: None,
+            _lock: lock,
+        };
+        Ok((writer, shared))
+    }
+
+    /// Works until nobody can send a batch any more.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(Job { batch, now, reply }) = jobs.blocking_recv() {
+            let result = self.append(batch, now);
+            // Whoever asked may have gone; the batch stands all the same.
+            let _ = reply.send(result);
+            // After the answer, so that the next batch gathers meanwhile.
+            self.checkpoint_if_due();
+        }
+    }
+
+    fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        if let Some(reason) = &self.stopped {
+            return Err(StoreError::Unusable(reason.clone()));
+        }
+        if self.shared.unsure.load(Ordering::Relaxed) {
+            self.look_again()?;
+        }
+        let plan = self.plan(&batch)?;
+        let recorded_at = self.ends.recorded_at.map_or(now, |last| last.max(now));
+        let appended = Appended { first: self.ends.head + 1, recorded_at };
+        if plan.events == 0 && !plan.snapshots {
+            return Ok(appended);
+        }
+        if let Err(error) = self.write(&batch, &plan, recorded_at) {
+            self.roll_back();
+            self.forget()?;
+            return Err(self.not_written(&error, &batch));
+        }
+        let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        if let Err(error) = committed {
+            self.settle(&error, self.ends.head + plan.events)?;
+        }
+        self.accept(batch, plan, recorded_at);
+        Ok(appended)
+    }
+
+    /// Checks every expected version and finds every stream's row. Writes nothing.
+    fn plan(&mut self, batch: &[Append]) -> Result<Plan, StoreError> {
+        let mut plan = Plan {
+            streams: Vec::with_capacity(batch.len()),
+            of: Vec::with_capacity(batch.len()),
+            events: 0,
+            snapshots: false,
+            last_stream: self.ends.last_stream,
+        };
+        let mut places: FxHashMap<StreamId, usize> = FxHashMap::default();
+        places.reserve(batch.len());
+        for append in batch {
+            let place = match places.get(&append.stream) {
+                Some(place) => *place,
+                None => {
+                    let found = self.find(&append.stream).map_err(|error| self.folder.failure(&error))?;
+                    let row = found.unwrap_or(StreamRow { id: 0, version: 0 });
+                    plan.streams.push(Planned { stream: append.stream, row, new: found.is_none(), writes: false });
+                    places.insert(append.stream, plan.streams.len() - 1);
+                    plan.streams.len() - 1
+                }
+            };
+            let planned = &mut plan.streams[place];
+            if planned.row.version != append.expected {
+                return Err(StoreError::Conflict {
+                    stream: append.stream,
+                    expected: append.expected,
+                    actual: planned.row.version,
+                });
+            }
+            planned.row.version += append.events.len() as Version;
+            planned.writes |= !append.events.is_empty() || append.snapshot.is_some();
+            if planned.new && planned.writes && planned.row.id == 0 {
+                plan.last_stream += 1;
+                planned.row.id = plan.last_stream;
+            }
+            plan.events += append.events.len() as u64;
+            plan.snapshots |= append.snapshot.is_some();
+            plan.of.push(place);
+        }
+        Ok(plan)
+    }
+
+    fn find(&mut self, stream: &StreamId) -> rusqlite::Result<Option<StreamRow>> {
+        if let Some(row) = self.streams.get(stream) {
+            return Ok(Some(row));
+        }
+        if !self.shared.known.may_have(stream) {
+            return Ok(None);
+        }
+        let Some(id) = stream_id(&self.conn, stream)? else { return Ok(None) };
+        let version: i64 = self
+            .conn
+            .prepare_cached("SELECT coalesce(max(version), 0) FROM events WHERE stream = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        Ok(Some(StreamRow { id, version: version as Version }))
+    }
+
+    /// Everything of the transaction but its COMMIT.
+    fn write(&mut self, batch: &[Append], plan: &Plan, recorded_at: Timestamp) -> rusqlite::Result<()> {
+        let Writer { conn, types, .. } = self;
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let fresh = || plan.streams.iter().filter(|planned| planned.new && planned.writes);
+        let mut insert = conn.prepare_cached(INSERT_STREAM)?;
+        for Planned { stream, row, .. } in fresh() {
+            insert.execute(params![row.id, stream.key.as_bytes(), stream.kind as u8, stream.tenant.0.as_bytes()])?;
+        }
+        let mut insert = conn.prepare_cached(INSERT_EVENT)?;
+        let mut position = self.ends.head;
+        for (append, place) in batch.iter().zip(&plan.of) {
+            let metadata = &append.metadata;
+            let correlation = (metadata.correlation != append.stream.key).then(|| metadata.correlation.as_bytes());
+            let causation = metadata.causation.as_ref().map(|command| command.0.as_bytes());
+            let mut version = append.expected;
+            for event in &append.events {
+                position += 1;
+                version += 1;
+                let (type_id, _) = type_of(conn, types, append.stream.kind, event.name)?;
+                insert.execute(params![
+                    position as i64,
+                    plan.streams[*place].row.id,
+                    version as i64,
+                    type_id,
+                    event.schema_version,
+                    text(&event.payload),
+                    metadata.command.0.as_bytes(),
+                    metadata.digest,
+                    metadata.actor.0.as_bytes(),
+                    correlation,
+                    causation,
+                    metadata.trace,
+                    append.occurred_at.micros,
+                    recorded_at.micros,
+                ])?;
+            }
+            if let Some(Snapshot { version, state_version, state }) = &append.snapshot {
+                conn.prepare_cached(INSERT_SNAPSHOT)?.execute(params![
+                    plan.streams[*place].row.id,
+                    *version as i64,
+                    state_version,
+                    text(state)
+                ])?;
+            }
+        }
+        // Before the commit, so that nobody sees an event whose stream is not known. One too many
+        // costs a look-up, no more.
+        self.shared.known.add(fresh().map(|planned| &planned.stream));
+        Ok(())
+    }
+
+    /// Takes over what the committed batch has changed, and shows it.
+    fn accept(&mut self, batch: Vec<Append>, plan: Plan, recorded_at: Timestamp) {
+        let mut rows = Vec::with_capacity(plan.events as usize);
+        for append in batch {
+            for (event, version) in append.events.into_iter().zip(append.expected + 1..) {
+                let event_type = self.types.get(&(append.stream.kind.aggregate(), event.name));
+                rows.push(EventRow {
+                    position: self.ends.head + 1 + rows.len() as Position,
+                    stream: append.stream,
+                    version,
+                    event_type: event_type.map_or_else(|| "".into(), |(_, name)| name.clone()),
+                    schema_version: event.schema_version,
+                    payload: event.payload,
+                    metadata: append.metadata,
+                    occurred_at: append.occurred_at,
+                    recorded_at,
+                });
+            }
+        }
+        for planned in &plan.streams {
+            if planned.writes || !planned.new {
+                self.streams.put(planned.stream, planned.row);
+            }
+        }
+        self.ends.last_stream = plan.last_stream;
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        if !rows.is_empty() {
+            self.ends.head += plan.events;
+            self.ends.recorded_at = Some(recorded_at);
+            self.shared.tail.push(rows);
+            self.shared.head.send_replace(self.ends.head);
+        }
+    }
+
+    fn roll_back(&mut self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            self.stopped = Some(format!("{}: a rollback failed ({error}). Restart", self.folder.file.display()));
+        }
+    }
+
+    /// Drops what is remembered, which may rest on what was rolled back, and reads it again.
+    fn forget(&mut self) -> Result<(), StoreError> {
+        self.shared.unsure.store(true, Ordering::Relaxed);
+        self.shared.tail.clear();
+        self.types.clear();
+        self.streams.clear();
+        // If it fails, the next batch tries again.
+        self.look_again().or(Ok(()))
+    }
+
+    fn look_again(&mut self) -> Result<(), StoreError> {
+        self.ends = Ends::load(&self.conn).map_err(|error| self.folder.failure(&error))?;
+        self.shared.head.send_replace(self.ends.head);
+        self.shared.unsure.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Why a batch was not written. A row that was there already means that another program wrote
+    /// to the file: then the versions are compared once more.
+    fn not_written(&mut self, error: &rusqlite::Error, batch: &[Append]) -> StoreError {
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
+            && let Err(conflict @ StoreError::Conflict { .. }) = self.plan(batch)
+        {
+            return conflict;
+        }
+        self.folder.failure(error)
+    }
+
+    /// Finds out whether the transaction whose COMMIT failed stands. `Ok` if it does.
+    fn settle(&mut self, error: &rusqlite::Error, after: Position) -> Result<(), StoreError> {
+        let before = self.ends.head;
+        self.roll_back();
+        let seen = Reader::open(self.folder.clone()).and_then(|mut reader| reader.head());
+        let outcome = outcome(failed_sync(error), seen.ok(), before, after);
+        tracing::warn!(%error, ?outcome, before, after, "a commit failed");
+        if failed_sync(error) {
+            self.stop_after_failed_sync();
+        }
+        match outcome {
+            Outcome::Written => Ok(()),
+            Outcome::NotWritten => {
+                self.forget()?;
+                Err(self.folder.failure(error))
+            }
+            Outcome::Unknown => {
+                self.forget()?;
+                Err(StoreError::Unknown(format!("{}: {error}", self.folder.file.display())))
+            }
+        }
+    }
+
+    fn stop_after_failed_sync(&mut self) {
+        let file = self.folder.file.display();
+        self.stopped = Some(format!("{file}: the disk failed to sync, so what it holds is not known. Restart"));
+    }
+
+    /// Moves the write-ahead log into the file when it has grown. Readers go on meanwhile.
+    fn checkpoint_if_due(&mut self) {
+        use rusqlite::wal::CheckpointMode::{PASSIVE, RESTART};
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        let step = self.options.checkpoint_pages;
+        if pages < step {
+            // It began from its front again.
+            self.checkpoint_at = step;
+        }
+        if pages < self.checkpoint_at || self.stopped.is_some() {
+            return;
+        }
+        // Readers that never pause keep it from beginning anew; then they must wait a moment.
+        let mode = if pages >= 4 * step { RESTART } else { PASSIVE };
+        self.checkpoint_at = pages + step;
+        if let Err(error) = self.conn.wal_checkpoint_v2(None::<&str>, mode) {
+            tracing::warn!(%error, pages, "a checkpoint failed");
+            if failed_sync(&error) {
+                self.stop_after_failed_sync();
+            }
+        }
+    }
+}
+
+/// Bytes as TEXT: what was given comes back byte for byte, and a SQLite shell shows it.
+fn text(bytes: &[u8]) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(bytes))
+}
+
+/// Number and full name of an event type, which is added if it is new.
+fn type_of<'t>(
+    conn: &Connection,
+    types: &'t mut FxHashMap<(&'static str, &'static str), (u32, Arc<str>)>,
+    kind: StreamKind,
+    name: &'static str,
+) -> rusqlite::Result<&'t (u32, Arc<str>)> {
+    use std::collections::hash_map::Entry;
+    match types.entry((kind.aggregate(), name)) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(vacant) => {
+            let full: Arc<str> = format!("{}.{name}", kind.aggregate()).into();
+            let found =
+                conn.query_row("SELECT id FROM event_types WHERE name = ?1", [&full], |row| row.get(0)).optional()?;
+            let id = match found {
+                Some(id) => id,
+                None => conn
+                    .query_row("INSERT INTO event_types (name) VALUES (?1) RETURNING id", [&full], |row| row.get(0))?,
+            };
+            Ok(vacant.insert((id, full)))
+        }
+    }
+}
+
+fn known_streams(conn: &Connection, about: i64) -> rusqlite::Result<KnownStreams> {
+    let mut known = FxHashSet::default();
+    known.reserve(usize::try_from(about).unwrap_or(0).min(1 << 26));
+    let mut select = conn.prepare("SELECT key, kind, tenant FROM streams")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        known.insert(fingerprint(&row.get(0)?, row.get(1)?, &row.get(2)?));
+    }
+    Ok(KnownStreams::new(known))
+}
