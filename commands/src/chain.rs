@@ -116,7 +116,7 @@ impl Commands {
         }
     }
 
-    async fn run_chain<T, F, Fut>(&self, room: u32, chain: F) -> Result<Finished<T>, Interrupted>
+    pub(crate) async fn run_chain<T, F, Fut>(&self, room: u32, chain: F) -> Result<Finished<T>, Interrupted>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Interrupted>>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Aggregate, CanteenId, DinerId, DishId, Money, MoneyError, OrderId, RefundId, ServingId, StreamKind, Timestamp,
     menu::{MAX_NAME, MAX_OPTIONS},
-    serving::{PriceChange, Shortage},
+    serving::{self, PriceChange, Shortage},
 };
 
 /// Most lines of one order.
@@ -129,6 +129,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What a serving's refusal means for the order; none for those that are no answer to a diner.
+    pub fn from_serving(error: &serving::Error) -> Option<Refusal> {
+        use serving::Error as E;
+        Some(match error {
+            E::SoldOut(short) => Refusal::SoldOut(short.clone()),
+            E::Closed { at } => Refusal::Closed { at: *at },
+            E::NotYetOpen { at } => Refusal::NotYetOpen { at: *at },
+            E::PriceChanged(changes) => Refusal::PriceChanged(changes.clone()),
+            E::DinerLimit { limit, held, asked } => Refusal::DinerLimit { limit: *limit, held: *held, asked: *asked },
+            E::Withdrawn => Refusal::Withdrawn,
+            E::UnknownDish { .. } | E::BadOptions { .. } | E::NotPublished => Refusal::NotOffered,
+            E::AlreadyPublished | E::ReleasedAlready | E::BelowReserved { .. } | E::BadPlan(_) | E::BadDish(_) => {
+                return None;
+            }
+        })
+    }
+
     /// The code by which views and frontends know it.
     pub fn code(&self) -> &'static str {
         match self {

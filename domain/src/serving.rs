@@ -105,7 +105,9 @@ pub enum Command {
     /// Stops the sale of everything.
     Withdraw,
     /// Every order that a withdrawal affected has been dealt with.
-    SettleWithdrawal { dish: Option<DishId> },
+    SettleWithdrawal {
+        dish: Option<DishId>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -138,7 +140,9 @@ pub enum Event {
         orders: Vec<OrderId>,
     },
     /// The orders of that withdrawal (of a dish, or of everything) have been dealt with.
-    WithdrawalSettled { dish: Option<DishId> },
+    WithdrawalSettled {
+        dish: Option<DishId>,
+    },
 }
 
 impl crate::Event for Event {
@@ -383,9 +387,7 @@ impl Book {
             let Some(mut reservation) = self.reservations.remove(order) else { continue };
             let (gone, kept): (Vec<_>, Vec<_>) = reservation.portions.iter().partition(|portion| portion.dish == dish);
             self.give_back(&gone, reservation.diner);
-            if kept.is_empty() {
-                self.released.insert(*order);
-            } else {
+            if !kept.is_empty() {
                 reservation.portions = kept;
                 self.reservations.insert(*order, reservation);
             }
@@ -576,7 +578,6 @@ impl Aggregate for Serving {
                     if let Some(held) = book.reservations.remove(order) {
                         book.give_back(&held.portions, held.diner);
                     }
-                    book.released.insert(*order);
                 }
                 book.withdrawn = true;
                 book.unsettled.insert(None);

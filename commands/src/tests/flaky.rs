@@ -1,0 +1,105 @@
+//! A log whose writes can be stopped and made to fail.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use domain::{StreamId, Timestamp};
+use store::{
+    Append, Appended, EventRow, EventStore, LogIdentity, MemoryLog, Position, Snapshot, StoreError, Version,
+};
+use tokio::sync::watch;
+
+/// What becomes of one append.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fate {
+    Written,
+    /// Nothing is written, and that is known.
+    Refused,
+    /// It is written, but the answer is lost.
+    WrittenUnknown,
+    /// It is not written, and the answer is lost.
+    LostUnknown,
+}
+
+pub(super) struct FlakyLog {
+    inner: MemoryLog,
+    open: watch::Sender<bool>,
+    fates: Mutex<Vec<Fate>>,
+    pub(super) appends: AtomicUsize,
+    pub(super) rows_read: AtomicUsize,
+}
+
+impl FlakyLog {
+    pub(super) fn new() -> Self {
+        FlakyLog {
+            inner: MemoryLog::new(),
+            open: watch::Sender::new(true),
+            fates: Mutex::default(),
+            appends: AtomicUsize::new(0),
+            rows_read: AtomicUsize::new(0),
+        }
+    }
+
+    /// Lets no append end until [`FlakyLog::open`].
+    pub(super) fn shut(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub(super) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// The fates of the next appends, the first first; those after them are written.
+    pub(super) fn doom(&self, fates: &[Fate]) {
+        let mut doomed = fates.to_vec();
+        doomed.reverse();
+        *self.fates.lock().unwrap() = doomed;
+    }
+}
+
+#[async_trait::async_trait]
+impl EventStore for FlakyLog {
+    fn identity(&self) -> LogIdentity {
+        self.inner.identity()
+    }
+
+    async fn append(&self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+        let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Written);
+        match fate {
+            Fate::Written => self.inner.append(batch, now).await,
+            Fate::Refused => Err(StoreError::Unavailable("doomed".to_owned())),
+            Fate::WrittenUnknown => {
+                self.inner.append(batch, now).await?;
+                Err(StoreError::Unknown("doomed".to_owned()))
+            }
+            Fate::LostUnknown => Err(StoreError::Unknown("doomed".to_owned())),
+        }
+    }
+
+    async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        let rows = self.inner.read_stream(stream, from, limit).await?;
+        self.rows_read.fetch_add(rows.len(), Ordering::SeqCst);
+        Ok(rows)
+    }
+
+    async fn read_snapshot(&self, stream: StreamId) -> Result<Option<Snapshot>, StoreError> {
+        self.inner.read_snapshot(stream).await
+    }
+
+    async fn read_all(&self, from: Position, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        self.inner.read_all(from, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.inner.head().await
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Position> {
+        self.inner.subscribe()
+    }
+}

@@ -1,0 +1,221 @@
+//! Chains under failed writes, panics, and clients that go away.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::Poll,
+};
+
+use domain::account::{Account, Command};
+use proptest::prelude::*;
+
+use super::{
+    TENANT, a_moment, commands_over, fen,
+    flaky::{Fate, FlakyLog},
+    folded, hold, request, rows, step, wallet,
+};
+use crate::{Commands, Finished, Interrupted};
+
+/// Deposit, hold and capture on one account, then a deposit on a shared one: four links.
+async fn links(commands: &Commands, number: u128) -> Result<u32, Interrupted> {
+    let mine = wallet(number);
+    let steps = [
+        (mine, Command::Deposit { deposit: uuid::Uuid::from_u128(number), amount: fen(100) }, "deposit"),
+        (mine, Command::Hold { hold: hold(number), amount: fen(60) }, "hold"),
+        (mine, Command::Capture { hold: hold(number) }, "capture"),
+        (wallet(0), Command::Deposit { deposit: uuid::Uuid::from_u128(number), amount: fen(1) }, "shared"),
+    ];
+    let mut carried_out = 0;
+    for (account, command, name) in steps {
+        match commands.execute::<Account>(TENANT, account, command, step(number, name)).await {
+            Ok(outcome) => carried_out += u32::from(!outcome.events.is_empty()),
+            Err(crate::Failure::Interrupted(interrupted)) => return Err(interrupted),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    Ok(carried_out)
+}
+
+async fn chain(commands: &Commands, number: u128) -> Result<Finished<u32>, Interrupted> {
+    let inner = commands.clone();
+    commands
+        .pipelined(16, move || {
+            let commands = inner.clone();
+            async move { links(&commands, number).await }
+        })
+        .await
+}
+
+async fn assert_whole(log: &FlakyLog, chains: u128) {
+    for number in 1..=chains {
+        let Account::Open(book) = folded(log, wallet(number)).await else { panic!("{number} was not opened") };
+        assert_eq!((book.posted, book.held), (40, 0), "chain {number}");
+    }
+    let Account::Open(shared) = folded(log, wallet(0)).await else { panic!("the shared one was not opened") };
+    assert_eq!(shared.posted, chains as i64, "each chain counts once on the shared account");
+}
+
+#[tokio::test]
+async fn a_chain_waits_once() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    let finished = chain(&commands, 1).await.unwrap();
+    assert_eq!(finished.value, 4);
+    assert_eq!(finished.position, rows(&log).await.len() as u64);
+    assert!(log.appends.load(Ordering::SeqCst) <= 2, "{:?} transactions for four links", log.appends);
+}
+
+#[tokio::test]
+async fn a_failed_batch_in_the_middle_of_chains_leaves_each_whole() {
+    for fate in [Fate::Refused, Fate::WrittenUnknown, Fate::LostUnknown] {
+        let log = Arc::new(FlakyLog::new());
+        let commands = commands_over(&log);
+        log.doom(&[Fate::Written, fate, Fate::Written, Fate::Written, fate, fate]);
+        let chains: Vec<_> = (1..=60)
+            .map(|number| {
+                let commands = commands.clone();
+                tokio::spawn(async move { chain(&commands, number).await })
+            })
+            .collect();
+        for one in chains {
+            one.await.unwrap().unwrap_or_else(|error| panic!("{fate:?}: {error}"));
+        }
+        assert_whole(&log, 60).await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_never_takes_anything_is_said_to_be_unavailable() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    log.doom(&[Fate::Refused; 50]);
+    let failed = chain(&commands, 1).await.unwrap_err();
+    assert!(matches!(failed, Interrupted::Unavailable(_)), "{failed:?}");
+    assert_eq!(rows(&log).await.len(), 0);
+    log.doom(&[]);
+    chain(&commands, 1).await.unwrap();
+    assert_whole(&log, 1).await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_chain_leaves_a_prefix_that_a_repeat_continues() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    let inner = commands.clone();
+    let broken = commands
+        .pipelined(16, move || {
+            let commands = inner.clone();
+            async move {
+                let command = Command::Deposit { deposit: uuid::Uuid::from_u128(1), amount: fen(100) };
+                commands.execute::<Account>(TENANT, wallet(1), command, step(1, "deposit")).await.unwrap();
+                if commands.fullness() >= 0.0 {
+                    panic!("on purpose");
+                }
+                Ok(())
+            }
+        })
+        .await;
+    assert!(matches!(broken, Err(Interrupted::Unavailable(_))), "{broken:?}");
+    a_moment().await;
+    assert_eq!(rows(&log).await.len(), 2, "what was queued before the panic is a prefix of the chain");
+    chain(&commands, 1).await.unwrap();
+    assert_whole(&log, 1).await;
+}
+
+/// Polls a chain `times` and then lets go of it, as a task that is aborted there would.
+async fn abandon_after(commands: &Commands, number: u128, times: u32) {
+    let mut running = Box::pin(commands.run_chain(16, || links(commands, number)));
+    for _ in 0..times {
+        let done = poll_fn(|context| Poll::Ready(running.as_mut().poll(context).is_ready())).await;
+        if done {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_chain_dropped_at_any_await_leaves_a_prefix_and_usable_state() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    for times in 0..40 {
+        let number = u128::from(times) + 1;
+        abandon_after(&commands, number, times).await;
+        a_moment().await;
+        chain(&commands, number).await.unwrap();
+    }
+    assert_whole(&log, 40).await;
+}
+
+#[tokio::test]
+async fn a_client_who_goes_away_does_not_end_its_command() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    log.shut();
+    let client = tokio::spawn({
+        let commands = commands.clone();
+        async move { commands.deposit(request(1, fen(5)), wallet(1), fen(5)).await }
+    });
+    a_moment().await;
+    client.abort();
+    log.open();
+    a_moment().await;
+    assert_eq!(rows(&log).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_chain_runs_on_from_the_same_inputs() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    let runs = Arc::new(AtomicU32::new(0));
+    log.doom(&[Fate::Refused, Fate::Refused]);
+    let (inner, counted) = (commands.clone(), Arc::clone(&runs));
+    let finished = commands
+        .pipelined(16, move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let commands = inner.clone();
+            async move { links(&commands, 1).await }
+        })
+        .await
+        .unwrap();
+    assert_eq!(finished.position, rows(&log).await.len() as u64);
+    assert!(runs.load(Ordering::SeqCst) >= 2, "the first run fell");
+    assert_whole(&log, 1).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever fate befalls which append: every chain that was answered stands once, whole.
+    #[test]
+    fn chains_stand_once_whatever_befalls_the_appends(
+        fates in proptest::collection::vec(
+            prop_oneof![Just(Fate::Written), Just(Fate::Refused), Just(Fate::WrittenUnknown), Just(Fate::LostUnknown)],
+            0..12,
+        ),
+        chains in 1_u128..20,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let log = Arc::new(FlakyLog::new());
+            let commands = commands_over(&log);
+            log.doom(&fates);
+            let running: Vec<_> = (1..=chains)
+                .map(|number| {
+                    let commands = commands.clone();
+                    tokio::spawn(async move { chain(&commands, number).await })
+                })
+                .collect();
+            for (number, one) in running.into_iter().enumerate() {
+                if one.await.unwrap().is_err() {
+                    // Told to try again: the same ids come to the same end.
+                    chain(&commands, number as u128 + 1).await.unwrap();
+                }
+            }
+            assert_whole(&log, chains).await;
+        });
+    }
+}

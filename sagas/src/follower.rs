@@ -1,0 +1,118 @@
+//! Takes the steps that nobody has taken for a moment: after a crash, for a timer, for a withdrawal.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use commands::Interrupted;
+use domain::{OrderId, TenantId};
+use futures::{StreamExt, stream};
+use projections::{ViewError, Views};
+use store::Position;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Ordering,
+    views::{self, Open},
+};
+
+/// Between two looks at what is open.
+const TICK: Duration = Duration::from_millis(200);
+/// How long a process must have stood still before somebody else goes on with it.
+const STOOD_STILL: Duration = Duration::from_millis(400);
+/// Most orders that it drives at once; fewer as the queue before the log fills.
+const AT_ONCE: f64 = 64.0;
+/// Most rows that it looks at in one go.
+const LOOK: u32 = 1_000;
+
+/// The driver that reads the log. It holds no truth: what it forgets in a restart it finds again in
+/// the views.
+pub struct Follower {
+    ordering: Ordering,
+    views: Views,
+    /// Since when, by this process's clock, an order has stood at an event.
+    standing: HashMap<(TenantId, OrderId), (Position, Instant)>,
+}
+
+/// Why processes could not be settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    #[error(transparent)]
+    Views(#[from] ViewError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Stale(#[from] projections::Stale),
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] store::StoreError),
+}
+
+impl Follower {
+    pub fn new(ordering: Ordering, views: Views) -> Self {
+        Follower { ordering, views, standing: HashMap::new() }
+    }
+
+    /// Looks and drives until `stop`. An order under way then comes to the end of its chain.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.tick(STOOD_STILL).await {
+                tracing::warn!(%error, "processes that stand still could not be continued; trying again");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Continues everything that can go on now, until nothing does, and answers how many processes
+    /// are still open: those that wait for somebody. Needs a running projections runner.
+    pub async fn settle(&mut self, patience: Duration) -> Result<u64, SettleError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let head = self.ordering.commands().store().head().await?;
+            self.views.wait_for(head, deadline.saturating_duration_since(Instant::now())).await?;
+            let moved = self.tick(Duration::ZERO).await?;
+            let now_at = self.ordering.commands().store().head().await?;
+            if (moved == 0 || now_at == head) && now_at == head {
+                return Ok(views::count_open(&self.views).await?);
+            }
+        }
+    }
+
+    /// One look; answers how many processes it went on with.
+    async fn tick(&mut self, stood_still: Duration) -> Result<usize, SettleError> {
+        let Open { orders, withdrawals } = views::open(&self.views, self.ordering.commands().now(), LOOK).await?;
+        let now = Instant::now();
+        let mut ready = Vec::new();
+        let mut standing = HashMap::with_capacity(orders.len());
+        for (tenant, order, moved) in orders {
+            let key = (tenant, order);
+            let since = match self.standing.get(&key) {
+                Some((at, since)) if *at == moved => *since,
+                _ => now,
+            };
+            standing.insert(key, (moved, since));
+            if now.duration_since(since) >= stood_still && !self.ordering.driven.contains(order.0) && !ready.contains(&key) {
+                ready.push(key);
+            }
+        }
+        self.standing = standing;
+        let count = ready.len() + withdrawals.len();
+        for row in withdrawals {
+            row.state.0.carry_out(&self.ordering, row.tenant, row.serving).await?;
+        }
+        // Overload must not double the load.
+        let room = 1.0 - self.ordering.commands().fullness();
+        let at_once = (AT_ONCE * room).max(1.0) as usize;
+        let ordering = &self.ordering;
+        let continued = stream::iter(ready)
+            .map(|(tenant, order)| ordering.continue_order(tenant, order))
+            .buffer_unordered(at_once)
+            .collect::<Vec<_>>()
+            .await;
+        continued.into_iter().collect::<Result<(), _>>()?;
+        Ok(count)
+    }
+}

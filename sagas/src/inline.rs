@@ -1,0 +1,190 @@
+//! Takes the steps of a process, one after the other, within the chain that it is called in.
+
+use std::sync::Arc;
+
+use commands::{Cause, Commands, Failure, Hosted, Interrupted, Outcome};
+use domain::{
+    AccountId, CommandId, Fact, HoldId, OrderId, TenantId, Timestamp,
+    account::{self, Account},
+    order::{Order, Terms},
+    payment::{self, Payment, Provider, Source, Tender, Why},
+    serving::{self, Serving},
+    step_id,
+};
+
+use crate::{
+    SAGA, Saga,
+    step::{Next, Refused, Step},
+};
+
+/// More steps than any process has: a checkout of eight tenders takes thirty.
+const MAX_STEPS: usize = 64;
+
+/// What came of a step.
+enum Taken {
+    /// These facts, now or the first time.
+    Facts(Vec<Fact>),
+    Refused(Refused),
+}
+
+/// Drives processes of one order of one tenant.
+pub(crate) struct Driver<'a> {
+    pub(crate) commands: &'a Commands,
+    pub(crate) tenant: TenantId,
+    pub(crate) order: OrderId,
+    pub(crate) now: Timestamp,
+}
+
+impl Driver<'_> {
+    /// Takes steps until the process has none to take now.
+    pub(crate) async fn drive<S: Saga>(&self, saga: &mut S) -> Result<(), Interrupted> {
+        for _ in 0..MAX_STEPS {
+            let Some(next) = saga.next(self.now) else { return Ok(()) };
+            let at = saga.step_time(self.now);
+            let facts = match self.take::<S>(&next, at).await? {
+                Taken::Facts(facts) => facts,
+                Taken::Refused(refused) => match saga.after_refusal(&next, &refused) {
+                    None => {
+                        tracing::debug!(saga = S::NAME, step = next.name, ?refused, "a step has to wait");
+                        return Ok(());
+                    }
+                    Some(answer) => match self.take::<S>(&answer, at).await? {
+                        Taken::Facts(facts) => facts,
+                        // The order has taken another turn meanwhile; its events say which.
+                        Taken::Refused(_) => return Ok(()),
+                    },
+                },
+            };
+            let before = saga.clone();
+            for fact in &facts {
+                saga.evolve(fact, at);
+            }
+            if *saga == before {
+                // Somebody else took this step under another name: the log will tell.
+                return Ok(());
+            }
+        }
+        tracing::error!(saga = S::NAME, order = %self.order, "a process does not come to an end");
+        Ok(())
+    }
+
+    async fn take<S: Saga>(&self, next: &Next, at: Timestamp) -> Result<Taken, Interrupted> {
+        let id = step_id(S::NAME, self.order.0, &next.name);
+        match next.step.clone() {
+            Step::Order(order, command) => self.give::<Order>(order, command, id, at, Refused::Order).await,
+            Step::Serving(serving, command) => self.give::<Serving>(serving, command, id, at, Refused::Serving).await,
+            Step::Payment(payment, command) => self.give::<Payment>(payment, command, id, at, Refused::Payment).await,
+            Step::Account(account, command) => self.give::<Account>(account, command, id, at, Refused::Account).await,
+            Step::StartPayment { order, diner, total, terms } => {
+                let tenders = match self.plan(diner, total, terms).await? {
+                    Ok(tenders) => tenders,
+                    Err(short) => return Ok(Taken::Refused(Refused::Insufficient { short })),
+                };
+                let command = payment::Command::Start { order, diner, total, tenders };
+                self.give::<Payment>(order.payment(), command, id, at, Refused::Payment).await
+            }
+            Step::ReleasePortions(order) => {
+                let serving = self.look(order, |order: &Order| order.ticket().map(|t| t.placed.serving)).await?;
+                let Some(serving) = serving else { return Ok(Taken::Facts(vec![])) };
+                let command = serving::Command::Release { order };
+                self.give::<Serving>(serving, command, id, at, Refused::Serving).await
+            }
+            Step::GiveBack { payment, refund, part, from } => {
+                let source = |payment: &Payment| {
+                    let sheet = payment.sheet().ok()?;
+                    sheet.tenders.get(usize::from(part.tender)).map(|tender| tender.source)
+                };
+                match self.look(payment, source).await? {
+                    Some(Source::Account(account)) => {
+                        let hold = HoldId { payment, tender: part.tender };
+                        let command = account::Command::Refund { refund, hold, amount: part.amount, from };
+                        self.give::<Account>(account, command, id, at, Refused::Account).await
+                    }
+                    Some(Source::External(_)) => {
+                        let command = payment::Command::RecordPaidBack { refund, tender: part.tender };
+                        self.give::<Payment>(payment, command, id, at, Refused::Payment).await
+                    }
+                    None => Ok(Taken::Facts(vec![])),
+                }
+            }
+        }
+    }
+
+    async fn look<A: Hosted, T>(&self, id: A::Id, look: impl FnOnce(&A) -> T + Send) -> Result<T, Interrupted> {
+        self.commands.look(self.tenant, id, look).await
+    }
+
+    /// Which sources pay, as far as their balances go now; `Err` has what is short.
+    async fn plan(
+        &self,
+        diner: domain::DinerId,
+        total: domain::Money,
+        terms: Terms,
+    ) -> Result<Result<Vec<Tender>, domain::Money>, Interrupted> {
+        let external = |provider| Tender { source: Source::External(provider), amount: total, why: Why::Rest };
+        if !total.is_positive() {
+            return Ok(Ok(vec![]));
+        }
+        match terms {
+            Terms::AtCounter => Ok(Ok(vec![external(Provider::Counter)])),
+            Terms::Elsewhere => Ok(Ok(vec![external(Provider::Elsewhere)])),
+            Terms::Balances => {
+                let mut available = Vec::with_capacity(2);
+                for account in [AccountId::Subsidy(diner), AccountId::Wallet(diner)] {
+                    let has = |account: &Account| match account.book() {
+                        Ok(book) if !book.frozen => Some(book.available()),
+                        _ => None,
+                    };
+                    if let Some(has) = self.look(account, has).await? {
+                        available.push((account, has));
+                    }
+                }
+                Ok(payment::plan(total, &available))
+            }
+        }
+    }
+
+    async fn give<A: Hosted>(
+        &self,
+        id: A::Id,
+        command: A::Command,
+        command_id: CommandId,
+        at: Timestamp,
+        refused: impl FnOnce(A::Error) -> Refused,
+    ) -> Result<Taken, Interrupted> {
+        let cause = Cause::step(command_id, SAGA, self.order.0, at);
+        match self.commands.execute::<A>(self.tenant, id, command, cause).await {
+            Ok(outcome) if outcome.events.is_empty() => {
+                // It was taken before, by this name or by another.
+                let events = self.commands.recorded::<A>(self.tenant, id, command_id).await?;
+                Ok(Taken::Facts(events.into_iter().map(|event| A::fact(id, event)).collect()))
+            }
+            Ok(outcome) => Ok(Taken::Facts(facts::<A>(id, outcome))),
+            Err(Failure::Refused(error)) => Ok(Taken::Refused(refused(error))),
+            Err(Failure::Interrupted(interrupted)) => Err(interrupted),
+            // Steps carry no digest, so no key of theirs can be used twice.
+            Err(Failure::KeyReused) => Ok(Taken::Facts(vec![])),
+        }
+    }
+
+    /// The order, its payment, and whether its serving holds portions for it, as they stand.
+    pub(crate) async fn states(&self) -> Result<(Order, Payment, bool), Interrupted> {
+        let order = self.look(self.order, Order::clone).await?;
+        let payment = self.look(self.order.payment(), Payment::clone).await?;
+        let id = self.order;
+        let reserved = match order.ticket() {
+            None => false,
+            Some(ticket) => {
+                let holds = |serving: &Serving| serving.book().is_ok_and(|book| book.has_reserved(id));
+                self.look(ticket.placed.serving, holds).await?
+            }
+        };
+        Ok((order, payment, reserved))
+    }
+}
+
+/// The events of an outcome, as facts about `id`.
+pub(crate) fn facts<A: Hosted>(id: A::Id, outcome: Outcome<A::Event>) -> Vec<Fact> {
+    outcome.events.into_iter().map(|event| A::fact(id, Arc::unwrap_or_clone(event))).collect()
+}
+
