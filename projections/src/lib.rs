@@ -1,1 +1,79 @@
+//! Views: what everybody reads, folded from the log.
+//!
+//! A [`Projection`] is a pure fold of events into [`Row`]s. The [`Runner`] tails the log, folds each
+//! batch in memory and writes the changed rows and the checkpoint in one transaction, so each
+//! event counts exactly once. Queries run against [`Views`], on snapshots in which every table and
+//! its checkpoint belong together. Everything here can be thrown away and folded anew.
+//!
+//! ```text
+//! let views = Views::open(folder, store.identity())?;          // or Views::in_memory(identity)
+//! let runner = Runner::open(store, views.clone()).await?;      // catch_up().await for one pass
+//! let handle = runner.handle();                                // rebuilds while it runs
+//! tokio::spawn(runner.run(stop));
+//! let board = kitchen_board::of_serving(&views, tenant, serving, None, PageSize::MAX).await?;
+//! ```
 
+use std::sync::Arc;
+
+use store::Recorded;
+
+mod catalogue;
+mod column;
+mod engine;
+mod rows;
+mod runner;
+mod verify;
+mod views;
+
+pub mod balances;
+pub mod dashboard;
+pub mod diner_orders;
+pub mod journal;
+pub mod kitchen_board;
+pub mod menu;
+
+pub use catalogue::{Build, Health};
+pub use column::{Arg, Column, Json};
+pub use rows::{Row, Rows, TableSpec, column_of};
+pub use runner::{Progress, Runner, RunnerHandle};
+#[doc(hidden)]
+pub use rusqlite::{Result as SqlResult, Row as SqlRow, Statement, ToSql};
+pub use verify::{Difference, Report, verify};
+pub use views::{PageSize, Snapshot, Stale, ViewError, Views};
+
+/// Why a projection cannot take an event. It stops there; the others flow on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Poison(pub String);
+
+impl From<domain::MoneyError> for Poison {
+    fn from(error: domain::MoneyError) -> Self {
+        Poison(error.to_string())
+    }
+}
+
+/// One read model: a pure fold of the log into rows.
+pub trait Projection: Send + Sync + 'static {
+    /// The word for it in the catalogue and on the command line.
+    fn name(&self) -> &'static str;
+    /// Raised whenever rows or fold change: a higher version folds itself anew from the first event.
+    fn version(&self) -> u32;
+    fn tables(&self) -> &'static [TableSpec];
+    /// Folds one event. Every projection names every event, so that a new one is a compile error.
+    fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison>;
+}
+
+/// The projections that a program keeps.
+pub type Registry = Arc<[Arc<dyn Projection>]>;
+
+/// All that Tiffin keeps.
+pub fn all() -> Registry {
+    Arc::new([
+        Arc::new(menu::Menus) as Arc<dyn Projection>,
+        Arc::new(kitchen_board::KitchenBoard),
+        Arc::new(diner_orders::DinerOrders),
+        Arc::new(dashboard::Dashboard),
+        Arc::new(journal::Journal),
+        Arc::new(balances::Balances),
+    ])
+}

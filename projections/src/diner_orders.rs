@@ -1,0 +1,327 @@
+//! Orders as their diners and the staff see them: what, how paid, how they ended.
+
+use domain::{
+    CanteenId, Currency, DinerId, Fact, Money, OrderId, RefundId, ServingId, TenantId, Timestamp,
+    order::{self, Channel, Line, LineCount, Placement, RefundReason, Refusal, Terms},
+    payment::{self, Source, Tender, Why},
+};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use store::{Position, Recorded};
+
+use crate::{Json, PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, column::words, row};
+
+/// How far an order is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    Placed,
+    Confirmed,
+    Preparing,
+    Ready,
+    PickedUp,
+    NoShow,
+    Cancelled,
+    Refused,
+    Expired,
+}
+
+words! {
+    Status {
+        Placed = "PLACED", Confirmed = "CONFIRMED", Preparing = "PREPARING", Ready = "READY",
+        PickedUp = "PICKED_UP", NoShow = "NO_SHOW", Cancelled = "CANCELLED", Refused = "REFUSED", Expired = "EXPIRED",
+    }
+}
+
+/// A source of the order's money, and what of it went back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaidFrom {
+    pub source: Source,
+    /// Minor units of the order's currency.
+    pub amount: i64,
+    pub why: Why,
+    /// What of it is refunded or about to be.
+    #[serde(default)]
+    pub refunded: i64,
+}
+
+/// Money going back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refunded {
+    pub refund: RefundId,
+    /// Minor units of the order's currency.
+    pub amount: i64,
+    pub lines: Vec<LineCount>,
+    pub reason: RefundReason,
+    pub begun_at: Timestamp,
+    /// When every tender had its part.
+    pub settled_at: Option<Timestamp>,
+}
+
+row! {
+    /// An order.
+    pub struct Order in "orders" {
+        key { tenant: TenantId, order_id: OrderId }
+        diner: DinerId,
+        canteen: CanteenId,
+        serving: ServingId,
+        channel: Channel,
+        terms: Terms,
+        status: Status,
+        /// As ordered; what was refunded of them is in `refunds`.
+        lines: Json<Vec<Line>>,
+        total_minor: i64,
+        /// The sum of all refunds begun.
+        refunded_minor: i64,
+        currency: Currency,
+        refusal: Option<Json<Refusal>>,
+        cancelled: Option<RefundReason>,
+        tenders: Json<Vec<PaidFrom>>,
+        refunds: Json<Vec<Refunded>>,
+        code: Option<String>,
+        /// Of the event with which it was placed: the order of lists.
+        placed: Position,
+        placed_at: Timestamp,
+        lock_at: Timestamp,
+        pay_by: Timestamp,
+        confirmed_at: Option<Timestamp>,
+        ready_at: Option<Timestamp>,
+        /// When it was picked up, or ended otherwise.
+        ended_at: Option<Timestamp>,
+    }
+    index "diner" on "(tenant, diner, placed)";
+    index "serving" on "(tenant, serving, placed)";
+}
+
+impl Order {
+    pub fn total(&self) -> Money {
+        Money::new(self.total_minor, self.currency)
+    }
+
+    pub fn refunded(&self) -> Money {
+        Money::new(self.refunded_minor, self.currency)
+    }
+}
+
+/// The projection.
+pub struct DinerOrders;
+
+impl Projection for DinerOrders {
+    fn name(&self) -> &'static str {
+        "diner_orders"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn tables(&self) -> &'static [TableSpec] {
+        &[Order::TABLE]
+    }
+
+    fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
+        match &it.fact {
+            Fact::Order(order_id, order::Event::Placed(placement)) => {
+                rows.create(placed(it, *order_id, placement));
+                Ok(())
+            }
+            Fact::Order(order_id, event) => of_order(it, event, order_mut(it.tenant, *order_id, rows)?),
+            Fact::Payment(payment, event) => of_payment(it.tenant, payment.order(), event, rows),
+            Fact::Menu(..) | Fact::Serving(..) | Fact::Account(..) => Ok(()),
+        }
+    }
+}
+
+fn order_mut(tenant: TenantId, order_id: OrderId, rows: &mut Rows) -> Result<&mut Order, Poison> {
+    let order = rows.get_mut::<Order>(&(tenant, order_id));
+    order.ok_or_else(|| Poison(format!("order {order_id} goes on before it was placed")))
+}
+
+fn placed(it: &Recorded, order_id: OrderId, placement: &Placement) -> Order {
+    Order {
+        tenant: it.tenant,
+        order_id,
+        diner: placement.diner,
+        canteen: placement.canteen,
+        serving: placement.serving,
+        channel: placement.channel,
+        terms: placement.terms,
+        status: Status::Placed,
+        lines: Json(placement.lines.clone()),
+        total_minor: placement.total.minor,
+        refunded_minor: 0,
+        currency: placement.total.currency,
+        refusal: None,
+        cancelled: None,
+        tenders: Json(vec![]),
+        refunds: Json(vec![]),
+        code: None,
+        placed: it.position,
+        placed_at: it.occurred_at,
+        lock_at: placement.lock_at,
+        pay_by: placement.pay_by,
+        confirmed_at: None,
+        ready_at: None,
+        ended_at: None,
+    }
+}
+
+fn of_order(it: &Recorded, event: &order::Event, order: &mut Order) -> Result<(), Poison> {
+    use order::Event;
+    let at = it.occurred_at;
+    let end = |order: &mut Order, status: Status| {
+        order.status = status;
+        order.ended_at = Some(at);
+    };
+    match event {
+        Event::Placed(_) => return Err(Poison(format!("order {} is placed twice", order.order_id))),
+        Event::Confirmed => {
+            order.status = Status::Confirmed;
+            order.confirmed_at = Some(at);
+        }
+        Event::Refused(refusal) => {
+            end(order, Status::Refused);
+            order.refusal = Some(Json(refusal.clone()));
+        }
+        Event::Expired => end(order, Status::Expired),
+        Event::Preparing => order.status = Status::Preparing,
+        Event::Readied { code } => {
+            order.status = Status::Ready;
+            order.code = Some(code.clone());
+            order.ready_at = Some(at);
+        }
+        Event::PickedUp { .. } => end(order, Status::PickedUp),
+        Event::NoShow { .. } => end(order, Status::NoShow),
+        Event::Cancelled { reason } => {
+            end(order, Status::Cancelled);
+            order.cancelled = Some(*reason);
+        }
+        Event::RefundBegun { refund, lines, amount, reason, .. } => {
+            order.refunded_minor = order.refunded().plus(*amount)?.minor;
+            order.refunds.push(Refunded {
+                refund: *refund,
+                amount: amount.minor,
+                lines: lines.clone(),
+                reason: *reason,
+                begun_at: at,
+                settled_at: None,
+            });
+        }
+        Event::RefundSettled { refund } => {
+            let begun = order.refunds.iter_mut().find(|begun| begun.refund == *refund);
+            begun.ok_or_else(|| Poison(format!("refund {refund} is settled before it was begun")))?.settled_at =
+                Some(at);
+        }
+    }
+    Ok(())
+}
+
+fn of_payment(tenant: TenantId, order_id: OrderId, event: &payment::Event, rows: &mut Rows) -> Result<(), Poison> {
+    use payment::Event;
+    match event {
+        Event::Started { tenders, .. } => {
+            let from = |tender: &Tender| PaidFrom {
+                source: tender.source,
+                amount: tender.amount.minor,
+                why: tender.why,
+                refunded: 0,
+            };
+            order_mut(tenant, order_id, rows)?.tenders = Json(tenders.iter().map(from).collect());
+        }
+        Event::RefundBegun { parts, .. } => {
+            let order = order_mut(tenant, order_id, rows)?;
+            for part in parts {
+                let tender = order.tenders.get_mut(usize::from(part.tender));
+                let tender =
+                    tender.ok_or_else(|| Poison(format!("payment {order_id} has no tender {}", part.tender)))?;
+                tender.refunded = tender.refunded.saturating_add(part.amount.minor);
+            }
+        }
+        Event::Held
+        | Event::Paid { .. }
+        | Event::Captured
+        | Event::Released
+        | Event::PaidBack { .. }
+        | Event::RefundSettled { .. } => {}
+    }
+    Ok(())
+}
+
+/// One order of the tenant.
+pub async fn order(views: &Views, tenant: TenantId, order_id: OrderId) -> Result<Option<Order>, ViewError> {
+    views.read(move |snapshot| snapshot.fetch_one("WHERE tenant = ?1 AND order_id = ?2", args![tenant, order_id])).await
+}
+
+/// Several orders, in the order asked; unknown ones are left out. At most 100 are looked up.
+pub async fn orders(views: &Views, tenant: TenantId, order_ids: Vec<OrderId>) -> Result<Vec<Order>, ViewError> {
+    views
+        .read(move |snapshot| {
+            let mut orders = Vec::new();
+            for order_id in order_ids.into_iter().take(PageSize::MAX.get()) {
+                orders.extend(snapshot.fetch_one("WHERE tenant = ?1 AND order_id = ?2", args![tenant, order_id])?);
+            }
+            Ok(orders)
+        })
+        .await
+}
+
+/// A diner's orders, newest first, from before the one placed at `before`.
+pub async fn of_diner(
+    views: &Views,
+    tenant: TenantId,
+    diner: DinerId,
+    before: Option<Position>,
+    page: PageSize,
+) -> Result<Vec<Order>, ViewError> {
+    let before = before.unwrap_or(i64::MAX as u64);
+    views
+        .read(move |snapshot| {
+            snapshot.fetch(
+                "WHERE tenant = ?1 AND diner = ?2 AND placed < ?3 ORDER BY placed DESC LIMIT ?4",
+                args![tenant, diner, before, page],
+            )
+        })
+        .await
+}
+
+/// A serving's orders in the order of placing, from after the one placed at `after`.
+pub async fn of_serving(
+    views: &Views,
+    tenant: TenantId,
+    serving: ServingId,
+    after: Option<Position>,
+    page: PageSize,
+) -> Result<Vec<Order>, ViewError> {
+    let after = after.unwrap_or(0);
+    views
+        .read(move |snapshot| {
+            snapshot.fetch(
+                "WHERE tenant = ?1 AND serving = ?2 AND placed > ?3 ORDER BY placed LIMIT ?4",
+                args![tenant, serving, after, page],
+            )
+        })
+        .await
+}
+
+/// The orders of all servings of a canteen's day, in the order of placing, from after the one
+/// placed at `after`.
+pub async fn of_day(
+    views: &Views,
+    tenant: TenantId,
+    canteen: CanteenId,
+    date: Date,
+    after: Option<Position>,
+    page: PageSize,
+) -> Result<Vec<Order>, ViewError> {
+    let after = after.unwrap_or(0);
+    views
+        .read(move |snapshot| {
+            snapshot.fetch(
+                "WHERE tenant = ?1 AND placed > ?4 AND serving IN
+                   (SELECT serving FROM {servings} WHERE tenant = ?1 AND date = ?3 AND canteen = ?2)
+                 ORDER BY placed LIMIT ?5",
+                args![tenant, canteen, date, after, page],
+            )
+        })
+        .await
+}
