@@ -48,11 +48,14 @@ struct Options {
     /// Pages in the write-ahead log at which they are moved into the file; readers may delay that
     /// to four times as many.
     checkpoint_pages: u32,
+    /// Events at the log's end that stay in memory.
+    tail_events: usize,
     /// The file may not grow beyond these.
     max_pages: Option<u32>,
 }
 
-const OPTIONS: Options = Options { cached_streams: 1 << 18, checkpoint_pages: 8192, max_pages: None };
+const OPTIONS: Options =
+    Options { cached_streams: 1 << 18, checkpoint_pages: 8192, tail_events: 1 << 14, max_pages: None };
 
 /// The log in a folder.
 pub struct SqliteLog {

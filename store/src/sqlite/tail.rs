@@ -7,15 +7,16 @@ use std::{
 
 use crate::{EventRow, Position};
 
-/// Bounds of what is kept: events, and about as many bytes.
-const EVENTS: usize = 16_384;
+/// Bound of what is kept besides the number of events, in bytes.
 const BYTES: usize = 16 << 20;
 /// What an event takes besides its payload.
 const OVERHEAD: usize = 256;
 
 /// The last batches that were committed, whole and without a gap up to the head; or nothing.
-#[derive(Default)]
-pub(super) struct Tail(RwLock<Batches>);
+pub(super) struct Tail {
+    capacity: usize,
+    batches: RwLock<Batches>,
+}
 
 #[derive(Default)]
 struct Batches {
@@ -29,13 +30,18 @@ fn weight(batch: &[EventRow]) -> usize {
 }
 
 impl Tail {
+    /// Keeps at most `capacity` events.
+    pub(super) fn new(capacity: usize) -> Tail {
+        Tail { capacity, batches: RwLock::default() }
+    }
+
     /// Takes a committed batch, which follows on the one before.
     pub(super) fn push(&self, batch: Vec<EventRow>) {
-        let mut tail = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = self.batches.write().unwrap_or_else(PoisonError::into_inner);
         tail.events += batch.len();
         tail.bytes += weight(&batch);
         tail.batches.push_back(Arc::new(batch));
-        while tail.events > EVENTS || tail.bytes > BYTES {
+        while tail.events > self.capacity || tail.bytes > BYTES {
             let Some(gone) = tail.batches.pop_front() else { break };
             tail.events -= gone.len();
             tail.bytes -= weight(&gone);
@@ -44,13 +50,13 @@ impl Tail {
 
     /// To be called when the head may have moved without [`Tail::push`].
     pub(super) fn clear(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Batches::default();
+        *self.batches.write().unwrap_or_else(PoisonError::into_inner) = Batches::default();
     }
 
     /// Events from `from` on, if all that there are of them are in here.
     pub(super) fn read(&self, from: Position, limit: usize) -> Option<Vec<EventRow>> {
         let batches: Vec<Arc<Vec<EventRow>>> = {
-            let tail = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let tail = self.batches.read().unwrap_or_else(PoisonError::into_inner);
             if from < tail.batches.front()?.first()?.position {
                 return None;
             }

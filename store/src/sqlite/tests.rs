@@ -2,13 +2,20 @@
 
 use std::sync::Mutex;
 
+use proptest::{prelude::*, test_runner::TestCaseResult};
 use tempfile::TempDir;
 
 use super::*;
-use crate::contract::{append_of, contract, stream};
+use crate::{
+    MemoryLog,
+    contract::{append_of, contract, rows_of, stream},
+};
 
 mod crash;
 mod refusals;
+
+/// So small that everything has to give way all the time.
+const CRAMPED: Options = Options { cached_streams: 2, checkpoint_pages: 4, tail_events: 0, max_pages: None };
 
 fn open(dir: &TempDir) -> SqliteLog {
     SqliteLog::open(dir.path(), SqliteMode::ReadWrite).unwrap()
@@ -18,14 +25,179 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(seconds)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keeps_the_contract() {
+async fn keeps_the_contract_with(options: Options) {
     let dirs = Mutex::new(vec![]);
     contract(async || {
         let dir = tempfile::tempdir().unwrap();
-        let log = open(&dir);
+        let log = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
         dirs.lock().unwrap().push(dir);
         Arc::new(log)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract() {
+    keeps_the_contract_with(OPTIONS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract_without_memory() {
+    keeps_the_contract_with(CRAMPED).await;
+}
+
+#[tokio::test]
+async fn keeps_everything_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let batch = vec![append_of(stream(1, 1), 0, 3), append_of(stream(2, 1), 0, 1)];
+    let identity = {
+        let log = open(&dir);
+        log.append(batch.clone(), at(100)).await.unwrap();
+        log.identity()
+    };
+    let expected = [rows_of(&batch[0], 1, at(100)), rows_of(&batch[1], 4, at(100))].concat();
+    let log = open(&dir);
+    assert_eq!(log.identity(), identity);
+    assert_eq!((log.head().await.unwrap(), *log.subscribe().borrow(), log.syncs()), (4, 4, 0));
+    assert_eq!(log.read_all(1, 10).await.unwrap(), expected);
+    // Time, versions and positions go on where they were.
+    assert!(log.append(vec![append_of(stream(1, 1), 0, 1)], at(100)).await.is_err());
+    let appended = log.append(vec![append_of(stream(1, 1), 3, 1)], at(1)).await.unwrap();
+    assert_eq!(appended, Appended { first: 5, recorded_at: at(100) });
+    assert_eq!(log.syncs(), 1);
+    // What is read comes partly from the file, partly from memory.
+    assert_eq!(log.read_all(1, 10).await.unwrap().len(), 5);
+    assert_eq!(log.read_all(5, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_beside_the_writer_follows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let writing = open(&dir);
+    let reading = SqliteLog::open(dir.path(), SqliteMode::ReadOnly).unwrap();
+    assert_eq!(reading.identity(), writing.identity());
+    let mut shown = reading.subscribe();
+    writing.append(vec![append_of(stream(1, 1), 0, 2)], at(1)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), shown.wait_for(|head| *head == 2)).await.unwrap().unwrap();
+    assert_eq!(reading.head().await.unwrap(), 2);
+    assert_eq!(reading.read_all(1, 10).await.unwrap(), writing.read_all(1, 10).await.unwrap());
+    assert_eq!(reading.read_stream(stream(1, 1), 2, 10).await.unwrap().len(), 1);
+    let refused = reading.append(vec![append_of(stream(1, 2), 0, 1)], at(1)).await;
+    assert!(matches!(refused, Err(StoreError::Unusable(_))), "{refused:?}");
+    // A reader that is still there keeps nobody from opening the folder again.
+    drop(writing);
+    let writing = open(&dir);
+    writing.append(vec![append_of(stream(1, 2), 0, 1)], at(1)).await.unwrap();
+    assert_eq!(reading.read_all(1, 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_stays_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_pages: 64, ..OPTIONS };
+    let log = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
+    let mut most = 0;
+    for key in 0..300 {
+        log.append(vec![append_of(stream(1, key), 0, 40)], at(1)).await.unwrap();
+        most = most.max(Folder::new(dir.path()).wal_bytes().unwrap());
+    }
+    let bound = 2 * 64 * 4200;
+    assert!((64 * 4096..bound).contains(&most), "{most} bytes");
+    assert_eq!(log.head().await.unwrap(), 12_000);
+    drop(log);
+    assert_eq!(Folder::new(dir.path()).wal_bytes(), None);
+}
+
+/// One step of the comparison with the log in memory.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Appends: stream, how far the expected version is off (mostly not), events, snapshot.
+    Append(Vec<(u8, u8, usize, bool)>, i64),
+    ReadStream(u8, Version, usize),
+    ReadAll(Position, usize),
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let off = prop_oneof![20 => Just(0u8), 1 => Just(1)];
+    let append = prop::collection::vec((0u8..6, off, 0usize..4, any::<bool>()), 0..4);
+    let step = prop_oneof![
+        6 => (append, -5i64..20).prop_map(|(appends, now)| Step::Append(appends, now)),
+        2 => (0u8..7, 0u64..8, 0usize..5).prop_map(|(stream, from, limit)| Step::ReadStream(stream, from, limit)),
+        2 => (0u64..30, 0usize..20).prop_map(|(from, limit)| Step::ReadAll(from, limit)),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..25)
+}
+
+/// The batch, made from the versions that the log in memory has, so that most of them fit.
+async fn batch(memory: &MemoryLog, appends: &[(u8, u8, usize, bool)], salt: usize) -> Vec<Append> {
+    let mut versions = std::collections::HashMap::new();
+    let mut batch = vec![];
+    for (number, (key, off, events, snapshot)) in appends.iter().enumerate() {
+        // Two tenants with the same keys.
+        let stream = stream(1 + u128::from(key % 2), u128::from(key / 2));
+        let known = memory.read_stream(stream, 1, usize::MAX).await.unwrap().len() as Version;
+        let version = versions.entry(stream).or_insert(known);
+        let mut append = append_of(stream, *version + Version::from(*off), *events);
+        append.metadata.trace = (salt % 2 == 0).then_some([salt as u8; 16]);
+        append.metadata.causation = (number % 2 == 0).then_some(append.metadata.command);
+        append.occurred_at = at(salt as i64);
+        *version += *events as Version;
+        append.snapshot = snapshot.then(|| Snapshot {
+            version: *version,
+            state_version: salt as u32,
+            state: format!("{salt}/{number}").into_bytes(),
+        });
+        batch.push(append);
+    }
+    batch
+}
+
+async fn memory_and_sqlite_agree(steps: Vec<Step>, options: Options) -> TestCaseResult {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = MemoryLog::new();
+    let mut sqlite = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
+    let beside = SqliteLog::open(dir.path(), SqliteMode::ReadOnly).unwrap();
+    for (salt, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Append(appends, now) => {
+                let batch = batch(&memory, &appends, salt).await;
+                let (left, right) = (memory.append(batch.clone(), at(now)).await, sqlite.append(batch, at(now)).await);
+                prop_assert_eq!(format!("{left:?}"), format!("{right:?}"));
+            }
+            Step::ReadStream(key, from, limit) => {
+                let stream = stream(1 + u128::from(key % 2), u128::from(key / 2));
+                let expected = memory.read_stream(stream, from, limit).await.unwrap();
+                let snapshot = memory.read_snapshot(stream).await.unwrap();
+                for log in [&sqlite, &beside] {
+                    prop_assert_eq!(&log.read_stream(stream, from, limit).await.unwrap(), &expected);
+                    prop_assert_eq!(&log.read_snapshot(stream).await.unwrap(), &snapshot);
+                }
+            }
+            Step::ReadAll(from, limit) => {
+                let expected = memory.read_all(from, limit).await.unwrap();
+                for log in [&sqlite, &beside] {
+                    prop_assert_eq!(&log.read_all(from, limit).await.unwrap(), &expected);
+                    prop_assert_eq!(log.head().await.unwrap(), memory.head().await.unwrap());
+                }
+            }
+            Step::Reopen => {
+                drop(sqlite);
+                sqlite = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
+            }
+        }
+    }
+    prop_assert_eq!(sqlite.read_all(1, 1000).await.unwrap(), memory.read_all(1, 1000).await.unwrap());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn answers_as_the_log_in_memory_does(steps in steps(), cramped in any::<bool>()) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let options = if cramped { CRAMPED } else { OPTIONS };
+        runtime.block_on(memory_and_sqlite_agree(steps, options))?;
+    }
 }

@@ -151,7 +151,7 @@ impl Writer {
         }
         let shared = Arc::new(Shared {
             known,
-            tail: Tail::default(),
+            tail: Tail::new(options.tail_events),
             head: watch::Sender::new(ends.head),
             syncs: AtomicU64::new(0),
             unsure: AtomicBool::new(false),
