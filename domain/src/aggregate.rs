@@ -26,7 +26,7 @@ pub trait Aggregate:
     const STATE_VERSION: u32;
 
     type Id: Copy + Eq + std::hash::Hash + std::fmt::Debug + std::fmt::Display + Send + Sync + 'static;
-    type Command: Send + 'static;
+    type Command: Clone + Send + Sync + 'static;
     type Event: Event;
     /// A domain refusal. An infrastructure failure is never one of these.
     type Error: std::error::Error + Clone + PartialEq + Send + Sync + 'static;

@@ -148,3 +148,107 @@ pub(crate) fn account_stream(id: AccountId) -> (StreamKind, Uuid) {
         AccountId::Company(company) => (StreamKind::Company, company.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::testing::{diner, every_fact, id};
+
+    fn stream(fact: &Fact) -> (StreamKind, Uuid) {
+        match fact {
+            Fact::Menu(of, _) => (StreamKind::Menu, of.0),
+            Fact::Serving(of, _) => (StreamKind::Serving, of.0),
+            Fact::Order(of, _) => (StreamKind::Order, of.0),
+            Fact::Payment(of, _) => (StreamKind::Payment, of.0),
+            Fact::Account(of, _) => account_stream(*of),
+        }
+    }
+
+    fn payload(fact: &Fact) -> serde_json::Value {
+        let json = match fact {
+            Fact::Menu(_, event) => serde_json::to_value(event),
+            Fact::Serving(_, event) => serde_json::to_value(event),
+            Fact::Order(_, event) => serde_json::to_value(event),
+            Fact::Payment(_, event) => serde_json::to_value(event),
+            Fact::Account(_, event) => serde_json::to_value(event),
+        };
+        json.unwrap()
+    }
+
+    #[test]
+    fn every_event_comes_back_from_the_log() {
+        for fact in every_fact() {
+            let ((kind, key), json) = (stream(&fact), payload(&fact));
+            let read = Fact::decode(kind, key, json.to_string().as_bytes()).unwrap();
+            assert_eq!(read, fact);
+            // The payload is tagged with the event's name, which is how it is upcast.
+            let tag = json.as_str().or_else(|| json.as_object()?.keys().next().map(String::as_str));
+            assert_eq!(tag, Some(fact.name()));
+        }
+    }
+
+    #[test]
+    fn every_event_has_a_schema_version_and_every_schema_an_event() {
+        let mut names: BTreeMap<StreamKind, BTreeSet<&str>> = BTreeMap::new();
+        for fact in every_fact() {
+            names.entry(stream(&fact).0).or_default().insert(fact.name());
+        }
+        for kind in [StreamKind::Menu, StreamKind::Serving, StreamKind::Order, StreamKind::Payment, StreamKind::Wallet]
+        {
+            let schemas = Fact::schemas(kind);
+            let declared: BTreeSet<&str> = schemas.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names[&kind], declared, "{kind:?}");
+            assert_eq!(declared.len(), schemas.len(), "{kind:?} names one twice");
+            assert!(schemas.iter().all(|(_, version)| *version > 0));
+        }
+        assert_eq!(Fact::schemas(StreamKind::Subsidy), Fact::schemas(StreamKind::Company));
+    }
+
+    #[test]
+    fn an_unreadable_payload_is_an_error() {
+        for payload in ["", "{}", "null", "\"Melted\"", "{\"Melted\":{}}", "{\"Readied\":{}}", "\"Confirmed\" x"] {
+            assert!(Fact::decode(StreamKind::Order, id(1), payload.as_bytes()).is_err(), "{payload}");
+        }
+    }
+
+    #[test]
+    fn each_owner_has_three_accounts_in_streams_of_their_own() {
+        let (wallet, subsidy) = (AccountId::Wallet(diner(1)), AccountId::Subsidy(diner(1)));
+        let company = AccountId::Company(CompanyId(id(1)));
+        let streams: BTreeSet<_> = [wallet, subsidy, company].map(account_stream).into();
+        assert_eq!(streams.len(), 3);
+        for of in [wallet, subsidy, company] {
+            let (kind, key) = account_stream(of);
+            let read = Fact::decode(kind, key, b"\"Frozen\"").unwrap();
+            assert_eq!(read, Fact::Account(of, account::Event::Frozen));
+        }
+    }
+
+    #[test]
+    fn kinds_keep_their_numbers() {
+        let numbers = StreamKind::ALL.map(|kind| (kind.name(), kind as u8, kind.aggregate()));
+        assert_eq!(
+            numbers,
+            [
+                ("menu", 1, "menu"),
+                ("serving", 2, "serving"),
+                ("order", 3, "order"),
+                ("payment", 4, "payment"),
+                ("wallet", 5, "account"),
+                ("subsidy", 6, "account"),
+                ("company", 7, "account"),
+            ]
+        );
+        for kind in StreamKind::ALL {
+            assert_eq!(StreamKind::try_from(kind as u8), Ok(kind));
+            assert_eq!(kind.name().parse(), Ok(kind));
+        }
+        assert_eq!(StreamKind::try_from(0), Err(UnknownKind("0".into())));
+        assert_eq!(StreamKind::try_from(8), Err(UnknownKind("8".into())));
+        assert_eq!("Menu".parse::<StreamKind>(), Err(UnknownKind("Menu".into())));
+        let stream = StreamId { tenant: TenantId(id(9)), kind: StreamKind::Order, key: id(1) };
+        assert_eq!(stream.to_string(), "order:00000000-0000-0000-0000-000000000001");
+    }
+}

@@ -242,3 +242,176 @@ impl Aggregate for Menu {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        given,
+        testing::{cases, cny, dish, noodles, step, usd},
+    };
+
+    fn open() -> Command {
+        Command::Open { name: "Harbour".into(), zone: "Asia/Shanghai".into(), currency: Currency::CNY }
+    }
+
+    fn opened() -> Event {
+        Event::Opened { name: "Harbour".into(), zone: "Asia/Shanghai".into(), currency: Currency::CNY }
+    }
+
+    fn put(number: u8, spec: Dish) -> Command {
+        Command::PutDish { dish: dish(number), spec }
+    }
+
+    fn was_put(number: u8, spec: Dish) -> Event {
+        Event::DishPut { dish: dish(number), spec }
+    }
+
+    fn retire(number: u8) -> Command {
+        Command::RetireDish { dish: dish(number) }
+    }
+
+    #[test]
+    fn a_canteen_opens_once() {
+        let other = Command::Open { name: "Harbour".into(), zone: "Asia/Shanghai".into(), currency: Currency::USD };
+        given::<Menu>([]).when(open()).then([opened()]).when(open()).then([]).when(other).refused(Error::AlreadyOpen);
+    }
+
+    #[test]
+    fn it_needs_a_name() {
+        for name in ["", "  ", "a\nb", &"x".repeat(MAX_NAME + 1)] {
+            given::<Menu>([])
+                .when(Command::Open { name: name.into(), zone: "UTC".into(), currency: Currency::CNY })
+                .refused(Error::BadName { what: "canteen".into() });
+        }
+        let longest = "食".repeat(MAX_NAME);
+        given::<Menu>([])
+            .when(Command::Open { name: longest.clone(), zone: "UTC".into(), currency: Currency::CNY })
+            .then([Event::Opened { name: longest, zone: "UTC".into(), currency: Currency::CNY }]);
+    }
+
+    #[test]
+    fn nothing_is_cooked_before_it_is_open() {
+        given::<Menu>([]).when(put(1, noodles())).refused(Error::NotOpen);
+        given::<Menu>([]).when(retire(1)).refused(Error::NotOpen);
+    }
+
+    #[test]
+    fn a_dish_is_put_changed_and_retired() {
+        let dearer = Dish { price: cny(1600), ..noodles() };
+        let state = given::<Menu>([opened()])
+            .when(put(1, noodles()))
+            .then([was_put(1, noodles())])
+            .when(put(1, noodles()))
+            .then([])
+            .when(put(1, dearer.clone()))
+            .then([was_put(1, dearer.clone())])
+            .when(retire(2))
+            .refused(Error::UnknownDish { dish: dish(2) })
+            .when(retire(1))
+            .then([Event::DishRetired { dish: dish(1) }])
+            .when(retire(1))
+            .then([])
+            .when(put(1, dearer.clone()))
+            .then([was_put(1, dearer.clone())])
+            .when(retire(1))
+            .then([Event::DishRetired { dish: dish(1) }])
+            .state();
+        assert_eq!(state.dish(dish(1)), None);
+        assert_eq!(given::<Menu>([opened(), was_put(1, dearer.clone())]).state().dish(dish(1)), Some(&dearer));
+    }
+
+    /// Puts the dish after `change` and gives the refusal.
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Dish)) -> Error {
+        let mut spec = noodles();
+        change(&mut spec);
+        given::<Menu>([opened()]).state().decide(put(1, spec)).unwrap_err()
+    }
+
+    #[test]
+    fn prices_are_in_the_canteens_currency_and_within_bounds() {
+        let bad = |name: &str| Error::BadPrice { name: name.into() };
+        for minor in [-1, i64::MIN, MAX_PRICE_MINOR + 1, i64::MAX] {
+            assert_eq!(refused(|dish| dish.price = cny(minor)), bad("Noodles"));
+            assert_eq!(refused(|dish| dish.options[0].choices[1].price = cny(minor)), bad("large"));
+        }
+        let wrong =
+            |name: &str| Error::WrongCurrency { name: name.into(), expected: Currency::CNY, found: Currency::USD };
+        assert_eq!(refused(|dish| dish.price = usd(1)), wrong("Noodles"));
+        assert_eq!(refused(|dish| dish.options[0].choices[0].price = usd(0)), wrong("small"));
+    }
+
+    #[test]
+    fn choices_can_be_made() {
+        let impossible = |of: &str| Error::ImpossibleChoice { group: of.into() };
+        assert_eq!(refused(|dish| dish.options[0].min = 2), impossible("Size"));
+        assert_eq!(refused(|dish| dish.options[0].max = 3), impossible("Size"));
+        assert_eq!(refused(|dish| dish.options[0].choices[1].name = "small".into()), impossible("Size"));
+        assert_eq!(refused(|dish| dish.options.push(dish.options[0].clone())), impossible("Noodles"));
+    }
+
+    #[test]
+    fn names_and_numbers_are_bounded() {
+        let nameless = |what: &str| Error::BadName { what: what.into() };
+        assert_eq!(refused(|dish| dish.name.clear()), nameless("dish"));
+        assert_eq!(refused(|dish| dish.category = "\u{7}".into()), nameless("category"));
+        assert_eq!(refused(|dish| dish.options[0].name.clear()), nameless("option group"));
+        assert_eq!(refused(|dish| dish.options[0].choices[0].name.clear()), nameless("choice"));
+        let many = |what: &str| Error::TooMany { what: what.into(), most: MAX_OPTIONS };
+        assert_eq!(refused(|dish| dish.options = vec![dish.options[0].clone(); 21]), many("option groups"));
+        let crowd = |dish: &mut Dish| dish.options[0].choices = vec![dish.options[0].choices[0].clone(); 21];
+        assert_eq!(refused(crowd), many("choices"));
+    }
+
+    #[test]
+    fn a_menu_has_an_end() {
+        let number = |n: usize| DishId(uuid::Uuid::from_u128(n as u128));
+        let spec = Dish { options: vec![], ..noodles() };
+        let full = (0..MAX_DISHES).map(|n| Event::DishPut { dish: number(n), spec: spec.clone() });
+        let full = given::<Menu>([opened()].into_iter().chain(full)).state();
+        let one_more = Command::PutDish { dish: number(MAX_DISHES), spec: spec.clone() };
+        assert_eq!(full.decide(one_more), Err(Error::TooMany { what: "dishes".into(), most: MAX_DISHES }));
+        let changed = Dish { price: cny(1), ..spec };
+        let change = Command::PutDish { dish: number(3), spec: changed.clone() };
+        assert_eq!(full.decide(change), Ok(vec![Event::DishPut { dish: number(3), spec: changed }]));
+
+        let retired = (0..=MAX_RETIRED).map(|n| Event::DishRetired { dish: number(n) });
+        let retired = given::<Menu>([opened()].into_iter().chain(retired)).state();
+        assert_eq!(retired.decide(Command::RetireDish { dish: number(1) }), Ok(vec![]));
+        let forgotten = Command::RetireDish { dish: number(0) };
+        assert_eq!(retired.decide(forgotten), Err(Error::UnknownDish { dish: number(0) }));
+    }
+
+    proptest! {
+        #![proptest_config(cases(32))]
+
+        #[test]
+        fn a_menu_is_the_last_of_each_dish(
+            ops in prop::collection::vec((1..=4_u8, prop::option::of(1..=3_i64)), 1..30)
+        ) {
+            let (mut menu, mut model) = (Menu::default(), BTreeMap::new());
+            step(&mut menu, open());
+            for (number, price) in ops {
+                let known = model.contains_key(&number);
+                match price {
+                    Some(minor) => {
+                        let spec = Dish { price: cny(minor), ..noodles() };
+                        step(&mut menu, put(number, spec.clone()));
+                        model.insert(number, spec);
+                    }
+                    None => {
+                        let (outcome, _) = step(&mut menu, retire(number));
+                        prop_assert_eq!(outcome == "done", known);
+                        model.remove(&number);
+                    }
+                }
+                for number in 1..=4 {
+                    prop_assert_eq!(menu.dish(dish(number)), model.get(&number));
+                }
+            }
+        }
+    }
+}

@@ -232,3 +232,185 @@ impl fmt::Display for Money {
         write!(f, "{} {}", self.to_decimal(), self.currency)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{cases, cny, usd};
+
+    const MAX: i64 = Money::MAX_MINOR;
+
+    #[test]
+    fn every_currency_is_found_by_its_code() {
+        for (code, decimals) in CURRENCIES {
+            let currency: Currency = code.parse().unwrap();
+            assert_eq!((currency.code(), currency.decimals()), (*code, *decimals));
+            assert_eq!(serde_json::to_string(&currency).unwrap(), format!("\"{code}\""));
+            assert_eq!(serde_json::from_str::<Currency>(&format!("\"{code}\"")).unwrap(), currency);
+        }
+        assert_eq!((Currency::JPY.decimals(), Currency::CNY.decimals(), Currency::KWD.decimals()), (0, 2, 3));
+        for unknown in ["", "cny", "CN", "CNYX", "XXX", "BTC"] {
+            assert_eq!(unknown.parse::<Currency>(), Err(MoneyError::UnknownCurrency(unknown.into())));
+            assert!(serde_json::from_str::<Currency>(&format!("\"{unknown}\"")).is_err());
+        }
+    }
+
+    #[test]
+    fn an_amount_is_a_whole_number_in_json() {
+        let json = r#"{"minor":-1050,"currency":"CNY"}"#;
+        assert_eq!(serde_json::to_string(&cny(-1050)).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Money>(json).unwrap(), cny(-1050));
+        for bad in ["10.5", "1e2", "\"5\"", "9223372036854775808"] {
+            let json = format!(r#"{{"minor":{bad},"currency":"CNY"}}"#);
+            assert!(serde_json::from_str::<Money>(&json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn amounts_read_as_people_write_them() {
+        let shown = |minor, currency| Money::new(minor, currency).to_string();
+        assert_eq!(shown(1050, Currency::CNY), "10.50 CNY");
+        assert_eq!(shown(-5, Currency::CNY), "-0.05 CNY");
+        assert_eq!(shown(1050, Currency::JPY), "1050 JPY");
+        assert_eq!(shown(1050, Currency::KWD), "1.050 KWD");
+    }
+
+    #[test]
+    fn nothing_passes_the_bound_and_nothing_wraps() {
+        let extremes = [i64::MIN, i64::MIN + 1, -MAX - 1, -MAX, -1, 0, 1, MAX, MAX + 1, i64::MAX];
+        let bounded = |exact: i128| match i64::try_from(exact) {
+            Ok(minor) if minor.unsigned_abs() <= MAX.unsigned_abs() => Ok(cny(minor)),
+            _ => Err(MoneyError::TooLarge),
+        };
+        for left in extremes {
+            for right in extremes {
+                assert_eq!(cny(left).plus(cny(right)), bounded(i128::from(left) + i128::from(right)));
+                assert_eq!(cny(left).minus(cny(right)), bounded(i128::from(left) - i128::from(right)));
+            }
+            for count in [0, 1, 2, u32::MAX] {
+                assert_eq!(cny(left).times(count), bounded(i128::from(left) * i128::from(count)));
+            }
+            assert_eq!(cny(left).negated().minor, left.saturating_neg());
+            assert_eq!(cny(left).to_decimal() * Decimal::from(100), Decimal::from(left));
+        }
+        assert_eq!(Money::sum(Currency::CNY, vec![cny(MAX), cny(1), cny(-1)]), Err(MoneyError::TooLarge));
+    }
+
+    #[test]
+    fn currencies_do_not_mix() {
+        let mixed = Err(MoneyError::Mixed { left: Currency::CNY, right: Currency::USD });
+        assert_eq!(cny(1).plus(usd(1)), mixed);
+        assert_eq!(cny(1).minus(usd(1)), mixed);
+        assert_eq!(Money::sum(Currency::CNY, [cny(1), usd(0)]), mixed);
+    }
+
+    #[test]
+    fn too_many_places_are_an_error_and_never_rounded() {
+        let read = |text: &str, currency| Money::from_decimal(text.parse().unwrap(), currency);
+        assert_eq!(read("10.5", Currency::CNY), Ok(cny(1050)));
+        assert_eq!(read("10.500000", Currency::CNY), Ok(cny(1050)));
+        assert_eq!(read("-0.01", Currency::CNY), Ok(cny(-1)));
+        assert_eq!(read("1000000000000000.00", Currency::CNY), Ok(cny(MAX)));
+        assert_eq!(read("1000000000000000.01", Currency::CNY), Err(MoneyError::TooLarge));
+        assert_eq!(read("79228162514264337593543950335", Currency::CNY), Err(MoneyError::TooLarge));
+        for (text, currency) in [
+            ("10.505", Currency::CNY),
+            ("0.5", Currency::JPY),
+            ("0.0001", Currency::KWD),
+            ("0.0100000000000000000000000001", Currency::CNY),
+            ("7.9228162514264337593543950335", Currency::CNY),
+        ] {
+            let amount = text.parse().unwrap();
+            assert_eq!(read(text, currency), Err(MoneyError::TooPrecise { amount, currency }));
+        }
+    }
+
+    #[test]
+    fn a_split_gives_the_odd_units_to_the_largest_remainders() {
+        let split = |minor, weights: &[u64]| -> Vec<i64> {
+            cny(minor).allocate(weights).into_iter().map(|part| part.minor).collect()
+        };
+        assert_eq!(split(100, &[1, 1, 1]), [34, 33, 33]);
+        assert_eq!(split(-100, &[1, 1, 1]), [-34, -33, -33]);
+        assert_eq!(split(101, &[1, 1, 1]), [34, 34, 33]);
+        assert_eq!(split(10, &[1, 2]), [3, 7]);
+        assert_eq!(split(1, &[1, 2]), [0, 1]);
+        assert_eq!(split(5, &[0, 0]), [5, 0]);
+        assert_eq!(split(5, &[0, 3]), [0, 5]);
+        assert_eq!(split(5, &[]), [0_i64; 0]);
+        assert_eq!(split(i64::MIN, &[7]), [i64::MIN]);
+        assert_eq!(split(i64::MAX, &[u64::MAX, 0]), [i64::MAX, 0]);
+    }
+
+    fn any_currency() -> impl Strategy<Value = Currency> {
+        (0..CURRENCIES.len()).prop_map(|index| CURRENCIES[index].0.parse().unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(cases(512))]
+
+        #[test]
+        fn a_split_sums_back_and_is_fair(
+            minor in prop_oneof![-MAX..=MAX, -1000..1000_i64, any::<i64>()],
+            weights in prop::collection::vec(prop_oneof![0..20_u64, any::<u64>()], 1..20),
+        ) {
+            let parts = cny(minor).allocate(&weights);
+            let sum: i128 = parts.iter().map(|part| i128::from(part.minor)).sum();
+            prop_assert_eq!(sum, i128::from(minor));
+            let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+            if total == 0 {
+                return Ok(());
+            }
+            for (part, weight) in parts.iter().zip(&weights) {
+                // |part − whole · weight / total| < 1, without a division.
+                let share = u128::from(minor.unsigned_abs()) * u128::from(*weight);
+                let part = u128::from(part.minor.unsigned_abs());
+                let (floor, exact) = (share / total, share % total == 0);
+                prop_assert!(part == floor || (part == floor + 1 && !exact), "{part} of {share}/{total}");
+            }
+            prop_assert!(parts.iter().all(|part| part.minor.signum() * minor.signum() >= 0));
+            for (index, weight) in weights.iter().enumerate() {
+                for other in index + 1..weights.len() {
+                    if weights[other] == *weight {
+                        let more = (parts[index].minor - parts[other].minor) * minor.signum();
+                        prop_assert!((0..=1).contains(&more), "equal weights, earlier first");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn decimals_come_back_exactly(minor in -MAX..=MAX, currency in any_currency()) {
+            let amount = Money::new(minor, currency);
+            prop_assert_eq!(amount.to_decimal().scale(), currency.decimals());
+            prop_assert_eq!(Money::from_decimal(amount.to_decimal(), currency), Ok(amount));
+            let json = serde_json::to_string(&amount).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Money>(&json).unwrap(), amount);
+            // What people are shown can be read again.
+            let text = amount.to_string();
+            let (number, code) = text.split_once(' ').unwrap();
+            prop_assert_eq!(Money::from_decimal(number.parse().unwrap(), code.parse().unwrap()), Ok(amount));
+        }
+
+        #[test]
+        fn a_decimal_is_read_exactly_or_not_at_all(mantissa in any::<i64>(), scale in 0..=28_u32) {
+            let amount = Decimal::new(mantissa, scale);
+            if let Ok(read) = Money::from_decimal(amount, Currency::CNY) {
+                prop_assert_eq!(read.to_decimal(), amount);
+            } else {
+                let places = amount.normalize().scale();
+                prop_assert!(places > 2 || amount.abs() > cny(MAX).to_decimal(), "{amount}");
+            }
+        }
+
+        #[test]
+        fn sums_and_differences_undo_each_other(left in -MAX / 2..=MAX / 2, right in -MAX / 2..=MAX / 2) {
+            let sum = cny(left).plus(cny(right)).unwrap();
+            prop_assert_eq!(sum.minus(cny(right)), Ok(cny(left)));
+            prop_assert_eq!(Money::sum(Currency::CNY, [cny(left), cny(right)]), Ok(sum));
+            prop_assert_eq!(cny(left).minus(cny(right)), cny(left).plus(cny(right).negated()));
+        }
+    }
+}

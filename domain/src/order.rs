@@ -328,6 +328,7 @@ pub enum Error {
 pub struct Refund {
     pub lines: Vec<LineCount>,
     pub amount: Money,
+    pub from: RefundFrom,
     pub settled: bool,
 }
 
@@ -644,9 +645,9 @@ impl Aggregate for Order {
         let was = std::mem::take(self);
         *self = match (event, was) {
             (_, Order::New) => Order::New,
-            (Event::RefundBegun { refund, lines, amount, .. }, mut order) => {
+            (Event::RefundBegun { refund, lines, amount, from, .. }, mut order) => {
                 if let Some(ticket) = order.ticket_mut() {
-                    let begun = Refund { lines: lines.clone(), amount: *amount, settled: false };
+                    let begun = Refund { lines: lines.clone(), amount: *amount, from: *from, settled: false };
                     ticket.refunds.insert(*refund, begun);
                 }
                 order

@@ -169,3 +169,130 @@ fn of_order(event: &order::Event) -> Vec<Posting> {
         | Event::RefundSettled { .. } => vec![],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        CompanyId, Currency,
+        testing::{canteen, cases, cny, diner, every_fact, hold, id, order, refund},
+    };
+
+    fn booked(fact: &Fact) -> Vec<(String, i64)> {
+        postings(fact).iter().map(|posting| (posting.account.to_string(), posting.amount.minor)).collect()
+    }
+
+    #[test]
+    fn money_moves_where_the_words_say() {
+        let wallet = format!("wallet:{}", id(1));
+        let canteen = format!("canteen:{}", id(200));
+        let mut moving = BTreeMap::new();
+        for fact in every_fact() {
+            let booked = booked(&fact);
+            if !booked.is_empty() {
+                let [(from, minus), (to, plus)] = <[_; 2]>::try_from(booked).unwrap();
+                assert_eq!(minus, -plus);
+                let kind = match fact {
+                    Fact::Account(..) => "account",
+                    Fact::Payment(..) => "payment",
+                    _ => "order",
+                };
+                moving.insert((kind, fact.name()), (from, to, plus));
+            }
+        }
+        let expected = [
+            (("account", "Deposited"), ("bank", wallet.as_str(), 40)),
+            (("account", "Captured"), (&wallet, "prepaid", 40)),
+            (("account", "Refunded"), ("prepaid", &wallet, 40)),
+            (("account", "RefundDiverted"), ("prepaid", "suspense", 40)),
+            (("account", "Adjusted"), ("suspense", &wallet, -5)),
+            (("payment", "Paid"), ("clearing:counter", "prepaid", 40)),
+            (("payment", "PaidBack"), (&canteen, "clearing:counter", 40)),
+            (("order", "PickedUp"), ("prepaid", &canteen, 1800)),
+            (("order", "NoShow"), ("prepaid", &canteen, 1800)),
+        ];
+        let expected =
+            expected.map(|(name, (from, to, minor))| (name, (from.to_owned(), to.to_owned(), minor))).into_iter();
+        assert_eq!(moving, expected.collect());
+    }
+
+    #[test]
+    fn nothing_moved_is_nothing_booked() {
+        let nothing = order::Event::PickedUp { canteen: canteen(), recognised: cny(0) };
+        assert_eq!(postings(&Fact::Order(order(1), nothing)), []);
+    }
+
+    #[test]
+    fn ledger_accounts_come_back_from_their_text() {
+        let limited = [AccountId::Wallet(diner(1)), AccountId::Subsidy(diner(1)), AccountId::Company(CompanyId(id(1)))];
+        let unlimited = [
+            LedgerAccount::Bank,
+            LedgerAccount::Clearing(Provider::Counter),
+            LedgerAccount::Clearing(Provider::Elsewhere),
+            LedgerAccount::Prepaid,
+            LedgerAccount::Canteen(canteen()),
+            LedgerAccount::Suspense,
+        ];
+        for account in limited.map(LedgerAccount::Limited).into_iter().chain(unlimited) {
+            assert_eq!(account.to_string().parse(), Ok(account));
+        }
+        for text in ["", "Bank", "clearing:", "clearing:bitcoin", "canteen:1", "canteen", "prepaid:", "wallet:x"] {
+            assert_eq!(text.parse::<LedgerAccount>(), Err(NotALedgerAccount(text.into())));
+        }
+    }
+
+    fn money() -> impl Strategy<Value = Money> {
+        let minor = prop_oneof![-Money::MAX_MINOR..=Money::MAX_MINOR, -100..100_i64, Just(0)];
+        (minor, any::<bool>())
+            .prop_map(|(minor, yuan)| Money::new(minor, if yuan { Currency::CNY } else { Currency::JPY }))
+    }
+
+    fn moving_facts() -> impl Strategy<Value = Fact> {
+        let from = prop_oneof![Just(RefundFrom::Prepaid), Just(RefundFrom::Canteen(canteen()))];
+        let provider = prop_oneof![Just(Provider::Counter), Just(Provider::Elsewhere)];
+        let account = prop::sample::select(vec![
+            AccountId::Wallet(diner(1)),
+            AccountId::Subsidy(diner(1)),
+            AccountId::Company(CompanyId(id(1))),
+        ]);
+        (0..9_u8, money(), from, provider, account).prop_map(|(which, amount, from, provider, account)| {
+            let (refund, hold, reason) = (refund(1), hold(1), account::AdjustReason::Correction);
+            let of_account = |event| Fact::Account(account, event);
+            let of_payment = |event| Fact::Payment(order(1).payment(), event);
+            match which {
+                0 => of_account(account::Event::Deposited { deposit: id(1), amount }),
+                1 => of_account(account::Event::Captured { hold, amount }),
+                2 => of_account(account::Event::Refunded { refund, hold, amount, from }),
+                3 => of_account(account::Event::RefundDiverted { refund, hold, amount, from }),
+                4 => of_account(account::Event::Adjusted { adjustment: id(1), by: amount, reason }),
+                5 => of_payment(payment::Event::Paid { tender: 0, provider, amount }),
+                6 => of_payment(payment::Event::PaidBack { refund, tender: 0, provider, amount, from }),
+                7 => Fact::Order(order(1), order::Event::PickedUp { canteen: canteen(), recognised: amount }),
+                _ => Fact::Order(order(1), order::Event::NoShow { canteen: canteen(), recognised: amount }),
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(cases(256))]
+
+        #[test]
+        fn postings_balance_and_touch_at_most_one_limit(facts in prop::collection::vec(moving_facts(), 1..20)) {
+            let mut trial: BTreeMap<Currency, i128> = BTreeMap::new();
+            for fact in &facts {
+                let booked = postings(fact);
+                for posting in &booked {
+                    prop_assert!(!posting.amount.is_zero());
+                    *trial.entry(posting.amount.currency).or_default() += i128::from(posting.amount.minor);
+                }
+                let limited = booked.iter().filter(|posting| matches!(posting.account, LedgerAccount::Limited(_)));
+                prop_assert!(limited.count() <= 1, "{:?}", fact);
+                prop_assert!(trial.values().all(|sum| *sum == 0), "{:?}", fact);
+            }
+        }
+    }
+}

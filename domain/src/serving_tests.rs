@@ -342,9 +342,11 @@ fn withdrawing_a_dish_names_its_orders_and_keeps_the_rest() {
         .then([])
         .when(reserve(4, 4, vec![small(1)]))
         .refused(Error::SoldOut(vec![Shortage { dish: dish(2), asked: 1, left: 0 }]))
-        // Order 1 had nothing else, so it holds nothing now, and cannot come back.
-        .when(reserve(1, 1, vec![line(1, 1, 1000)]))
-        .refused(Error::ReleasedAlready)
+        // Order 1 had nothing else, so it has nothing to give back, and cannot come back either.
+        .when(reserve(1, 1, vec![small(1)]))
+        .refused(Error::SoldOut(vec![Shortage { dish: dish(2), asked: 1, left: 0 }]))
+        .when(Command::Release { order: order(1) })
+        .then([Event::Released { order: order(1), portions: vec![] }])
         .when(Command::Release { order: order(1) })
         .then([])
         .when(Command::Release { order: order(3) })
@@ -368,7 +370,30 @@ fn withdrawing_everything_ends_the_sale() {
         .when(via(reserve(3, 3, vec![line(1, 1, 1000)]), Channel::Counter, 150))
         .refused(Error::Withdrawn)
         .when(Command::Release { order: order(1) })
+        .then([Event::Released { order: order(1), portions: vec![] }])
+        .when(Command::Release { order: order(1) })
         .then([]);
+}
+
+#[test]
+fn a_withdrawal_is_settled_once() {
+    let settle = |dish| Command::SettleWithdrawal { dish };
+    let settled = |dish| Event::WithdrawalSettled { dish };
+    let of_dish = Some(dish(1));
+    given::<Serving>([published(), Event::DishWithdrawn { dish: dish(1), orders: vec![] }])
+        .when(settle(None))
+        .then([])
+        .when(settle(of_dish))
+        .then([settled(of_dish)])
+        .when(settle(of_dish))
+        .then([])
+        .when(Command::Withdraw)
+        .then([Event::Withdrawn { orders: vec![] }])
+        .when(settle(None))
+        .then([settled(None)])
+        .when(settle(None))
+        .then([]);
+    given::<Serving>([]).when(settle(None)).refused(Error::NotPublished);
 }
 
 #[test]
@@ -388,6 +413,7 @@ enum Op {
     SetPrice(u8, i64),
     WithdrawDish(u8),
     Withdraw,
+    Settle(Option<u8>),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -405,6 +431,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (some_dish(), 1..=9_i64).prop_map(|(dish, price)| Op::SetPrice(dish, price)),
         2 => some_dish().prop_map(Op::WithdrawDish),
         1 => Just(Op::Withdraw),
+        2 => prop::option::of(1..=4_u8).prop_map(Op::Settle),
     ];
     prop::collection::vec(op, 1..60)
 }
@@ -416,12 +443,16 @@ struct Offered {
     withdrawn: bool,
 }
 
+/// An order, its diner, and so much of each dish, line by line.
+type Holding = (u8, u8, Vec<(u8, u32)>);
+
 /// The plainest account of a serving: a list of who holds what, added up when it is asked.
 struct Model {
     offers: BTreeMap<u8, Offered>,
-    live: Vec<(u8, u8, Vec<(u8, u32)>)>,
+    live: Vec<Holding>,
     gone: BTreeSet<u8>,
     withdrawn: bool,
+    unsettled: Vec<Option<u8>>,
 }
 
 const LIMIT: u32 = 6;
@@ -429,7 +460,13 @@ const LIMIT: u32 = 6;
 impl Model {
     fn new() -> Self {
         let offer = |number: u8| (number, Offered { portions: 5, price: 5, withdrawn: false });
-        Model { offers: (1..=3).map(offer).collect(), live: vec![], gone: BTreeSet::new(), withdrawn: false }
+        Model {
+            offers: (1..=3).map(offer).collect(),
+            live: vec![],
+            gone: BTreeSet::new(),
+            withdrawn: false,
+            unsettled: vec![],
+        }
     }
 
     fn reserved(&self, dish: u8) -> u32 {
@@ -454,6 +491,7 @@ impl Model {
             Op::SetPrice(number, price) => Command::SetPrice { dish: dish(*number), price: cny(*price) },
             Op::WithdrawDish(number) => Command::WithdrawDish { dish: dish(*number) },
             Op::Withdraw => Command::Withdraw,
+            Op::Settle(of) => Command::SettleWithdrawal { dish: of.map(dish) },
         }
     }
 
@@ -499,24 +537,24 @@ impl Model {
                     for (_, _, lines) in &mut self.live {
                         lines.retain(|(of, _)| of != dish);
                     }
-                    self.forget_empty();
+                    self.live.retain(|(_, _, lines)| !lines.is_empty());
+                    self.unsettled.push(Some(*dish));
                     "done"
                 }
             },
             Op::Withdraw if self.withdrawn => "repeat",
             Op::Withdraw => {
                 self.withdrawn = true;
-                self.live.iter_mut().for_each(|(_, _, lines)| lines.clear());
-                self.forget_empty();
+                self.live.clear();
+                self.unsettled.push(None);
                 "done"
             }
+            Op::Settle(of) if self.unsettled.contains(of) => {
+                self.unsettled.retain(|one| one != of);
+                "done"
+            }
+            Op::Settle(_) => "repeat",
         }
-    }
-
-    fn forget_empty(&mut self) {
-        let empty = self.live.iter().filter(|(_, _, lines)| lines.is_empty()).map(|(order, _, _)| *order);
-        self.gone.extend(empty);
-        self.live.retain(|(_, _, lines)| !lines.is_empty());
     }
 
     fn may_reserve(

@@ -6,9 +6,10 @@ use proptest::test_runner::Config;
 use uuid::Uuid;
 
 use crate::{
-    Aggregate, CanteenId, Currency, DinerId, DishId, Event, HoldId, Money, OrderId, PaymentId, RefundId, ServingId,
-    Timestamp,
-    order::{Channel, Line, Placement, Selection, Terms},
+    AccountId, Aggregate, CanteenId, Currency, DinerId, DishId, Event, Fact, HoldId, Money, OrderId, PaymentId,
+    RefundId, ServingId, Timestamp, account, menu,
+    order::{self, Channel, Line, Placement, Selection, Terms},
+    payment, serving,
 };
 
 pub(crate) fn id(number: u8) -> Uuid {
@@ -109,4 +110,114 @@ where
     assert_eq!(serde_json::from_slice::<A>(&snapshot).unwrap(), *state);
     assert_eq!(state.decide(command), Ok(vec![]), "the same again, after {events:?}");
     (if events.is_empty() { "repeat".into() } else { "done".into() }, events)
+}
+
+/// One of every event that there is.
+pub(crate) fn every_fact() -> Vec<Fact> {
+    let menus = menu_events().into_iter().map(|event| Fact::Menu(canteen(), event));
+    let servings = serving_events().into_iter().map(|event| Fact::Serving(ServingId(id(201)), event));
+    let orders = order_events().into_iter().map(|event| Fact::Order(order(1), event));
+    let payments = payment_events().into_iter().map(|event| Fact::Payment(order(1).payment(), event));
+    let accounts = account_events().into_iter().map(|event| Fact::Account(AccountId::Wallet(diner(1)), event));
+    menus.chain(servings).chain(orders).chain(payments).chain(accounts).collect()
+}
+
+/// A dish with every kind of thing that a dish can have.
+pub(crate) fn noodles() -> menu::Dish {
+    let choices = vec![
+        menu::Choice { name: "small".into(), price: cny(0) },
+        menu::Choice { name: "large".into(), price: cny(300) },
+    ];
+    let options = vec![menu::OptionGroup { name: "Size".into(), min: 1, max: 1, choices }];
+    menu::Dish { name: "Noodles".into(), category: "Mains".into(), price: cny(1500), options }
+}
+
+fn menu_events() -> Vec<menu::Event> {
+    use menu::Event;
+    vec![
+        Event::Opened { name: "Harbour".into(), zone: "Asia/Shanghai".into(), currency: Currency::CNY },
+        Event::DishPut { dish: dish(1), spec: noodles() },
+        Event::DishRetired { dish: dish(1) },
+    ]
+}
+
+fn serving_events() -> Vec<serving::Event> {
+    use serving::{Event, Meal, Offer, Plan, Portions};
+    let plan = Plan {
+        canteen: canteen(),
+        date: jiff::civil::date(2026, 11, 23),
+        meal: Meal::Lunch,
+        currency: Currency::CNY,
+        opens_at: at(100),
+        cut_off: at(200),
+        lock_at: at(300),
+        diner_limit: 5,
+        offers: vec![Offer { dish: dish(1), spec: noodles(), portions: 3 }],
+    };
+    let portions = vec![Portions { dish: dish(1), quantity: 1 }];
+    vec![
+        Event::Published(plan),
+        Event::Reserved { order: order(1), diner: diner(1), portions: portions.clone() },
+        Event::Released { order: order(1), portions },
+        Event::PortionsSet { dish: dish(1), portions: 4 },
+        Event::PriceSet { dish: dish(1), price: cny(900) },
+        Event::DishWithdrawn { dish: dish(1), orders: vec![order(1)] },
+        Event::Withdrawn { orders: vec![order(1)] },
+        Event::WithdrawalSettled { dish: None },
+    ]
+}
+
+fn order_events() -> Vec<order::Event> {
+    use order::{Event, LineCount, RefundFrom, RefundReason, Refusal};
+    let large = Line { options: vec![chosen("Size", "large")], ..line(1, 2, 1800) };
+    let (lines, from, reason) =
+        (vec![LineCount { line: 0, quantity: 1 }], RefundFrom::Prepaid, RefundReason::Complaint);
+    vec![
+        Event::Placed(placement(vec![large])),
+        Event::Confirmed,
+        Event::Refused(Refusal::InsufficientFunds { short: cny(5) }),
+        Event::Expired,
+        Event::Preparing,
+        Event::Readied { code: "A7".into() },
+        Event::PickedUp { canteen: canteen(), recognised: cny(1800) },
+        Event::NoShow { canteen: canteen(), recognised: cny(1800) },
+        Event::Cancelled { reason },
+        Event::RefundBegun { refund: refund(1), lines, amount: cny(1800), from, reason },
+        Event::RefundSettled { refund: refund(1) },
+    ]
+}
+
+fn payment_events() -> Vec<payment::Event> {
+    use payment::{Event, Part, Provider, Source, Tender, Why};
+    let (provider, amount, from) = (Provider::Counter, cny(40), order::RefundFrom::Canteen(canteen()));
+    let tenders = vec![Tender { source: Source::External(provider), amount, why: Why::Rest }];
+    vec![
+        Event::Started { order: order(1), diner: diner(1), total: amount, tenders },
+        Event::Held,
+        Event::Paid { tender: 0, provider, amount },
+        Event::Captured,
+        Event::Released,
+        Event::RefundBegun { refund: refund(1), amount, from, parts: vec![Part { tender: 0, amount }] },
+        Event::PaidBack { refund: refund(1), tender: 0, provider, amount, from },
+        Event::RefundSettled { refund: refund(1) },
+    ]
+}
+
+fn account_events() -> Vec<account::Event> {
+    use account::{AdjustReason, Event};
+    let (refund, hold, amount, from) = (refund(1), hold(1), cny(40), order::RefundFrom::Prepaid);
+    vec![
+        Event::Opened { currency: Currency::CNY },
+        Event::Deposited { deposit: id(1), amount },
+        Event::Held { hold, amount },
+        Event::Captured { hold, amount },
+        Event::Released { hold },
+        Event::Refunded { refund, hold, amount, from },
+        Event::RefundDiverted { refund, hold, amount, from },
+        Event::Adjusted { adjustment: id(2), by: cny(-5), reason: AdjustReason::Goodwill },
+        Event::FloorSet { floor: cny(-50) },
+        Event::Frozen,
+        Event::Unfrozen,
+        Event::Closed,
+    ]
 }
