@@ -16,7 +16,7 @@ use crate::{
 
 /// What the process needs to know of its order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Basket {
+pub(crate) struct Basket {
     order: OrderId,
     placed: Box<Placement>,
     placed_at: Timestamp,
@@ -24,7 +24,7 @@ pub struct Basket {
 
 /// What an abandoned checkout still has to give back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Taken {
+pub(crate) struct Taken {
     portions: bool,
     holds: Vec<(AccountId, u8)>,
     payment: bool,

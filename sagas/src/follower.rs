@@ -75,7 +75,7 @@ impl Follower {
             self.views.wait_for(head, deadline.saturating_duration_since(Instant::now())).await?;
             let moved = self.tick(Duration::ZERO).await?;
             let now_at = self.ordering.commands().store().head().await?;
-            if (moved == 0 || now_at == head) && now_at == head {
+            if moved == 0 || now_at == head {
                 return Ok(views::count_open(&self.views).await?);
             }
         }

@@ -16,7 +16,7 @@ use crate::{
 
 /// A refund that is under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Open {
+pub(crate) struct Open {
     refund: RefundId,
     amount: Money,
     from: RefundFrom,
