@@ -37,7 +37,11 @@ async fn a_kill_leaves_whole_batches_and_all_that_were_answered() {
     let mut events = 0;
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "sqlite::tests::crash::a_kill_leaves_whole_batches_and_all_that_were_answered"])
+            .args([
+                "--exact",
+                "--nocapture",
+                "sqlite::tests::crash::a_kill_leaves_whole_batches_and_all_that_were_answered",
+            ])
             .env(CHILD, dir.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -46,7 +50,8 @@ async fn a_kill_leaves_whole_batches_and_all_that_were_answered() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut answered = events;
         // Killed after another number of answers each time, wherever it is just then.
-        let answers = lines.map_while(Result::ok).filter_map(|line| line.split("answered ").nth(1)?.parse::<u64>().ok());
+        let answers =
+            lines.map_while(Result::ok).filter_map(|line| line.split("answered ").nth(1)?.parse::<u64>().ok());
         let mut killed = false;
         for (number, first) in (0u64..).zip(answers) {
             answered = first + STREAMS - 1;

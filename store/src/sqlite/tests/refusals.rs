@@ -179,7 +179,10 @@ async fn a_full_disk_leaves_the_log_as_it_was() {
     let big = vec![append_of(stream(1, 2), 0, 3000), append_of(stream(1, 3), 0, 1)];
     for _ in 0..2 {
         let refused = log.append(big.clone(), at(2)).await.unwrap_err();
-        assert!(matches!(&refused, StoreError::Unavailable(reason) if reason.contains("the disk is full")), "{refused}");
+        assert!(
+            matches!(&refused, StoreError::Unavailable(reason) if reason.contains("the disk is full")),
+            "{refused}"
+        );
         assert_eq!((log.head().await.unwrap(), log.read_all(1, 10).await.unwrap().len()), (1, 1));
         assert_eq!(log.read_stream(stream(1, 3), 1, 10).await.unwrap(), []);
     }
