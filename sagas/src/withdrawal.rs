@@ -64,13 +64,13 @@ impl Withdrawal {
     /// Tells every order; then the serving, that all have been told. Each part is repeatable.
     async fn carry_out(&self, ordering: &Ordering, tenant: TenantId, serving: ServingId) -> Result<(), Interrupted> {
         let what = self.dish.map_or_else(|| "all".to_owned(), |dish| dish.to_string());
-        let told = stream::iter(&self.orders)
+        let told = stream::iter(self.orders.iter().copied())
             .map(|order| {
                 let refund = RefundId(derived_id(order.0, &[b"withdrawal", serving.0.as_bytes(), what.as_bytes()]));
                 let command = order::Command::Withdraw { refund, dish: self.dish };
                 let id = step_id(NAME, order.0, &format!("withdraw/{serving}/{what}"));
                 let metadata = metadata(id, order.0);
-                ordering.withdraw(tenant, *order, command, metadata)
+                ordering.withdraw(tenant, order, command, metadata)
             })
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
