@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use store::Recorded;
 
+mod audit;
 mod catalogue;
 mod column;
 mod engine;
