@@ -1,0 +1,223 @@
+//! Who may ask for what: one table, looked up before anything is executed. What is not in it is
+//! denied. What a role may see of a thing (its own orders, its own canteens) is decided where the
+//! thing is read.
+
+use std::collections::HashSet;
+
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+
+use crate::{
+    errors::{Code, Failed, coded},
+    identity::{
+        Identity, Role,
+        Role::{Auditor, Canteen, Company, Diner, Finance, Ops},
+    },
+};
+
+/// The roles of one tenant.
+const TENANT: &[Role] = &[Diner, Canteen, Company, Finance, Auditor];
+const STAFF: &[Role] = &[Canteen];
+const KITCHEN_READERS: &[Role] = &[Canteen, Auditor];
+const BUSINESS_READERS: &[Role] = &[Canteen, Finance, Auditor];
+const BOOK_READERS: &[Role] = &[Finance, Auditor];
+
+/// Root field → roles that may ask for it.
+pub(crate) const TABLE: &[(&str, &[Role])] = &[
+    // Query.
+    ("viewer", &[Diner, Canteen, Company, Finance, Auditor, Ops]),
+    ("node", TENANT),
+    ("canteens", TENANT),
+    ("canteen", TENANT),
+    ("servings", TENANT),
+    ("serving", TENANT),
+    ("order", &[Diner, Canteen, Finance, Auditor]),
+    ("myOrders", &[Diner]),
+    ("ordersOfServing", BUSINESS_READERS),
+    ("kitchenBoard", KITCHEN_READERS),
+    ("dashboard", BUSINESS_READERS),
+    ("dashboards", BUSINESS_READERS),
+    ("sales", BUSINESS_READERS),
+    ("myBalances", &[Diner]),
+    ("account", &[Diner, Company, Finance, Auditor]),
+    ("balances", BOOK_READERS),
+    ("journal", BOOK_READERS),
+    ("trialBalance", BOOK_READERS),
+    // Mutation.
+    ("openCanteen", STAFF),
+    ("putDish", STAFF),
+    ("retireDish", STAFF),
+    ("publishServing", STAFF),
+    ("setPortions", STAFF),
+    ("setPrice", STAFF),
+    ("withdrawDish", STAFF),
+    ("withdrawServing", STAFF),
+    ("placeOrder", &[Diner, Canteen]),
+    ("cancelOrder", &[Diner, Canteen]),
+    ("refundLines", STAFF),
+    ("recordPayment", STAFF),
+    ("prepare", STAFF),
+    ("markReady", STAFF),
+    ("collect", STAFF),
+    ("markNoShow", STAFF),
+    ("deposit", &[Finance]),
+    ("freezeAccount", &[Finance]),
+    ("unfreezeAccount", &[Finance]),
+];
+
+/// The operation of a document that will run.
+pub(crate) fn operation<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Result<&'a OperationDefinition, Failed> {
+    let missing = |why: String| coded(Code::BadInput, why);
+    match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Ok(&operation.node),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations
+            .get(name)
+            .map(|operation| &operation.node)
+            .ok_or_else(|| missing(format!("there is no operation {name:?}"))),
+        (DocumentOperations::Multiple(operations), None) => match operations.values().next() {
+            Some(operation) if operations.len() == 1 => Ok(&operation.node),
+            _ => Err(missing("there are several operations; say which with operationName".to_owned())),
+        },
+        (DocumentOperations::Single(_), Some(name)) => Err(missing(format!("there is no operation {name:?}"))),
+    }
+}
+
+/// Whether `operation` changes something.
+pub(crate) fn is_mutation(operation: &OperationDefinition) -> bool {
+    operation.ty == OperationType::Mutation
+}
+
+/// Denies the operation unless its bearer may ask for each of its root fields. The schema itself is
+/// open to everybody.
+pub(crate) fn check(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    identity: Option<&Identity>,
+) -> Result<(), Failed> {
+    let mut fields = Vec::new();
+    root_fields(document, &operation.selection_set.node, &mut HashSet::new(), &mut fields);
+    for field in fields.into_iter().filter(|field| !field.starts_with("__")) {
+        let Some(identity) = identity else {
+            return Err(coded(Code::Unauthenticated, "this needs a token: Authorization: Bearer …"));
+        };
+        let roles = TABLE.iter().find(|(name, _)| *name == field).map(|(_, roles)| *roles);
+        if !roles.is_some_and(|roles| identity.has_any(roles)) {
+            return Err(coded(Code::Forbidden, format!("your roles do not let you ask for {field:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// The names of all root fields, those in fragments too; directives may leave some out, and they
+/// count all the same.
+fn root_fields<'a>(
+    document: &'a ExecutableDocument,
+    selection: &'a SelectionSet,
+    seen: &mut HashSet<&'a str>,
+    fields: &mut Vec<&'a str>,
+) {
+    for item in &selection.items {
+        match &item.node {
+            Selection::Field(field) => fields.push(&field.node.name.node),
+            Selection::InlineFragment(inline) => {
+                root_fields(document, &inline.node.selection_set.node, seen, fields);
+            }
+            Selection::FragmentSpread(spread) => {
+                let name = &spread.node.fragment_name.node;
+                if let Some(fragment) = document.fragments.get(name)
+                    && seen.insert(name)
+                {
+                    root_fields(document, &fragment.node.selection_set.node, seen, fields);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::{
+        parse_query, parse_schema,
+        types::{TypeKind, TypeSystemDefinition},
+    };
+    use domain::TenantId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn someone(roles: &[Role]) -> Identity {
+        Identity::new(TenantId(Uuid::from_u128(1)), Uuid::from_u128(2), roles)
+    }
+
+    fn asked(query: &str, identity: Option<&Identity>) -> Result<(), Code> {
+        let document = parse_query(query).unwrap();
+        check(&document, operation(&document, None).unwrap(), identity).map_err(|failed| failed.code)
+    }
+
+    #[test]
+    fn the_table_has_exactly_the_root_fields_of_the_schema() {
+        let document = parse_schema(crate::schema_sdl()).unwrap();
+        let mut fields = Vec::new();
+        for definition in document.definitions {
+            if let TypeSystemDefinition::Type(definition) = definition
+                && matches!(definition.node.name.node.as_str(), "Query" | "Mutation" | "Subscription")
+                && let TypeKind::Object(object) = definition.node.kind
+            {
+                fields.extend(object.fields.iter().map(|field| field.node.name.node.to_string()));
+            }
+        }
+        assert!(fields.len() > 30, "{fields:?}");
+        let mut table: Vec<_> = TABLE.iter().map(|(name, _)| (*name).to_owned()).collect();
+        fields.sort();
+        table.sort();
+        assert_eq!(table, fields);
+        assert!(TABLE.iter().all(|(_, roles)| !roles.is_empty()));
+    }
+
+    #[test]
+    fn nobody_asks_for_what_the_table_does_not_give_them() {
+        for (field, roles) in TABLE {
+            let query = format!("{{ {field} }}");
+            assert_eq!(asked(&query, None), Err(Code::Unauthenticated), "{field}");
+            for role in Role::ALL {
+                let expected = if roles.contains(&role) { Ok(()) } else { Err(Code::Forbidden) };
+                assert_eq!(asked(&query, Some(&someone(&[role]))), expected, "{field} {role:?}");
+            }
+        }
+        assert_eq!(asked("{ somethingNew }", Some(&someone(&Role::ALL))), Err(Code::Forbidden));
+    }
+
+    #[test]
+    fn an_alias_a_fragment_or_a_directive_hides_nothing() {
+        let diner = someone(&[Diner]);
+        for query in [
+            "{ viewer: trialBalance { balance { amount } } }",
+            "{ viewer { tenant } ... on Query { trialBalance { currency } } }",
+            "{ ...a } fragment a on Query { ...b } fragment b on Query { trialBalance { currency } }",
+            "{ viewer { tenant } trialBalance @skip(if: true) { currency } }",
+            "{ ... { trialBalance { currency } } }",
+        ] {
+            assert_eq!(asked(query, Some(&diner)), Err(Code::Forbidden), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_schema_is_open_and_nothing_else() {
+        assert_eq!(asked("{ __typename __schema { queryType { name } } }", None), Ok(()));
+        assert_eq!(asked("{ __typename viewer { tenant } }", None), Err(Code::Unauthenticated));
+    }
+
+    #[test]
+    fn the_operation_that_runs_is_the_one_that_is_checked() {
+        let document = parse_query("query a { viewer { tenant } } query b { trialBalance { currency } }").unwrap();
+        assert!(operation(&document, None).is_err());
+        assert!(operation(&document, Some("c")).is_err());
+        let diner = someone(&[Diner]);
+        assert!(check(&document, operation(&document, Some("a")).unwrap(), Some(&diner)).is_ok());
+        assert!(check(&document, operation(&document, Some("b")).unwrap(), Some(&diner)).is_err());
+    }
+}

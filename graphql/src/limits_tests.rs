@@ -1,0 +1,140 @@
+use std::{fmt::Write as _, time::Instant};
+
+use async_graphql::parser::parse_query;
+
+use super::*;
+
+fn checked(query: &str) -> Result<(), Code> {
+    let limits = DocumentLimits::default();
+    let answer = check_text(query, &limits)
+        .and_then(|()| check(&parse_query(query).unwrap(), &Variables::default(), &limits));
+    answer.map_err(|failed| failed.code)
+}
+
+fn doubling(fragments: usize, leaf: &str) -> String {
+    let mut query = "{ ...f0 }".to_owned();
+    for number in 0..fragments {
+        let next = if number + 1 == fragments { leaf.to_owned() } else { format!("...f{0} ...f{0}", number + 1) };
+        write!(query, " fragment f{number} on Query {{ {next} }}").unwrap();
+    }
+    query
+}
+
+#[test]
+fn doubling_fragments_cost_nothing() {
+    let query = doubling(31, "__typename");
+    let document = parse_query(&query).unwrap();
+    let variables = Variables::default();
+    let mut meter = Meter::new(&document, &variables);
+    let before = Instant::now();
+    let cost = meter.fragment("f0", 0).unwrap();
+    assert_eq!(cost.fields, 1 << 30);
+    assert_eq!(meter.steps, 1, "each field is looked at once");
+    assert!(before.elapsed().as_millis() < 200);
+    assert_eq!(checked(&query), Err(Code::TooComplex));
+    // The same where nothing spreads them: the library would look at them all the same.
+    assert_eq!(checked(&query.replacen("{ ...f0 }", "{ viewer { tenant } }", 1)), Err(Code::TooComplex));
+}
+
+#[test]
+fn a_fragment_within_itself_or_nowhere_is_an_error() {
+    assert_eq!(checked("{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }"), Err(Code::BadInput));
+    assert_eq!(checked("{ ...a } fragment a on Query { node { ...a } }"), Err(Code::BadInput));
+    assert_eq!(checked("{ ...nowhere }"), Err(Code::BadInput));
+}
+
+#[test]
+fn long_chains_of_fragments_end_before_the_stack_does() {
+    let mut limits = DocumentLimits::default();
+    limits.fragments = usize::MAX;
+    let mut query = "{ ...f0 }".to_owned();
+    for number in 0..5_000 {
+        write!(query, " fragment f{number} on Query {{ ...f{} }}", number + 1).unwrap();
+    }
+    query.push_str(" fragment f5000 on Query { viewer { tenant } }");
+    let document = parse_query(&query).unwrap();
+    assert_eq!(check(&document, &Variables::default(), &limits).unwrap_err().code, Code::TooComplex);
+    assert_eq!(checked(&query), Err(Code::TooComplex));
+}
+
+#[test]
+fn depth_width_and_price_are_bounded() {
+    let deep = |levels: usize| format!("{}x{}", "{ a ".repeat(levels), " }".repeat(levels));
+    assert_eq!(checked(&deep(13)), Ok(()));
+    assert_eq!(checked(&deep(14)), Err(Code::TooComplex));
+    let aliases = |count: usize| {
+        let fields: String = (0..count).map(|number| format!("a{number}: id ")).collect();
+        format!("{{ order(id: \"x\") {{ {fields} }} }}")
+    };
+    assert_eq!(checked(&aliases(50)), Ok(()));
+    assert_eq!(checked(&aliases(51)), Err(Code::TooComplex));
+    let roots = |count: usize| format!("{{ {} }}", "viewer { tenant } ".repeat(count));
+    assert_eq!(checked(&roots(20)), Ok(()));
+    assert_eq!(checked(&roots(21)), Err(Code::TooComplex));
+    let directives = |count: usize| format!("{{ viewer {} {{ tenant }} }}", "@skip(if: false) ".repeat(count));
+    assert_eq!(checked(&directives(50)), Ok(()));
+    assert_eq!(checked(&directives(51)), Err(Code::TooComplex));
+    let pages = |first: u32| {
+        format!("{{ canteens(first: {first}) {{ nodes {{ dishes(first: {first}) {{ nodes {{ id name }} }} }} }} }}")
+    };
+    assert_eq!(checked(&pages(50)), Ok(()));
+    assert_eq!(checked(&pages(100)), Err(Code::TooComplex));
+}
+
+#[test]
+fn mutations_cost_more_than_queries() {
+    let mutations = |count: usize| {
+        let fields: String = (0..count).map(|n| format!("a{n}: freezeAccount(account: \"x\") {{ consistencyToken }} ")).collect();
+        format!("mutation {{ {fields} }}")
+    };
+    assert_eq!(checked(&mutations(20)), Ok(()));
+    assert_eq!(checked(&mutations(21)), Err(Code::TooComplex));
+    let document = parse_query(mutations(3)).unwrap();
+    let limits = DocumentLimits { complexity: 3 * MUTATION_COST, ..DocumentLimits::default() };
+    let refused = check(&document, &Variables::default(), &limits).unwrap_err();
+    assert!(refused.message.contains("costs 306"), "{refused:?}");
+}
+
+#[test]
+fn a_page_is_reckoned_also_from_a_variable_or_unsaid() {
+    let cost = |query: &str, variables: serde_json::Value| {
+        let document = parse_query(query).unwrap();
+        let variables = Variables::from_json(variables);
+        let mut meter = Meter::new(&document, &variables);
+        let operation = document.operations.iter().next().unwrap().1;
+        meter.selection(&operation.node.selection_set.node, 0).unwrap().complexity
+    };
+    let query = "query($n: Int) { myOrders(first: $n) { nodes { id } } }";
+    assert_eq!(cost(query, serde_json::json!({ "n": 7 })), 15);
+    assert_eq!(cost("{ myOrders { nodes { id } } }", serde_json::json!({})), 41);
+    assert_eq!(cost("{ serving(id: 1) { offers { left } } }", serde_json::json!({})), 22);
+}
+
+#[test]
+fn brackets_are_counted_outside_strings_and_comments_only() {
+    let limits = DocumentLimits::default();
+    assert!(check_text(&"{[(".repeat(20), &limits).is_ok());
+    assert!(check_text(&"{[(".repeat(21), &limits).is_err());
+    assert!(check_text(&format!("{{ a(b: \"{}\") }}", "{".repeat(100)), &limits).is_ok());
+    assert!(check_text(&format!("{{ a(b: \"\\\"{}\") }}", "{".repeat(100)), &limits).is_ok());
+    assert!(check_text(&format!("{{ a(b: \"\"\"\" \\\"\"\" {}\"\"\") }}", "{".repeat(100)), &limits).is_ok());
+    assert!(check_text(&format!("{{ a }} # {}", "{".repeat(100)), &limits).is_ok());
+    assert!(check_text(&format!("# \"\n{}", "{".repeat(100)), &limits).is_err());
+    assert!(check_text(&format!("\"\" {}", "{".repeat(100)), &limits).is_err());
+    assert!(check_text(&format!("\"x\n{}", "{".repeat(100)), &limits).is_err(), "an unfinished string hides nothing");
+}
+
+#[test]
+fn tools_may_read_the_whole_schema_but_not_without_end() {
+    let type_ref = "kind name ".to_owned() + &"ofType { kind name ".repeat(9) + &"}".repeat(9);
+    let query = format!(
+        "query {{ __schema {{ queryType {{ name }} types {{ kind name description
+           fields(includeDeprecated: true) {{ name description args {{ name type {{ ...T }} }} type {{ ...T }} }}
+           inputFields {{ name type {{ ...T }} }} interfaces {{ ...T }} enumValues {{ name }} possibleTypes {{ ...T }} }}
+           directives {{ name locations args {{ name type {{ ...T }} }} }} }} }} fragment T on __Type {{ {type_ref} }}"
+    );
+    assert_eq!(checked(&query), Ok(()));
+    let endless = "fields { type { ".repeat(5);
+    let query = format!("{{ __schema {{ types {{ {endless} name {} }} }} }}", "} }".repeat(5));
+    assert_eq!(checked(&query), Err(Code::TooComplex));
+}
