@@ -244,6 +244,14 @@ struct Reservation {
     portions: Vec<Portions>,
 }
 
+/// What an order has of a serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    Nothing,
+    Holds,
+    GaveBack,
+}
+
 /// A published serving.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Book {
@@ -344,7 +352,16 @@ impl Book {
     }
 
     pub fn has_reserved(&self, order: OrderId) -> bool {
-        self.reservations.contains_key(&order)
+        self.reservation_of(order) == Reserved::Holds
+    }
+
+    /// What became of an order here.
+    pub fn reservation_of(&self, order: OrderId) -> Reserved {
+        match (self.reservations.contains_key(&order), self.released.contains(&order)) {
+            (true, _) => Reserved::Holds,
+            (false, true) => Reserved::GaveBack,
+            (false, false) => Reserved::Nothing,
+        }
     }
 
     /// Orders whose reservation includes `dish`, or all, in the order of their ids.

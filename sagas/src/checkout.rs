@@ -5,7 +5,7 @@ use domain::{
     AccountId, Fact, HoldId, OrderId, Timestamp, account,
     order::{self, Order, Placement, Refusal},
     payment::{self, Payment, Provider, Source, Stage, Tender},
-    serving,
+    serving::{self, Reserved},
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// What the process needs to know of its order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Basket {
+pub struct Basket {
     order: OrderId,
     placed: Box<Placement>,
     placed_at: Timestamp,
@@ -24,7 +24,7 @@ pub(crate) struct Basket {
 
 /// What an abandoned checkout still has to give back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Taken {
+pub struct Taken {
     portions: bool,
     holds: Vec<(AccountId, u8)>,
     payment: bool,
@@ -71,12 +71,11 @@ fn holds_of(tenders: &[Tender], numbers: impl Fn(u8) -> bool) -> Vec<(AccountId,
 
 impl Checkout {
     /// Where the process stands, read off the aggregates: for a driver that goes on with it.
-    /// `reserved` is whether the serving holds portions for the order.
-    pub(crate) fn resume(id: OrderId, order: &Order, payment: &Payment, reserved: bool) -> Checkout {
+    pub(crate) fn resume(id: OrderId, order: &Order, payment: &Payment, reserved: Reserved) -> Checkout {
         let Some(ticket) = order.ticket() else { return AtRest };
         let basket = Basket { order: id, placed: ticket.placed.clone(), placed_at: ticket.placed_at };
         match (order, payment) {
-            (Order::Placed(_), Payment::New) if reserved => Planning(basket),
+            (Order::Placed(_), Payment::New) if reserved == Reserved::Holds => Planning(basket),
             (Order::Placed(_), Payment::New) => Reserving(basket),
             (Order::Placed(_), Payment::Started(sheet)) if sheet.stage == Stage::Planned => {
                 Paying { basket, tenders: sheet.tenders.clone(), held: vec![], paid: sheet.paid.clone() }
@@ -86,7 +85,7 @@ impl Checkout {
                 let open = |sheet: &payment::Sheet| matches!(sheet.stage, Stage::Planned | Stage::Held);
                 let sheet = payment.sheet().ok().filter(|sheet| open(sheet));
                 let holds = sheet.map(|sheet| holds_of(&sheet.tenders, |_| true)).unwrap_or_default();
-                Abandoning { order: id, taken: Taken { portions: reserved, holds, payment: sheet.is_some() } }.rested()
+                Abandoning { order: id, taken: Taken { portions: reserved != Reserved::GaveBack, holds, payment: sheet.is_some() } }.rested()
             }
             (_, Payment::Started(sheet)) if sheet.stage == Stage::Held => {
                 Capturing { basket, tenders: sheet.tenders.clone(), captured: vec![] }

@@ -73,7 +73,14 @@ impl Follower {
         loop {
             let head = self.ordering.commands().store().head().await?;
             self.views.wait_for(head, deadline.saturating_duration_since(Instant::now())).await?;
-            let moved = self.tick(Duration::ZERO).await?;
+            let moved = match self.tick(Duration::ZERO).await {
+                // The views' first build is not live yet.
+                Err(SettleError::Views(ViewError::Building { .. })) if Instant::now() < deadline => {
+                    tokio::time::sleep(TICK / 10).await;
+                    continue;
+                }
+                ticked => ticked?,
+            };
             let now_at = self.ordering.commands().store().head().await?;
             if moved == 0 || now_at == head {
                 return Ok(views::count_open(&self.views).await?);

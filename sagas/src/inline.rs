@@ -8,7 +8,7 @@ use domain::{
     account::{self, Account},
     order::{Order, Terms},
     payment::{self, Payment, Provider, Source, Tender, Why},
-    serving::{self, Serving},
+    serving::{self, Reserved, Serving},
     step_id,
 };
 
@@ -167,16 +167,16 @@ impl Driver<'_> {
         }
     }
 
-    /// The order, its payment, and whether its serving holds portions for it, as they stand.
-    pub(crate) async fn states(&self) -> Result<(Order, Payment, bool), Interrupted> {
+    /// The order, its payment, and what it has of its serving, as they stand.
+    pub(crate) async fn states(&self) -> Result<(Order, Payment, Reserved), Interrupted> {
         let order = self.look(self.order, Order::clone).await?;
         let payment = self.look(self.order.payment(), Payment::clone).await?;
         let id = self.order;
         let reserved = match order.ticket() {
-            None => false,
+            None => Reserved::Nothing,
             Some(ticket) => {
-                let holds = |serving: &Serving| serving.book().is_ok_and(|book| book.has_reserved(id));
-                self.look(ticket.placed.serving, holds).await?
+                let of = |serving: &Serving| serving.book().map_or(Reserved::Nothing, |book| book.reservation_of(id));
+                self.look(ticket.placed.serving, of).await?
             }
         };
         Ok((order, payment, reserved))

@@ -17,8 +17,8 @@ mod withdrawal;
 #[cfg(test)]
 mod tests;
 
-pub use checkout::Checkout;
-pub use follower::Follower;
+pub use checkout::{Basket, Checkout, Taken};
+pub use follower::{Follower, SettleError};
 pub use ordering::{NewLine, NewOrder, Ordering, PayError, PlaceError};
 pub use refund::Refunds;
 pub use views::projections;

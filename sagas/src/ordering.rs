@@ -184,6 +184,10 @@ impl Ordering {
         let mut checkout = Checkout::default();
         if repeated {
             let (order, payment, reserved) = driver.states().await?;
+            if !matches!(order, Order::Placed(_)) {
+                // It has its outcome; what may be left to do after it is not this caller's.
+                return Ok(Ok(order));
+            }
             checkout = Checkout::resume(id, &order, &payment, reserved);
         } else {
             for fact in facts::<Order>(id, placed) {

@@ -5,7 +5,7 @@ use domain::{
     Fact, Money, OrderId, RefundId, Timestamp, account,
     order::{self, Order, RefundFrom},
     payment::{self, Part, Payment},
-    serving,
+    serving::{self, Reserved},
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ pub struct Refunds {
 
 impl Refunds {
     /// Where the refunds stand, read off the aggregates.
-    pub(crate) fn resume(id: OrderId, order: &Order, payment: &Payment, reserved: bool) -> Refunds {
+    pub(crate) fn resume(id: OrderId, order: &Order, payment: &Payment, reserved: Reserved) -> Refunds {
         let Some(ticket) = order.ticket() else { return Refunds::default() };
         let sheet = payment.sheet().ok();
         let open = ticket.refunds.iter().filter(|(_, refund)| !refund.settled).map(|(refund, begun)| {
@@ -54,7 +54,7 @@ impl Refunds {
             };
             Open { refund: *refund, amount: begun.amount, from: begun.from, progress }
         });
-        let portions = reserved && matches!(order, Order::Cancelled(_));
+        let portions = reserved != Reserved::GaveBack && matches!(order, Order::Cancelled(_));
         Refunds { order: Some(id), portions, open: open.collect() }
     }
 

@@ -1,0 +1,102 @@
+//! What a crash leaves is a prefix of the log; the follower brings every prefix to its end.
+
+use std::sync::Arc;
+
+use domain::{Fact, StreamKind, order::RefundReason};
+use store::{Append, EventRow, EventStore, MemoryLog, NewEvent};
+use tokio_util::sync::CancellationToken;
+
+use super::{House, RICE, SOUP, staff, start};
+
+/// The same event, to be written into another log.
+fn again(row: &EventRow) -> Append {
+    let name = row.event_type.split('.').nth(1).unwrap();
+    let (name, _) = Fact::schemas(row.stream.kind).iter().find(|(known, _)| *known == name).unwrap();
+    let event = NewEvent { name, schema_version: row.schema_version, payload: row.payload.clone() };
+    Append {
+        stream: row.stream,
+        expected: row.version - 1,
+        events: vec![event],
+        metadata: row.metadata,
+        occurred_at: row.occurred_at,
+        snapshot: None,
+    }
+}
+
+/// The house as a crash after its first `events` events left it, started anew.
+async fn crashed_after(house: &House, events: usize) -> House {
+    let log = Arc::new(MemoryLog::new());
+    for row in house.log.read_all(1, events).await.unwrap() {
+        log.append(vec![again(&row)], row.recorded_at).await.unwrap();
+    }
+    let (clock, ordering) = start(&log, super::MORNING.plus_seconds(60));
+    let (canteen, serving) = (house.canteen, house.serving);
+    House { log, clock, ordering, canteen, serving, views: None, stop: CancellationToken::new() }
+}
+
+fn orders_events(rows: &[EventRow]) -> usize {
+    rows.iter().filter(|row| row.stream.kind == StreamKind::Order).count()
+}
+
+#[tokio::test]
+async fn every_prefix_of_a_checkout_comes_to_the_same_end() {
+    let house = House::open(10, 10).await;
+    house.fund(1, 2_000, 5_000).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let (id, _) = house.place(1, 1, &[(RICE, 1), (SOUP, 2)]).await;
+    let whole = house.log.head().await.unwrap() as usize;
+    for events in before + 1..=whole {
+        let mut crashed = crashed_after(&house, events).await;
+        assert_eq!(crashed.settle().await, 0, "after {} events of the chain", events - before);
+        assert_eq!(crashed.state(id).await, house.state(id).await, "after {} events", events - before);
+        assert_eq!(crashed.money(1).await, house.money(1).await);
+        assert_eq!(crashed.names().await, house.names().await, "each step was taken once");
+    }
+}
+
+#[tokio::test]
+async fn every_prefix_of_a_refused_checkout_gives_everything_back() {
+    let house = House::open(10, 10).await;
+    house.fund(1, 1_000, 500).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let (id, _) = house.place(1, 1, &[(RICE, 1), (SOUP, 2)]).await;
+    for events in before + 1..=house.log.head().await.unwrap() as usize {
+        let mut crashed = crashed_after(&house, events).await;
+        assert_eq!(crashed.settle().await, 0);
+        assert_eq!(crashed.state(id).await.status(), "REFUSED");
+        assert_eq!((crashed.money(1).await, crashed.left(RICE).await), ((1_500, 0), 10));
+    }
+}
+
+#[tokio::test]
+async fn every_prefix_of_a_cancellation_refunds_once() {
+    let house = House::open(10, 10).await;
+    house.fund(1, 2_000, 5_000).await;
+    let (id, _) = house.place(1, 1, &[(RICE, 1), (SOUP, 2)]).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let cancel = staff("cancel", 1, &());
+    house.ordering.cancel_order(cancel, id, RefundReason::CancelledByDiner).await.unwrap();
+    let whole = house.log.head().await.unwrap() as usize;
+    // The cancellation and its refund are one decision, so they stand or fall together.
+    for events in before + 2..=whole {
+        let mut crashed = crashed_after(&house, events).await;
+        assert_eq!(crashed.settle().await, 0, "after {} events of the chain", events - before);
+        assert_eq!((crashed.money(1).await, crashed.left(SOUP).await), ((7_000, 0), 10));
+        assert_eq!(crashed.names().await.len(), whole, "each step was taken once");
+        let rows = crashed.log.read_all(1, 1_000).await.unwrap();
+        assert_eq!(orders_events(&rows), orders_events(&house.log.read_all(1, 1_000).await.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_found_no_reservation_before_the_kitchen_locked_is_refused() {
+    let house = House::open(10, 10).await;
+    house.fund(1, 2_000, 5_000).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let (id, _) = house.place(1, 1, &[(RICE, 1)]).await;
+    let mut crashed = crashed_after(&house, before + 1).await;
+    crashed.clock.set(super::MORNING.plus_seconds(2 * 3_600));
+    assert_eq!(crashed.settle().await, 0);
+    let state = crashed.state(id).await;
+    assert!(matches!(state, domain::order::Order::Refused(_, domain::order::Refusal::TooLate)), "{state:?}");
+}
