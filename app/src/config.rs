@@ -118,7 +118,7 @@ pub struct Config {
     /// A level or filter; each command has its own default.
     pub log: Option<String>,
     pub log_format: LogFormat,
-    /// Who may sign tokens, besides the development issuer in the data folder.
+    /// Who may sign tokens.
     pub tokens: Tokens,
 }
 
@@ -129,6 +129,8 @@ pub struct Tokens {
     /// File with the Ed25519 public key (PEM) with which tokens must verify. With it, the
     /// development key of the data folder is not accepted.
     pub public_key: Option<PathBuf>,
+    /// The issuer (`iss`) that those tokens name; `tiffin` if it is not said.
+    pub issuer: Option<String>,
 }
 
 /// The settings file.
@@ -192,7 +194,7 @@ fn read(file: &Path) -> anyhow::Result<Settings> {
     })
 }
 
-/// Sends the logs to stderr. `quiet` is the level of commands that answer and end.
+/// Sends the logs to stderr. The level is the command's own unless another is set.
 pub fn start_logs(config: &Config, default_level: &str) -> anyhow::Result<()> {
     let filter = config.log.as_deref().unwrap_or(default_level);
     let filter = tracing_subscriber::EnvFilter::try_new(filter)

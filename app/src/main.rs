@@ -5,7 +5,6 @@ mod cli;
 mod config;
 mod demo;
 mod import;
-mod keys;
 mod output;
 mod progress;
 mod wiring;

@@ -28,7 +28,7 @@ pub fn note(text: impl Display) {
 /// A table with these headings.
 pub fn table<const N: usize>(headings: [&str; N]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(headings);
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(headings);
     table
 }
 

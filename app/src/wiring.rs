@@ -54,15 +54,7 @@ struct Running {
 impl House {
     /// Takes the store, and starts everything that keeps it going. Call [`House::close`] at the end.
     pub async fn open(config: &Config) -> anyhow::Result<House> {
-        let (store, sqlite): (Arc<dyn EventStore>, _) = match &config.store {
-            StoreAddress::Memory => (Arc::new(MemoryLog::new()), None),
-            StoreAddress::Sqlite(folder) => {
-                let folder = folder.clone();
-                let opened = tokio::task::spawn_blocking(move || SqliteLog::open(&folder, SqliteMode::ReadWrite));
-                let log = Arc::new(opened.await.context("the log's opening broke off")??);
-                (Arc::clone(&log) as Arc<dyn EventStore>, Some(log))
-            }
-        };
+        let (store, sqlite) = open_store(&config.store).await?;
         let folder = config.store.folder().map(Path::to_owned);
         let views = match &folder {
             Some(folder) => {
@@ -153,6 +145,29 @@ impl House {
             left => Err(anyhow::anyhow!(left.join("; "))),
         }
     }
+}
+
+/// A log on its own, for measurements: they put commands and views on it themselves.
+pub async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, Syncs)> {
+    let (store, sqlite) = open_store(&config.store).await?;
+    Ok((store, Arc::new(move || sqlite.as_ref().map_or(0, |log| log.syncs()))))
+}
+
+/// Counts how often a log has synced since it was opened.
+pub type Syncs = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+type Opened = (Arc<dyn EventStore>, Option<Arc<SqliteLog>>);
+
+async fn open_store(address: &StoreAddress) -> anyhow::Result<Opened> {
+    Ok(match address {
+        StoreAddress::Memory => (Arc::new(MemoryLog::new()), None),
+        StoreAddress::Sqlite(folder) => {
+            let folder = folder.clone();
+            let opened = tokio::task::spawn_blocking(move || SqliteLog::open(&folder, SqliteMode::ReadWrite));
+            let log = Arc::new(opened.await.context("the log's opening broke off")??);
+            (Arc::clone(&log) as Arc<dyn EventStore>, Some(log))
+        }
+    })
 }
 
 /// A folder that is only read, beside whoever serves it.

@@ -19,6 +19,18 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Globals};
 
+/// Since which event a view cannot go on, if it cannot: what it shows is incomplete.
+pub(crate) fn incomplete(snapshot: &::projections::Snapshot<'_>, view: &str) -> Option<store::Position> {
+    snapshot.incomplete().find(|build| build.projection == view).map(|build| build.position + 1)
+}
+
+/// Tells people that what they read is incomplete.
+pub(crate) fn warn_incomplete(since: Option<store::Position>) {
+    if let Some(since) = since {
+        crate::output::note(format_args!("INCOMPLETE since event {since}; `tiffin projections list` says why"));
+    }
+}
+
 /// The back end of company canteens: every fact an event in one log, everything read folded from it.
 #[derive(Debug, Parser)]
 #[command(name = "tiffin", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]

@@ -1,0 +1,77 @@
+//! `tiffin journal`.
+
+use std::process::ExitCode;
+
+use domain::{TenantId, postings::LedgerAccount};
+use projections::{args, journal::Entry};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{cli::incomplete, config::Config, output, wiring::Reading};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this tenant's books
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<TenantId>,
+    /// Only this account: bank, prepaid, wallet:UUID, canteen:UUID, …
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<LedgerAccount>,
+    /// Only what this order, or other thing, led to
+    #[arg(long, value_name = "UUID")]
+    correlation: Option<Uuid>,
+    /// How many postings at most
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+}
+
+pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let reading = Reading::open(config).await?;
+    let views = reading.views().await?;
+    let Args { tenant, account, correlation, limit } = args;
+    let (entries, position, since) = views
+        .read(move |snapshot| {
+            let entries: Vec<Entry> = snapshot.fetch(
+                "WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR account = ?2) AND (?3 IS NULL OR correlation = ?3)
+                 ORDER BY tenant DESC, position DESC, line DESC LIMIT ?4",
+                args![tenant, account, correlation, limit],
+            )?;
+            Ok((entries, snapshot.position(), incomplete(snapshot, "journal")))
+        })
+        .await?;
+    if config.json {
+        let entries: Vec<Value> = entries.iter().map(as_json).collect();
+        output::json_line(&json!({ "position": position, "incomplete_since": since, "entries": entries }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = output::table(["position", "occurred at", "event", "account", "debit", "credit", "currency"]);
+    for entry in &entries {
+        let amount = entry.amount();
+        let (debit, credit) = match amount.minor {
+            minor if minor < 0 => (amount.negated().to_decimal().to_string(), String::new()),
+            _ => (String::new(), amount.to_decimal().to_string()),
+        };
+        table.add_row([
+            entry.position.to_string(),
+            entry.occurred_at.to_string(),
+            entry.event.clone(),
+            entry.account.to_string(),
+            debit,
+            credit,
+            entry.currency.to_string(),
+        ]);
+    }
+    output::right(&mut table, &[0, 4, 5]);
+    output::line(table)?;
+    output::line(format_args!("As of event {}, the newest first.", output::count(position)))?;
+    crate::cli::warn_incomplete(since);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(entry: &Entry) -> Value {
+    json!({
+        "tenant": entry.tenant, "position": entry.position, "line": entry.line, "event": entry.event,
+        "account": entry.account, "amount_minor": entry.amount_minor, "currency": entry.currency,
+        "occurred_at": entry.occurred_at, "recorded_at": entry.recorded_at, "correlation": entry.correlation,
+    })
+}

@@ -1,0 +1,74 @@
+//! `tiffin trial-balance`.
+
+use std::process::ExitCode;
+
+use domain::{Currency, Money, TenantId};
+use projections::{Snapshot, ViewError, args, balances::TrialBalance, column_of};
+use serde_json::{Value, json};
+
+use crate::{cli::incomplete, config::Config, output, wiring::Reading};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this tenant's books
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<TenantId>,
+}
+
+/// The trial balance of one tenant or of all, and since when it is incomplete.
+pub fn read(snapshot: &Snapshot<'_>, tenant: Option<TenantId>) -> Result<Vec<TrialBalance>, ViewError> {
+    let sql = "SELECT tenant, currency, count(*), sum(debits_minor), sum(credits_minor), sum(balance_minor)
+               FROM {balances} WHERE ?1 IS NULL OR tenant = ?1 GROUP BY tenant, currency ORDER BY tenant, currency";
+    snapshot.query(sql, args![tenant], |row| {
+        let currency: Currency = column_of(row, 1)?;
+        Ok(TrialBalance {
+            tenant: column_of(row, 0)?,
+            currency,
+            accounts: column_of(row, 2)?,
+            debits: Money::new(row.get(3)?, currency),
+            credits: Money::new(row.get(4)?, currency),
+            balance: Money::new(row.get(5)?, currency),
+        })
+    })
+}
+
+/// One row as programs get it.
+pub fn as_json(row: &TrialBalance) -> Value {
+    json!({
+        "tenant": row.tenant, "currency": row.currency.code(), "accounts": row.accounts,
+        "debits_minor": row.debits.minor, "credits_minor": row.credits.minor, "balance_minor": row.balance.minor,
+    })
+}
+
+pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let reading = Reading::open(config).await?;
+    let views = reading.views().await?;
+    let (rows, position, since) = views
+        .read(move |snapshot| Ok((read(snapshot, args.tenant)?, snapshot.position(), incomplete(snapshot, "balances"))))
+        .await?;
+    let balanced = rows.iter().all(|row| row.balance.is_zero());
+    if config.json {
+        let books: Vec<Value> = rows.iter().map(as_json).collect();
+        output::json_line(&json!({
+            "position": position, "incomplete_since": since, "balanced": balanced, "books": books,
+        }))?;
+    } else {
+        let mut table = output::table(["tenant", "currency", "accounts", "debits", "credits", "difference"]);
+        for row in &rows {
+            table.add_row([
+                row.tenant.to_string(),
+                row.currency.to_string(),
+                output::count(row.accounts),
+                row.debits.to_decimal().to_string(),
+                row.credits.to_decimal().to_string(),
+                row.balance.to_decimal().to_string(),
+            ]);
+        }
+        output::right(&mut table, &[2, 3, 4, 5]);
+        output::line(table)?;
+        let verdict = if balanced { "The books balance." } else { "THE BOOKS DO NOT BALANCE." };
+        output::line(format_args!("As of event {}. {verdict}", output::count(position)))?;
+        crate::cli::warn_incomplete(since);
+    }
+    Ok(ExitCode::from(u8::from(!balanced || since.is_some())))
+}
