@@ -21,6 +21,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 /// How long a process must have stood still before somebody else goes on with it.
 const STOOD_STILL: Duration = Duration::from_millis(400);
+/// How long a start waits for the views before it looks at them all the same.
+const CATCH_UP: Duration = Duration::from_secs(60);
 /// Most orders that it drives at once; fewer as the queue before the log fills.
 const AT_ONCE: f64 = 64.0;
 /// Most rows that it looks at in one go.
@@ -55,9 +57,15 @@ impl Follower {
 
     /// Looks and drives until `stop`. An order under way then comes to the end of its chain.
     pub async fn run(mut self, stop: CancellationToken) {
+        // What the process before this one left has nobody to go on with it: no need to wait.
+        let mut stood_still = Duration::ZERO;
+        if let Err(error) = self.caught_up(CATCH_UP).await {
+            tracing::warn!(%error, "the views do not show yet what was left undone; looking again");
+        }
         while !stop.is_cancelled() {
-            if let Err(error) = self.tick(STOOD_STILL).await {
-                tracing::warn!(%error, "processes that stand still could not be continued; trying again");
+            match self.tick(stood_still).await {
+                Ok(_) => stood_still = STOOD_STILL,
+                Err(error) => tracing::warn!(%error, "open processes could not be continued; trying again"),
             }
             tokio::select! {
                 () = tokio::time::sleep(TICK) => {}
@@ -66,13 +74,19 @@ impl Follower {
         }
     }
 
+    /// Waits until the views show everything that is in the log now.
+    async fn caught_up(&self, patience: Duration) -> Result<Position, SettleError> {
+        let head = self.ordering.commands().store().head().await?;
+        self.views.wait_for(head, patience).await?;
+        Ok(head)
+    }
+
     /// Continues everything that can go on now, until nothing does, and answers how many processes
     /// are still open: those that wait for somebody. Needs a running projections runner.
     pub async fn settle(&mut self, patience: Duration) -> Result<u64, SettleError> {
         let deadline = Instant::now() + patience;
         loop {
-            let head = self.ordering.commands().store().head().await?;
-            self.views.wait_for(head, deadline.saturating_duration_since(Instant::now())).await?;
+            let head = self.caught_up(deadline.saturating_duration_since(Instant::now())).await?;
             let moved = match self.tick(Duration::ZERO).await {
                 // The views' first build is not live yet.
                 Err(SettleError::Views(ViewError::Building { .. })) if Instant::now() < deadline => {
@@ -100,8 +114,9 @@ impl Follower {
                 Some((at, since)) if *at == moved => *since,
                 _ => now,
             };
-            standing.insert(key, (moved, since));
-            if now.duration_since(since) >= stood_still && !self.ordering.driven.contains(order.0) && !ready.contains(&key) {
+            // An order may have a checkout and refunds open; it is gone on with once.
+            let first = standing.insert(key, (moved, since)).is_none();
+            if first && now.duration_since(since) >= stood_still && !self.ordering.driven.contains(order.0) {
                 ready.push(key);
             }
         }
