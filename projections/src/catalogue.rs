@@ -49,6 +49,12 @@ impl Build {
         format!("__v{}_b{}", self.version, self.build)
     }
 
+    /// Why it is not sound, as an error.
+    pub(crate) fn failure(&self) -> ViewError {
+        let error = self.error.clone().unwrap_or_default();
+        ViewError::Failed { projection: self.projection.clone(), error }
+    }
+
     pub(crate) fn is_of(&self, projection: &dyn Projection) -> bool {
         self.projection == projection.name() && self.version == projection.version()
     }

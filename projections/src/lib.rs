@@ -78,3 +78,10 @@ pub fn all() -> Registry {
         Arc::new(balances::Balances),
     ])
 }
+
+#[cfg(test)]
+mod fold_tests;
+#[cfg(test)]
+mod runner_tests;
+#[cfg(test)]
+mod testing;

@@ -98,7 +98,7 @@ fn join<T>(items: &[T], between: &str, show: impl Fn(&T) -> String) -> String {
 macro_rules! row {
     (
         $(#[$doc:meta])*
-        pub struct $name:ident in $table:literal {
+        $vis:vis struct $name:ident in $table:literal {
             key { $($(#[$key_doc:meta])* $key:ident: $key_type:ty),+ $(,)? }
             $($(#[$field_doc:meta])* $field:ident: $field_type:ty),* $(,)?
         }
@@ -106,9 +106,9 @@ macro_rules! row {
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
-        pub struct $name {
-            $($(#[$key_doc])* pub $key: $key_type,)+
-            $($(#[$field_doc])* pub $field: $field_type,)*
+        $vis struct $name {
+            $($(#[$key_doc])* $vis $key: $key_type,)+
+            $($(#[$field_doc])* $vis $field: $field_type,)*
         }
 
         impl $crate::Row for $name {

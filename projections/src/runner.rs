@@ -169,7 +169,7 @@ impl Runner {
 
     /// Folds one batch into the live builds, then one into those being built, and switches those
     /// that are whole. Answers how many events were folded, or 1 for a switch alone.
-    async fn step(&mut self) -> Result<usize, ViewError> {
+    pub(crate) async fn step(&mut self) -> Result<usize, ViewError> {
         let head = self.store.head().await?;
         let mut folded = 0;
         for kind in [Kind::Live, Kind::Building] {
@@ -226,12 +226,7 @@ fn look(
         // It is gone when somebody has begun yet another build.
         let build = builds.iter().find(same).ok_or(ViewError::Overtaken)?;
         if build.health != Health::Sound {
-            let error = build.error.clone().unwrap_or_default();
-            return Err(ViewError::Failed {
-                projection: build.projection.clone(),
-                position: build.position + 1,
-                error,
-            });
+            return Err(build.failure());
         }
         progress(Progress { projection: build.projection.clone(), position: build.position, head });
         live.extend(build.live.then(|| build.clone()));

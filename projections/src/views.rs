@@ -26,8 +26,8 @@ pub enum ViewError {
     #[error("the view {projection} is being built and stands at event {position}; ask again in a moment")]
     Building { projection: &'static str, position: Position },
     /// A build met an event that it cannot take.
-    #[error("the view {projection} cannot go past event {position}: {error}")]
-    Failed { projection: String, position: Position, error: String },
+    #[error("the view {projection} cannot go on: {error}")]
+    Failed { projection: String, error: String },
     #[error("there is no projection {0:?}; `projections list` names them")]
     UnknownProjection(String),
     #[error("the views cannot be read or written: {0}")]
@@ -127,7 +127,8 @@ impl Views {
     pub fn in_memory_with(identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
         let folder = tempfile::Builder::new().prefix("tiffin-views").tempdir();
         let folder = folder.map_err(|error| ViewError::Unusable(format!("no room for temporary views: {error}")))?;
-        Self::writable(&folder.path().to_owned(), identity, registry, Some(folder))
+        let path = folder.path().to_owned();
+        Self::writable(&path, identity, registry, Some(folder))
     }
 
     fn writable(
@@ -137,7 +138,11 @@ impl Views {
         temporary: Option<tempfile::TempDir>,
     ) -> Result<Views, ViewError> {
         let views = Self::new(folder.join("views.sqlite"), Access::Write, registry, temporary);
-        let prepared = views.connect().and_then(|mut connection| catalogue::prepare(&mut connection, identity));
+        // Looked at before anything is set, so that a foreign file stays as it is.
+        let known = views.connect_raw().and_then(|connection| catalogue::check(&connection));
+        let prepared = known
+            .and_then(|_| views.connect())
+            .and_then(|mut connection| catalogue::prepare(&mut connection, identity));
         prepared.map_err(|error| views.explain(error))?;
         Ok(views)
     }
@@ -205,6 +210,20 @@ impl Views {
 
     /// A connection of its own, which may write if the views may be written.
     pub(crate) fn connect(&self) -> Result<Connection, ViewError> {
+        let connection = self.connect_raw()?;
+        if self.0.access == Access::Write {
+            // What a power cut takes is folded again, so only checkpoints sync, and of temporary
+            // views not even those.
+            let synchronous = if self.0.temporary.is_some() { "OFF" } else { "NORMAL" };
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", synchronous)?;
+            connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+            connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        }
+        Ok(connection)
+    }
+
+    fn connect_raw(&self) -> Result<Connection, ViewError> {
         let Inner { file, access, .. } = &*self.0;
         let threads = OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match access {
@@ -220,15 +239,6 @@ impl Views {
         };
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        if *access == Access::Write {
-            // What a power cut takes is folded again, so only checkpoints sync, and of temporary
-            // views not even those.
-            let synchronous = if self.0.temporary.is_some() { "OFF" } else { "NORMAL" };
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", synchronous)?;
-            connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
-            connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-        }
         Ok(connection)
     }
 
@@ -366,6 +376,11 @@ impl<'a> Snapshot<'a> {
         lowest(&self.builds)
     }
 
+    /// Every build, live or being built, with its checkpoint and health.
+    pub fn builds_now(&self) -> &[Build] {
+        &self.builds
+    }
+
     /// The live builds that stand before an event that they cannot take: what they show is
     /// incomplete since then.
     pub fn incomplete(&self) -> impl Iterator<Item = &Build> {
@@ -420,6 +435,9 @@ impl<'a> Snapshot<'a> {
         match builds().find(|build| build.live) {
             Some(build) => Ok(format!("{name}{}", build.suffix())),
             None => {
+                if let Some(build) = builds().find(|build| build.health != Health::Sound) {
+                    return Err(build.failure());
+                }
                 let position = builds().map(|build| build.position).max().unwrap_or(0);
                 Err(ViewError::Building { projection: projection.name(), position })
             }
