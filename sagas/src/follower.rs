@@ -1,15 +1,13 @@
 //! Takes the steps that nobody has taken for a moment: after a crash, for a timer, for a withdrawal.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use commands::Interrupted;
 use domain::{OrderId, TenantId};
 use futures::{StreamExt, stream};
 use projections::{ViewError, Views};
 use store::Position;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
