@@ -127,9 +127,18 @@ impl Caller<'_> {
         Ok(canteen)
     }
 
-    pub(crate) async fn canteen_of(&self, serving: ServingId) -> Result<CanteenId, Failed> {
+    async fn canteen_of(&self, serving: ServingId) -> Result<CanteenId, Failed> {
         let canteen = |serving: &Serving| serving.book().ok().map(|book| book.canteen);
         let canteen = self.commands().look(self.tenant(), serving, canteen).await?;
-        canteen.ok_or_else(|| not_found("serving"))
+        canteen.ok_or_else(|| not_found("serving").at("serving"))
+    }
+
+    /// The canteen of a serving, for those who may read its business. From the views, since the
+    /// serving's aggregate may be long cold.
+    pub(crate) async fn reader_of_serving(&self, serving: ServingId) -> Result<CanteenId, Failed> {
+        let row = projections::menu::serving(self.views(), self.tenant(), serving).await?;
+        let canteen = row.ok_or_else(|| not_found("serving").at("serving"))?.canteen;
+        self.reader_of(canteen)?;
+        Ok(canteen)
     }
 }

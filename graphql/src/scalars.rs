@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{InputObject, InputType, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
 use domain::Currency;
 
 use crate::errors::{Code, Failed, coded};
@@ -10,7 +10,7 @@ use crate::errors::{Code, Failed, coded};
 /// Longest text of any scalar here, in bytes.
 const MAX_TEXT: usize = 64;
 
-fn text<T: ScalarType>(value: &Value) -> Result<&str, InputValueError<T>> {
+fn text<T: ScalarType + InputType>(value: &Value) -> Result<&str, InputValueError<T>> {
     match value {
         Value::String(text) if text.len() <= MAX_TEXT => Ok(text),
         Value::String(_) => Err(InputValueError::custom(format!("it is longer than {MAX_TEXT} characters"))),
@@ -131,8 +131,4 @@ impl MoneyInput {
         let money = domain::Money::from_decimal(self.amount.0.0, currency);
         money.map_err(|error| coded(Code::BadInput, error).at(field))
     }
-}
-
-pub(crate) fn money(money: Option<domain::Money>) -> Option<Money> {
-    money.map(Money::from)
 }

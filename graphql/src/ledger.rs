@@ -1,0 +1,190 @@
+//! The books: journal, balances, trial balance.
+
+use async_graphql::{Context, Object, Result, SimpleObject, connection::Connection};
+use domain::{Currency, TenantId, Timestamp, postings::LedgerAccount};
+use projections::{balances, journal};
+
+use crate::{
+    caller::caller,
+    consistency::Masks,
+    errors::{Code, Failed, coded},
+    paging,
+    scalars::{BigInt, DateTime, Money, Uuid},
+};
+
+/// One side of a booking.
+#[derive(SimpleObject)]
+pub(crate) struct JournalEntry {
+    /// The account of the books, such as prepaid or wallet:….
+    account: String,
+    /// A credit is positive, a debit negative.
+    amount: Money,
+    /// The business time, by which the books are kept.
+    occurred_at: DateTime,
+    /// When the log took it.
+    recorded_at: DateTime,
+    /// The type of the event that moved the money, such as account.Captured.
+    event: String,
+    /// What it was all about: an order's UUID, for example.
+    correlation: Uuid,
+}
+
+impl From<journal::Entry> for JournalEntry {
+    fn from(row: journal::Entry) -> Self {
+        JournalEntry {
+            account: row.account.to_string(),
+            amount: row.amount().into(),
+            occurred_at: row.occurred_at.into(),
+            recorded_at: row.recorded_at.into(),
+            correlation: row.correlation.into(),
+            event: row.event,
+        }
+    }
+}
+
+/// An account of the books, in one currency.
+#[derive(SimpleObject)]
+pub(crate) struct LedgerBalance {
+    /// Its name, such as prepaid or wallet:….
+    account: String,
+    /// Credits less debits.
+    balance: Money,
+    /// The sum of all debits, positive.
+    debits: Money,
+    /// The sum of all credits.
+    credits: Money,
+}
+
+impl From<balances::Balance> for LedgerBalance {
+    fn from(row: balances::Balance) -> Self {
+        let money = |minor| Money::from(domain::Money::new(minor, row.currency));
+        LedgerBalance {
+            account: row.account.to_string(),
+            balance: money(row.balance_minor),
+            debits: money(row.debits_minor),
+            credits: money(row.credits_minor),
+        }
+    }
+}
+
+/// All accounts of the books in one currency. They balance when `balance` is zero.
+#[derive(SimpleObject)]
+pub(crate) struct TrialBalance {
+    /// The ISO 4217 code.
+    currency: &'static str,
+    /// How many accounts.
+    accounts: BigInt,
+    /// The sum of all debits, positive.
+    debits: Money,
+    /// The sum of all credits.
+    credits: Money,
+    /// Credits less debits.
+    balance: Money,
+}
+
+impl From<balances::TrialBalance> for TrialBalance {
+    fn from(row: balances::TrialBalance) -> Self {
+        TrialBalance {
+            currency: row.currency.code(),
+            accounts: BigInt(i64::try_from(row.accounts).unwrap_or(i64::MAX)),
+            debits: row.debits.into(),
+            credits: row.credits.into(),
+            balance: row.balance.into(),
+        }
+    }
+}
+
+/// A journal cursor as text: business time, masked position, line.
+fn write_entry(masks: &Masks, tenant: TenantId, cursor: journal::Cursor) -> String {
+    format!("{}.{}.{}", cursor.occurred_at.micros, masks.token(tenant, cursor.position), cursor.line)
+}
+
+fn read_entry(masks: &Masks, tenant: TenantId, text: &str) -> Option<journal::Cursor> {
+    let mut parts = text.splitn(3, '.');
+    let occurred_at = Timestamp::from_micros(parts.next()?.parse().ok()?);
+    let position = masks.position(tenant, parts.next()?)?;
+    Some(journal::Cursor { occurred_at, position, line: parts.next()?.parse().ok()? })
+}
+
+/// Which entries, and in which order.
+enum Which {
+    Latest,
+    Account(LedgerAccount),
+    /// From this instant up to, not including, that.
+    Between(Timestamp, Timestamp),
+}
+
+fn which(account: Option<String>, from: Option<DateTime>, to: Option<DateTime>) -> Result<Which, Failed> {
+    match (account, from, to) {
+        (None, None, None) => Ok(Which::Latest),
+        (Some(name), None, None) => {
+            name.parse().map(Which::Account).map_err(|error| coded(Code::BadInput, error).at("account"))
+        }
+        (None, from, to) => {
+            let from = from.map_or(Timestamp::from_micros(i64::MIN), |from| from.0);
+            Ok(Which::Between(from, to.map_or(Timestamp::from_micros(i64::MAX), |to| to.0)))
+        }
+        (Some(_), _, _) => Err(coded(Code::BadInput, "ask for an account or for a time, not for both").at("account")),
+    }
+}
+
+/// A balances cursor as text: `account/currency`.
+fn read_balance(text: &str) -> Option<(LedgerAccount, Currency)> {
+    let (account, currency) = text.rsplit_once('/')?;
+    Some((account.parse().ok()?, currency.parse().ok()?))
+}
+
+#[derive(Default)]
+pub(crate) struct LedgerQuery;
+
+#[Object]
+impl LedgerQuery {
+    /// The books' journal: the latest entries first, or those of one account, or those of a time in
+    /// its order. For finance and auditors.
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
+    async fn journal(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only of this account of the books, such as prepaid; newest first.")] account: Option<String>,
+        #[graphql(desc = "From this business time on, in its order.")] from: Option<DateTime>,
+        #[graphql(desc = "Up to this business time, not including it.")] to: Option<DateTime>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, JournalEntry>> {
+        let caller = caller(ctx)?;
+        let which = which(account, from, to)?;
+        let (views, tenant, masks) = (caller.views(), caller.tenant(), &caller.service.masks);
+        let after = paging::cursor(after.as_deref(), |text| read_entry(masks, tenant, text))?;
+        let fetch = async |after, size| match which {
+            Which::Latest => journal::latest(views, tenant, after, size).await,
+            Which::Account(account) => journal::of_account(views, tenant, account, after, size).await,
+            Which::Between(from, to) => journal::between(views, tenant, from, to, after, size).await,
+        };
+        let page = paging::page(first, after, journal::Entry::cursor, fetch).await?;
+        let cursor = |row: &journal::Entry| write_entry(masks, tenant, row.cursor());
+        Ok(paging::connection(page, cursor, JournalEntry::from))
+    }
+
+    /// The accounts of the books with their balances, in the order of their names. For finance and
+    /// auditors.
+    async fn balances(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, LedgerBalance>> {
+        let caller = caller(ctx)?;
+        let after = paging::cursor(after.as_deref(), read_balance)?;
+        let fetch = |after, size| balances::list(caller.views(), caller.tenant(), after, size);
+        let page = paging::page(first, after, |row: &balances::Balance| (row.account, row.currency), fetch).await?;
+        let cursor = |row: &balances::Balance| format!("{}/{}", row.account, row.currency);
+        Ok(paging::connection(page, cursor, LedgerBalance::from))
+    }
+
+    /// All accounts of the books together, by currency. For finance and auditors.
+    async fn trial_balance(&self, ctx: &Context<'_>) -> Result<Vec<TrialBalance>> {
+        let caller = caller(ctx)?;
+        let rows = balances::trial_balance(caller.views(), caller.tenant()).await.map_err(Failed::from)?;
+        Ok(rows.into_iter().map(TrialBalance::from).collect())
+    }
+}

@@ -1,0 +1,218 @@
+//! Placing, paying, cancelling and refunding orders.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use commands::{Failure, Finished};
+use domain::{
+    CanteenId, DinerId, OrderId,
+    order::{self as domain_order, LineCount, RefundReason},
+};
+use sagas::{NewOrder, PayError};
+
+use crate::{
+    caller::{Caller, caller},
+    errors::{Code, Failed, Refusal, coded, not_found},
+    menu_changes::serving_of,
+    node,
+    order::Order,
+    place_order::{PlaceOrderInput, PlaceOrderResult, refused, turned_away},
+    scalars::{PositiveInt, Uuid},
+};
+
+/// An order after a change.
+#[derive(SimpleObject)]
+pub(crate) struct OrderPayload {
+    /// As it is now.
+    order: Order,
+    /// Brings a query up to this change.
+    consistency_token: String,
+}
+
+/// Some portions of an order's line.
+#[derive(InputObject)]
+pub(crate) struct LineCountInput {
+    /// The line's index in the order, from 0.
+    line: u16,
+    /// How many portions.
+    quantity: PositiveInt,
+}
+
+impl Refusal for PayError {
+    fn code(&self) -> Code {
+        match self {
+            PayError::Order(error) => error.code(),
+            PayError::Payment(error) => error.code(),
+        }
+    }
+}
+
+pub(crate) fn order_id(id: &ID) -> Result<OrderId, Failed> {
+    node::order(id).ok_or_else(|| not_found("order").at("order"))
+}
+
+/// Who an order belongs to.
+pub(crate) struct Owner {
+    pub(crate) diner: DinerId,
+    pub(crate) canteen: CanteenId,
+}
+
+pub(crate) async fn owner_of(caller: &Caller<'_>, order: OrderId) -> Result<Owner, Failed> {
+    let owner = |order: &domain_order::Order| {
+        order.ticket().map(|ticket| Owner { diner: ticket.placed.diner, canteen: ticket.placed.canteen })
+    };
+    let owner = caller.commands().look(caller.tenant(), order, owner).await?;
+    owner.ok_or_else(|| not_found("order").at("order"))
+}
+
+/// The order that a use case answered with.
+pub(crate) async fn finished(
+    caller: &Caller<'_>,
+    id: OrderId,
+    finished: &Finished<domain_order::Order>,
+) -> Result<OrderPayload, Failed> {
+    let at = caller.written(finished.position).await?;
+    let mut order = Order::of_aggregate(id, &finished.value).ok_or_else(|| not_found("order"))?;
+    order.written = Some((at.position, at.token.clone()));
+    Ok(OrderPayload { order, consistency_token: at.token })
+}
+
+/// The order after a command that answered with events only.
+pub(crate) async fn order_after(
+    caller: &Caller<'_>,
+    id: OrderId,
+    position: store::Position,
+) -> Result<OrderPayload, Failed> {
+    let value = caller.commands().look(caller.tenant(), id, domain_order::Order::clone).await?;
+    finished(caller, id, &Finished { value, position }).await
+}
+
+/// Who orders, and how: diners for themselves, staff of the canteen for anybody at the counter.
+fn diner_of(caller: &Caller<'_>, asked: Option<Uuid>, canteen: CanteenId) -> Result<(DinerId, domain_order::Channel), Failed> {
+    match (asked, caller.identity.diner()) {
+        (None, Some(diner)) => Ok((diner, domain_order::Channel::Online)),
+        (None, None) => Err(coded(Code::BadInput, "say for which diner it is sold at the counter").at("diner")),
+        (Some(diner), _) if diner.0.is_nil() => Err(coded(Code::BadInput, "a diner is not the nil UUID").at("diner")),
+        (Some(diner), _) => {
+            caller.staff_of(canteen)?;
+            Ok((DinerId(diner.0), domain_order::Channel::Counter))
+        }
+    }
+}
+
+async fn place(caller: &Caller<'_>, input: PlaceOrderInput, key: Uuid) -> Result<PlaceOrderResult, Failed> {
+    let serving = serving_of(&input.serving)?;
+    if input.lines.len() > domain_order::MAX_LINES {
+        return Err(coded(Code::BadInput, domain_order::Error::BadLineCount).at("lines"));
+    }
+    let lines = input.lines.into_iter().map(|line| line.read()).collect::<Result<Vec<_>, _>>()?;
+    // Staff sell for their own canteen, and diners only what its serving offers.
+    let canteen = match (&input.diner, lines.first()) {
+        (Some(_), _) => caller.staff_of_serving(serving).await?,
+        (None, Some((canteen, _))) => *canteen,
+        (None, None) => CanteenId(uuid::Uuid::nil()),
+    };
+    let (diner, channel) = diner_of(caller, input.diner, canteen)?;
+    let canteens: Vec<_> = lines.iter().map(|(canteen, line)| (line.dish, *canteen)).collect();
+    let lines = lines.into_iter().map(|(_, line)| line).collect();
+    let new = NewOrder { diner, serving, lines, channel, terms: input.pay_with.into() };
+    let request = caller.request("placeOrder", key, &new)?;
+    let order = OrderId(request.id);
+    match caller.service.ordering.place_order(request, new).await {
+        Ok(placed) => {
+            if let (domain_order::Order::Refused(ticket, refusal), at) = (&placed.value, placed.position) {
+                caller.written(at).await?;
+                return Ok(refused(refusal, ticket.placed.canteen, Some(order)));
+            }
+            Ok(PlaceOrderResult::Order(Box::new(finished(caller, order, &placed).await?.order)))
+        }
+        Err(failure) => turned_away(failure, |dish| {
+            canteens.iter().find(|(known, _)| *known == dish).map(|(_, canteen)| *canteen)
+        }),
+    }
+}
+
+/// Who cancels: its own diner, or else staff of its canteen.
+fn canceller(caller: &Caller<'_>, owner: &Owner) -> Result<RefundReason, Failed> {
+    if caller.identity.works_in(owner.canteen) {
+        return Ok(RefundReason::CancelledByCanteen);
+    }
+    if caller.identity.diner() == Some(owner.diner) {
+        return Ok(RefundReason::CancelledByDiner);
+    }
+    // Another diner's order is as unknown as none.
+    Err(not_found("order").at("order"))
+}
+
+/// Staff go on with an order of their canteen.
+pub(crate) async fn staff_order(caller: &Caller<'_>, id: &ID) -> Result<OrderId, Failed> {
+    let order = order_id(id)?;
+    caller.staff_of(owner_of(caller, order).await?.canteen)?;
+    Ok(order)
+}
+
+#[derive(Default)]
+pub(crate) struct OrderMutation;
+
+#[Object]
+impl OrderMutation {
+    /// Places an order and pays it: it is confirmed, or waits to be paid at the counter, or it cannot
+    /// be had.
+    async fn place_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is ordered.")] input: PlaceOrderInput,
+        #[graphql(desc = "A UUID of your own making; the same again is the same order.")] idempotency_key: Uuid,
+    ) -> Result<PlaceOrderResult> {
+        Ok(place(&caller(ctx)?, input, idempotency_key).await?)
+    }
+
+    /// Cancels an order and refunds it: its diner until the kitchen locks, its canteen until pickup.
+    async fn cancel_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The order's global id.")] order: ID,
+        #[graphql(desc = "A UUID of your own making; the same again is the same request.")] idempotency_key: Uuid,
+    ) -> Result<OrderPayload> {
+        let caller = caller(ctx)?;
+        let order = order_id(&order)?;
+        let by = canceller(&caller, &owner_of(&caller, order).await?)?;
+        let request = caller.request("cancelOrder", idempotency_key, &order)?;
+        let cancelled = caller.service.ordering.cancel_order(request, order, by).await.map_err(Failed::from)?;
+        Ok(finished(&caller, order, &cancelled).await?)
+    }
+
+    /// Refunds some portions of an order because something was wrong with them. For its canteen.
+    async fn refund_lines(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The order's global id.")] order: ID,
+        #[graphql(desc = "Which portions, 1 to 50 lines.")] lines: Vec<LineCountInput>,
+        #[graphql(desc = "A UUID of your own making; the same again is the same refund.")] idempotency_key: Uuid,
+    ) -> Result<OrderPayload> {
+        let caller = caller(ctx)?;
+        let order = staff_order(&caller, &order).await?;
+        if lines.is_empty() || lines.len() > domain_order::MAX_LINES {
+            return Err(coded(Code::BadInput, "a refund is of 1 to 50 lines").at("lines").into());
+        }
+        let lines: Vec<_> =
+            lines.iter().map(|count| LineCount { line: count.line, quantity: count.quantity.0 }).collect();
+        let request = caller.request("refundLines", idempotency_key, &(order, &lines))?;
+        let refund = caller.service.ordering.refund_lines(request, order, lines, RefundReason::Complaint);
+        let refunded = refund.await.map_err(Failed::from)?;
+        Ok(finished(&caller, order, &refunded).await?)
+    }
+
+    /// Notes that the counter has the money of an order that is paid there. For its canteen.
+    async fn record_payment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The order's global id.")] order: ID,
+        #[graphql(desc = "A UUID of your own making; the same again is the same request.")] idempotency_key: Uuid,
+    ) -> Result<OrderPayload> {
+        let caller = caller(ctx)?;
+        let order = staff_order(&caller, &order).await?;
+        let request = caller.request("recordPayment", idempotency_key, &order)?;
+        let paid = caller.service.ordering.record_payment(request, order).await;
+        let paid = paid.map_err(|failure: Failure<PayError>| Failed::from(failure))?;
+        Ok(finished(&caller, order, &paid).await?)
+    }
+}
