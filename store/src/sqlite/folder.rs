@@ -20,8 +20,9 @@ pub(super) const APPLICATION_ID: u32 = 0x5466_666e;
 /// The format that this program writes, at byte 60. It rises when an older program could not read on.
 pub(super) const FORMAT: u32 = 1;
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_log.sql");
-/// Bytes a page. Measured: 4,096 and 8,192 come out the same, and smaller pages make a smaller WAL.
-const PAGE_SIZE: u32 = 4096;
+/// Bytes a page. Measured with 990 events of 190 bytes a batch: 8,192 costs the writer a tenth less
+/// than 4,096 and a quarter less than 1,024, and the file is 4 to 11 % smaller.
+const PAGE_SIZE: u32 = 8192;
 
 /// Where things are in a log's folder.
 #[derive(Clone, Debug)]
@@ -178,8 +179,10 @@ impl Folder {
         }
         let prepared = conn.busy_timeout(std::time::Duration::from_secs(5)).and_then(|()| {
             conn.execute_batch(
+                // A bigger cache gains nothing, and SQLite walks all of it in most commits while the file is
+                // below 1 GiB. Memory mapping gains nothing either.
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-                 PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
+                 PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
             )
         });
         prepared.map_err(|error| self.failure(&error))?;

@@ -55,7 +55,7 @@ struct Options {
 }
 
 const OPTIONS: Options =
-    Options { cached_streams: 1 << 18, checkpoint_pages: 8192, tail_events: 1 << 14, max_pages: None };
+    Options { cached_streams: 1 << 18, checkpoint_pages: 4096, tail_events: 1 << 14, max_pages: None };
 
 /// The log in a folder.
 pub struct SqliteLog {

@@ -111,7 +111,7 @@ async fn a_log_that_was_cut_short_is_refused() {
     let whole = fs::read(log_file(&dir)).unwrap();
     fs::write(log_file(&dir), &whole[..whole.len() - 1]).unwrap();
     is_refused(&dir, "was cut short");
-    fs::write(log_file(&dir), &whole[..8192]).unwrap();
+    fs::write(log_file(&dir), &whole[..16_384]).unwrap();
     is_refused(&dir, "was cut short");
     fs::write(log_file(&dir), "").unwrap();
     is_refused(&dir, "is empty: it was cut short");
@@ -151,7 +151,7 @@ async fn damage_inside_the_file_is_named() {
     let dir = closed_log(2000).await;
     let mut file = fs::read(log_file(&dir)).unwrap();
     // All but the first page, where the tables are named.
-    file[4096..].fill(0xa5);
+    file[8192..].fill(0xa5);
     fs::write(log_file(&dir), &file).unwrap();
     let refused = refusal(dir.path(), SqliteMode::ReadWrite);
     assert!(refused.contains("is damaged") && refused.contains("backup"), "{refused}");
@@ -174,7 +174,7 @@ async fn a_stream_of_an_unknown_kind_is_read_up_to() {
 #[tokio::test]
 async fn a_full_disk_leaves_the_log_as_it_was() {
     let dir = closed_log(1).await;
-    let options = Options { max_pages: Some(40), ..OPTIONS };
+    let options = Options { max_pages: Some(24), ..OPTIONS };
     let log = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
     let big = vec![append_of(stream(1, 2), 0, 3000), append_of(stream(1, 3), 0, 1)];
     for _ in 0..2 {
@@ -193,6 +193,41 @@ async fn a_full_disk_leaves_the_log_as_it_was() {
     // And when there is room again, the rest is.
     let log = open(&dir);
     assert_eq!(log.append(vec![append_of(stream(1, 2), 1, 3000)], at(3)).await.unwrap().first, 4);
+}
+
+/// The same on a file system that is really full, where it is COMMIT that fails. As root:
+/// `cargo test -p tiffin-store -- --ignored`.
+#[tokio::test]
+#[ignore = "mounts a file system, which only root may"]
+async fn a_full_file_system_leaves_the_log_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(dir.path()).status().unwrap();
+    assert!(mount.success());
+    let log = open(&dir);
+    let mut events = 0;
+    let refused = loop {
+        let batch = vec![append_of(stream(1, events.into()), 0, 100), append_of(stream(2, 1), events / 100, 1)];
+        match log.append(batch, at(1)).await {
+            Ok(appended) => assert_eq!(appended.first, events + events / 100 + 1),
+            Err(error) => break error,
+        }
+        events += 100;
+    };
+    assert!(matches!(&refused, StoreError::Unavailable(reason) if reason.contains("the disk is full")), "{refused}");
+    let head = events + events / 100;
+    assert_eq!(log.head().await.unwrap(), head);
+    assert_eq!(log.read_all(1, usize::MAX).await.unwrap().len() as u64, head);
+    drop(log);
+    let log = SqliteLog::open(dir.path(), SqliteMode::ReadOnly).unwrap();
+    assert_eq!(log.read_all(1, usize::MAX).await.unwrap().len() as u64, head);
+    drop(log);
+    let grown = Command::new("mount").args(["-o", "remount,size=8m"]).arg(dir.path()).status().unwrap();
+    assert!(grown.success());
+    let log = open(&dir);
+    let appended = log.append(vec![append_of(stream(2, 1), events / 100, 1)], at(1)).await.unwrap();
+    assert_eq!(appended.first, head + 1);
+    drop(log);
+    assert!(Command::new("umount").arg(dir.path()).status().unwrap().success());
 }
 
 #[tokio::test]
