@@ -6,7 +6,7 @@
 //! ```text
 //! → {"do":"rebuild","projections":["balances"]}
 //! ← {"progress":{"doing":"rebuilding balances","done":512,"total":1024}}
-//! ← {"done":{"rebuilt":[…]}}          or {"failed":{"message":"…"}}
+//! ← {"done":{"rebuilt":[…]}}          or {"failed":{"message":"…","usage":false}}
 //! ```
 //!
 //! A client that goes away stops what it asked for. So does the server's own end.
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{
@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config,
+    config::{Config, Usage, usage},
     import::{self, ImportRequest},
     progress::{Bar, OnProgress, Progress},
     wiring::House,
@@ -60,7 +60,9 @@ pub enum AdminRequest {
     Ping,
     Import(ImportRequest),
     /// Folds these projections anew; all, when none is named.
-    Rebuild { projections: Vec<String> },
+    Rebuild {
+        projections: Vec<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +70,20 @@ pub enum AdminRequest {
 enum Reply {
     Progress(Progress),
     Done(Value),
-    Failed { message: String },
+    Failed {
+        message: String,
+        /// Whether whoever asked got something wrong, and nothing was done.
+        usage: bool,
+    },
+}
+
+impl Reply {
+    fn of(outcome: anyhow::Result<Value>) -> Reply {
+        match outcome {
+            Ok(value) => Reply::Done(value),
+            Err(error) => Reply::Failed { message: format!("{error:#}"), usage: error.is::<Usage>() },
+        }
+    }
 }
 
 /// Carries a request out on a house that this process serves.
@@ -108,7 +123,7 @@ pub async fn carry_out(config: &Config, request: AdminRequest) -> anyhow::Result
     let house = House::open(config).await?;
     let outcome = tokio::select! {
         outcome = handle(&house, request, &show) => outcome,
-        why = house.failed() => Err(anyhow::anyhow!("{why}; see the log above")),
+        why = house.failed() => Err(anyhow!("{why}; see the log above")),
     };
     let closed = house.close().await;
     let answer = outcome?;
@@ -151,7 +166,8 @@ pub async fn ask(folder: &Path, request: &AdminRequest, progress: OnProgress<'_>
         match serde_json::from_slice(&line).context("the server answers in a way that this program does not know")? {
             Reply::Progress(at) => progress(at),
             Reply::Done(value) => return Ok(Some(value)),
-            Reply::Failed { message } => bail!(message),
+            Reply::Failed { message, usage: true } => return Err(usage(message)),
+            Reply::Failed { message, .. } => bail!(message),
         }
     }
 }
@@ -201,13 +217,7 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: UnixListener,
-    owner: u32,
-    house: Arc<House>,
-    stop: CancellationToken,
-    requests: TaskTracker,
-) {
+async fn accept(listener: UnixListener, owner: u32, house: Arc<House>, stop: CancellationToken, requests: TaskTracker) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let permit = tokio::select! {
@@ -246,8 +256,8 @@ async fn answer(house: &House, stream: UnixStream, stop: CancellationToken) -> i
     let request: AdminRequest = match serde_json::from_slice(&line) {
         Ok(request) => request,
         Err(error) => {
-            let message = format!("the server does not know this request ({error}); is it of another version?");
-            return send(&mut write, &Reply::Failed { message }).await;
+            let why = anyhow!("the server does not know this request ({error}); is it of another version?");
+            return send(&mut write, &Reply::of(Err(why))).await;
         }
     };
     let (seen, mut progress) = watch::channel(None);
@@ -260,13 +270,8 @@ async fn answer(house: &House, stream: UnixStream, stop: CancellationToken) -> i
     let mut surplus = [0; 64];
     let reply = loop {
         tokio::select! {
-            done = &mut work => break match done {
-                Ok(value) => Reply::Done(value),
-                Err(error) => Reply::Failed { message: format!("{error:#}") },
-            },
-            () = stop.cancelled() => break Reply::Failed {
-                message: "the server is stopping and broke this off; ask again".to_owned(),
-            },
+            outcome = &mut work => break Reply::of(outcome),
+            () = stop.cancelled() => break Reply::of(Err(anyhow!("the server is stopping and broke this off; ask again"))),
             _ = tick.tick() => {
                 let at = progress.has_changed().is_ok_and(|changed| changed).then(|| progress.borrow_and_update().clone());
                 if let Some(at) = at.flatten() {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 /// Where the log is when nothing says otherwise.
 const DEFAULT_STORE: &str = "sqlite:./tiffin-data";
+const DEFAULT_FOLDER: &str = "./tiffin-data";
 /// Read when `--config` names no other file and this one is there.
 const DEFAULT_FILE: &str = "./tiffin.toml";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -72,6 +73,11 @@ pub enum StoreAddress {
 }
 
 impl StoreAddress {
+    /// Where the log is when nothing says otherwise.
+    pub fn standard() -> StoreAddress {
+        StoreAddress::Sqlite(DEFAULT_FOLDER.into())
+    }
+
     /// The folder that holds everything, if there is one.
     pub fn folder(&self) -> Option<&Path> {
         match self {

@@ -1,5 +1,7 @@
 //! `tiffin`, the program.
 
+#![allow(unreachable_pub, reason = "nothing uses a program's modules but the program; `pub` says what each offers")]
+
 mod admin_socket;
 mod cli;
 mod config;
@@ -21,14 +23,15 @@ use crate::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.globals.json;
-    let outcome = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
-        |runtime| {
-            let outcome = runtime.block_on(run(cli));
-            // A read that nobody waits for any more must not keep the process.
-            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-            outcome
-        },
-    );
+    let outcome =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+            |runtime| {
+                let outcome = runtime.block_on(run(cli));
+                // A read that nobody waits for any more must not keep the process.
+                runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+                outcome
+            },
+        );
     match outcome {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,

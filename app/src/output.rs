@@ -5,8 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use domain::Money;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Writes one line to stdout. A closed pipe comes back as an error, which [`is_closed_pipe`] knows.
 pub fn line(text: impl Display) -> anyhow::Result<()> {
@@ -54,16 +53,11 @@ pub fn count(number: u64) -> String {
     shown
 }
 
-/// An amount as programs get it.
-pub fn money_json(money: Money) -> Value {
-    json!({ "minor": money.minor, "currency": money.currency.code() })
-}
-
 /// Whether it all ended because nobody reads any more, as with `tiffin events export | head`.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use commands::{Commands, Limits, RandomIds, SystemClock};
+use commands::{Clock, Commands, Limits, RandomIds, SystemClock};
 use projections::{Registry, Runner, RunnerHandle, Views};
 use sagas::{Follower, Ordering};
 use store::{EventStore, LogIdentity, MemoryLog, SqliteLog, SqliteMode};
@@ -37,7 +37,6 @@ pub struct House {
     pub runner: RunnerHandle,
     /// Where log, views, keys and admin socket are; none in memory.
     pub folder: Option<PathBuf>,
-    sqlite: Option<Arc<SqliteLog>>,
     running: Running,
 }
 
@@ -54,7 +53,12 @@ struct Running {
 impl House {
     /// Takes the store, and starts everything that keeps it going. Call [`House::close`] at the end.
     pub async fn open(config: &Config) -> anyhow::Result<House> {
-        let (store, sqlite) = open_store(&config.store).await?;
+        Self::open_with(config, Arc::new(SystemClock::start())).await
+    }
+
+    /// As [`House::open`], by another clock.
+    pub async fn open_with(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<House> {
+        let (store, _) = open_store(&config.store).await?;
         let folder = config.store.folder().map(Path::to_owned);
         let views = match &folder {
             Some(folder) => {
@@ -64,14 +68,14 @@ impl House {
             }
             None => Views::in_memory_with(store.identity(), registry())?,
         };
-        House::start(store, views, folder, sqlite).await
+        House::start(store, views, folder, clock).await
     }
 
     async fn start(
         store: Arc<dyn EventStore>,
         views: Views,
         folder: Option<PathBuf>,
-        sqlite: Option<Arc<SqliteLog>>,
+        clock: Arc<dyn Clock>,
     ) -> anyhow::Result<House> {
         let runner = Runner::open(Arc::clone(&store), views.clone()).await?;
         let handle = runner.handle();
@@ -88,20 +92,13 @@ impl House {
                 }
             }
         });
-        let (clock, ids) = (Arc::new(SystemClock::start()), Arc::new(RandomIds));
-        let commands = Commands::start(Arc::clone(&store), clock, ids, Limits::default());
+        let commands = Commands::start(Arc::clone(&store), clock, Arc::new(RandomIds), Limits::default());
         let ordering = Ordering::new(commands.clone());
         let stop_following = CancellationToken::new();
         let follower = Follower::new(ordering.clone(), views.clone());
         let follower = tokio::spawn(follower.run(stop_following.clone()));
         let running = Running { stop_following, follower, stop_folding, folding, broken };
-        Ok(House { store, views, commands, ordering, runner: handle, folder, sqlite, running })
-    }
-
-    /// Transactions that were committed to the log since it was opened, one sync each; none where
-    /// nothing is synced.
-    pub fn syncs(&self) -> Option<u64> {
-        self.sqlite.as_ref().map(|log| log.syncs())
+        Ok(House { store, views, commands, ordering, runner: handle, folder, running })
     }
 
     /// Resolves, with the reason, when the house can serve no longer: the process should end.

@@ -33,12 +33,18 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let views = reading.views().await?;
     let json = config.json;
     // Everything from one snapshot, so that the balances belong together.
-    views.read(move |snapshot| Ok(if json { write_json(snapshot, &args) } else { write_table(snapshot, &args) })).await??;
+    views
+        .read(move |snapshot| Ok(if json { write_json(snapshot, &args) } else { write_table(snapshot, &args) }))
+        .await??;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Gives every balance that was asked for to `take`, in the order of tenant, account and currency.
-fn each(snapshot: &Snapshot<'_>, asked: &Args, mut take: impl FnMut(Balance) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn each(
+    snapshot: &Snapshot<'_>,
+    asked: &Args,
+    mut take: impl FnMut(Balance) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut after: Option<(TenantId, LedgerAccount, Currency)> = None;
     loop {
         let (tenant, account, currency) = match after {
@@ -116,9 +122,8 @@ fn write_table(snapshot: &Snapshot<'_>, asked: &Args) -> anyhow::Result<()> {
             tenant = Some(of);
         }
         let shown = |minor: i128| -> String {
-            i64::try_from(minor).map_or_else(|_| format!("{minor} minor"), |minor| {
-                Money::new(minor, currency).to_decimal().to_string()
-            })
+            i64::try_from(minor)
+                .map_or_else(|_| format!("{minor} minor"), |minor| Money::new(minor, currency).to_decimal().to_string())
         };
         table.add_row([
             name,
@@ -131,7 +136,10 @@ fn write_table(snapshot: &Snapshot<'_>, asked: &Args) -> anyhow::Result<()> {
     }
     output::right(&mut table, &[1, 2, 3, 4]);
     output::line(table)?;
-    output::line(format_args!("As of event {}. A balance is credits less debits.", output::count(snapshot.position())))?;
+    output::line(format_args!(
+        "As of event {}. A balance is credits less debits.",
+        output::count(snapshot.position())
+    ))?;
     crate::cli::warn_incomplete(incomplete(snapshot, "balances"));
     Ok(())
 }

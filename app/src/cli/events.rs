@@ -376,9 +376,13 @@ struct Metadata {
 
 /// Writes an event as one JSON object on one line, its payload byte for byte as it was recorded.
 fn write_event(out: &mut impl Write, row: &EventRow) -> anyhow::Result<()> {
-    let one_line = !row.payload.contains(&b'\n') && serde_json::from_slice::<serde::de::IgnoredAny>(&row.payload).is_ok();
+    let one_line =
+        !row.payload.contains(&b'\n') && serde_json::from_slice::<serde::de::IgnoredAny>(&row.payload).is_ok();
     if !one_line {
-        bail!("the payload of event {} is not JSON on one line: the log is damaged; restore it from a backup", row.position);
+        bail!(
+            "the payload of event {} is not JSON on one line: the log is damaged; restore it from a backup",
+            row.position
+        );
     }
     let metadata = &row.metadata;
     let stream = Stream { tenant: row.stream.tenant, kind: row.stream.kind.name(), key: row.stream.key };
@@ -468,9 +472,10 @@ mod tests {
         let row = row("\"Confirmed\"");
         assert!(all.takes(&row) && all.takes_all());
         let of_type = |name: &str| Filter { event_type: Some(name.to_owned()), ..all.clone() }.takes(&row);
-        assert_eq!([of_type("order"), of_type("order.Confirmed"), of_type("order.Placed"), of_type("ord")], [
-            true, true, false, false
-        ]);
+        assert_eq!(
+            [of_type("order"), of_type("order.Confirmed"), of_type("order.Placed"), of_type("ord")],
+            [true, true, false, false]
+        );
         let stream = |text: &str| Filter { stream: Some(parse_stream(text).unwrap()), ..all.clone() }.takes(&row);
         assert!(stream(&format!("order:{}", Uuid::from_u128(2))));
         assert!(!stream(&format!("payment:{}", Uuid::from_u128(2))));

@@ -1,0 +1,118 @@
+//! Commands beside a server that holds the folder.
+
+use serde_json::{Value, json};
+
+use crate::support::{Place, TENANT, stderr, stdout};
+
+#[test]
+fn a_second_server_is_refused() {
+    let place = Place::new();
+    let server = place.serve();
+    let second = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = stderr(&second);
+    assert!(said.contains("held by another tiffin process") && said.contains("data"), "{said}");
+    // The first does not mind.
+    place.succeed(&["projections", "list"]);
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0), "{}", place.log());
+}
+
+#[test]
+fn reading_and_changing_commands_work_beside_it() {
+    let place = Place::with_history(5);
+    let before = place.json(&["balances"]);
+    let server = place.serve();
+    assert_eq!(place.json(&["balances"])["balances"], before["balances"]);
+    let books = place.json(&["trial-balance"]);
+    assert_eq!((&books["balanced"], &books["books"][0]["balance_minor"]), (&json!(true), &json!(0)));
+    assert_eq!(place.json(&["journal", "--limit", "3"])["entries"].as_array().map(Vec::len), Some(3));
+    assert_eq!(place.json(&["verify"])["same"], true);
+
+    // By the server, since it holds the folder.
+    let rebuilt = place.json(&["projections", "rebuild", "balances", "journal"]);
+    let names: Vec<&Value> =
+        rebuilt["rebuilt"].as_array().expect("builds").iter().map(|it| &it["projection"]).collect();
+    assert_eq!(names, ["balances", "journal"]);
+    let import = place.import_of(8);
+    let report = place.json(&import);
+    assert_eq!((&report["orders_imported"], &report["orders_unchanged"]), (&json!(3), &json!(5)), "{report}");
+    assert_eq!(place.json(&import)["orders_imported"], 0);
+    assert_eq!(place.json(&["verify"])["same"], true);
+
+    let list = place.json(&["projections", "list"]);
+    let builds = list["projections"].as_array().expect("builds");
+    assert!(builds.iter().all(|build| build["live"] == true && build["health"] == "sound"), "{list}");
+    server.signal("-INT");
+    assert_eq!(server.ended(), Some(0), "{}", place.log());
+    assert!(!place.folder().join("admin.sock").exists());
+    assert_eq!(place.json(&["verify"])["same"], true);
+}
+
+#[test]
+fn what_the_server_refuses_comes_back_as_its_words() {
+    let place = Place::new();
+    let _server = place.serve();
+    let refused = place.run(&["projections", "rebuild", "lunches"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("there is no projection \"lunches\""), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_killed_server_leaves_nothing_in_the_way() {
+    let place = Place::with_history(4);
+    let server = place.serve();
+    server.kill();
+    assert!(place.folder().join("admin.sock").exists(), "nobody could take it away");
+    // By the command itself, since nobody answers.
+    assert_eq!(place.json(&["projections", "rebuild"])["rebuilt"].as_array().map(Vec::len), Some(9));
+    assert_eq!(place.json(&place.import_of(6))["orders_imported"], 2);
+    let server = place.serve();
+    assert_eq!(place.json(&place.import_of(7))["orders_imported"], 1);
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0));
+}
+
+#[test]
+fn the_socket_is_for_its_owner_only() {
+    let place = Place::new();
+    let _server = place.serve();
+    let socket = std::fs::metadata(place.folder().join("admin.sock")).expect("a socket");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&socket.permissions()) & 0o777, 0o600);
+}
+
+#[test]
+fn events_are_listed_shown_and_exported_by_filter() {
+    let place = Place::with_history(6);
+    let _server = place.serve();
+    let export = place.succeed(&["events", "export"]);
+    let lines: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let manifest = &lines[0]["manifest"];
+    let count = lines.len() as u64 - 1;
+    assert_eq!((&manifest["from"], &manifest["to"], &manifest["format"]), (&json!(1), &json!(count), &json!(1)));
+    assert_eq!(manifest["count"], count);
+    assert!(lines[1..].iter().zip(1..).all(|(line, position)| line["position"] == position));
+
+    let confirmed = place.succeed(&["events", "export", "--type", "order.Confirmed"]);
+    let confirmed: Vec<Value> = confirmed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((confirmed.len(), &confirmed[0]["manifest"]["count"]), (7, &json!(6)));
+    assert_eq!(confirmed[1]["payload"], "Confirmed");
+    let order = confirmed[1]["stream"]["key"].as_str().expect("a key");
+    let stream = place.json(&["events", "list", "--stream", &format!("order:{order}")]);
+    assert_eq!(stream["events"][0]["type"], "order.Placed");
+    let about = place.json(&["events", "list", "--correlation", order, "--limit", "100"]);
+    assert!(about["events"].as_array().map(Vec::len) > stream["events"].as_array().map(Vec::len), "{about}");
+    assert_eq!(place.json(&["events", "list", "--tenant", order])["events"], json!([]));
+    assert_eq!(place.json(&["events", "list", "--tenant", TENANT, "--from", "2", "--to", "3"])["events"][1], lines[3]);
+    let last = place.json(&["events", "list", "--last", "--limit", "1"]);
+    assert_eq!(last["events"][0], lines[lines.len() - 1]);
+
+    let position = confirmed[1]["position"].to_string();
+    assert!(place.succeed(&["events", "show", &position]).contains("order.Confirmed, schema version 1"));
+    assert_eq!(place.json(&["events", "show", &position]), confirmed[1]);
+    let tail = place.run(&["events", "tail", "--lines", "2", "--to", &count.to_string(), "--json"]);
+    assert_eq!(stdout(&tail).lines().count(), 2, "{}", stderr(&tail));
+    let file = place.path().join("export.jsonl");
+    place.succeed(&["events", "export", "--output", &file.display().to_string()]);
+    assert_eq!(std::fs::read_to_string(file).expect("an export"), export);
+}
