@@ -49,6 +49,11 @@ impl Build {
         format!("__v{}_b{}", self.version, self.build)
     }
 
+    pub(crate) fn is_same(&self, other: &Build) -> bool {
+        let name = |build: &Build| (build.version, build.build);
+        self.projection == other.projection && name(self) == name(other)
+    }
+
     /// Why it is not sound, as an error.
     pub(crate) fn failure(&self) -> ViewError {
         let error = self.error.clone().unwrap_or_default();
@@ -197,9 +202,7 @@ pub(crate) fn switch(
     projection: &dyn Projection,
     build: &Build,
 ) -> Result<Vec<Build>, ViewError> {
-    let others = |other: &Build| {
-        other.projection == build.projection && (other.version, other.build) != (build.version, build.build)
-    };
+    let others = |other: &Build| other.projection == build.projection && !other.is_same(build);
     let replaced: Vec<Build> = builds(connection)?.into_iter().filter(others).collect();
     connection.execute(
         "UPDATE catalogue SET live = (version = ?2 AND build = ?3) WHERE projection = ?1",

@@ -134,6 +134,8 @@ impl Engine {
                 Some(projection) if !ahead && build.is_of(&**projection) => kept.push((projection.clone(), build)),
                 // The last version serves SQL prompts until its successor is whole.
                 Some(_) if !ahead && build.live => {}
+                // Another program's own: it goes on with it where it stands.
+                None if !ahead => {}
                 _ => catalogue::remove(&transaction, &build)?,
             }
         }
@@ -209,33 +211,31 @@ impl Engine {
         }
     }
 
-    /// Gives builds that have come to `head` to the readers, and removes those that they replace.
-    /// Answers whether there were any.
+    /// Gives builds that have come to `head` to the readers, all at once, and removes those that
+    /// they replace. Answers whether there were any.
     pub(crate) fn settle(&mut self, head: Position) -> Result<bool, ViewError> {
         let whole = |running: &Running| running.is(Kind::Building) && running.build.position >= head;
-        let mut any = false;
-        while let Some(index) = self.running.iter().position(whole) {
-            any = true;
-            let running = &mut self.running[index];
-            let connection = self.connection.clone();
-            let transaction = begin(&connection)?;
-            let replaced = catalogue::switch(&transaction, &*running.projection, &running.build)?;
-            transaction.commit()?;
-            running.build.live = true;
-            let gone = |build: &Build| {
-                replaced.iter().any(|old| {
-                    (&old.projection, old.version, old.build) == (&build.projection, build.version, build.build)
-                })
-            };
-            self.running.retain(|running| !gone(&running.build));
-            self.publish();
-            for old in &replaced {
-                let transaction = begin(&connection)?;
-                catalogue::remove(&transaction, &Build { live: false, ..old.clone() })?;
-                transaction.commit()?;
-            }
+        if !self.running.iter().any(whole) {
+            return Ok(false);
         }
-        Ok(any)
+        let connection = self.connection.clone();
+        let transaction = begin(&connection)?;
+        let mut replaced = Vec::new();
+        for running in self.running.iter().filter(|running| whole(running)) {
+            replaced.extend(catalogue::switch(&transaction, &*running.projection, &running.build)?);
+        }
+        transaction.commit()?;
+        for running in self.running.iter_mut().filter(|running| whole(running)) {
+            running.build.live = true;
+        }
+        self.running.retain(|running| !replaced.iter().any(|old| old.is_same(&running.build)));
+        self.publish();
+        for old in replaced {
+            let transaction = begin(&connection)?;
+            catalogue::remove(&transaction, &Build { live: false, ..old })?;
+            transaction.commit()?;
+        }
+        Ok(true)
     }
 
     /// Begins a new build of a projection beside the live one. One that is under way is thrown away.

@@ -220,11 +220,8 @@ fn look(
     let builds = views.watch().borrow().clone();
     let mut live = Vec::new();
     for one in started {
-        let same = |build: &&Build| {
-            (&build.projection, build.version, build.build) == (&one.projection, one.version, one.build)
-        };
         // It is gone when somebody has begun yet another build.
-        let build = builds.iter().find(same).ok_or(ViewError::Overtaken)?;
+        let build = builds.iter().find(|build| build.is_same(one)).ok_or(ViewError::Overtaken)?;
         if build.health != Health::Sound {
             return Err(build.failure());
         }

@@ -237,6 +237,9 @@ async fn a_reader_never_sees_rows_and_checkpoint_apart() {
             let handle = handle.clone();
             tokio::spawn(async move { handle.rebuild(&[], |_| {}).await });
         }
+        if number % 8 == 0 {
+            views.wait_for(world.store.head().await.unwrap(), Duration::from_secs(10)).await.unwrap();
+        }
         let snapshot = views.read(|snapshot| {
             let row = snapshot.fetch_one::<Tally>("WHERE tenant = ?1", args![tenant()])?;
             let build = build(snapshot.builds_now(), "tallies").clone();
@@ -474,6 +477,25 @@ async fn verify_shows_the_first_row_that_was_tampered_with() {
 }
 
 #[tokio::test]
+async fn a_program_with_fewer_projections_leaves_the_others_alone() {
+    let mut world = World::with(&lunch(5)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let both = || Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
+    let views = both();
+    drop(caught_up(&world, &views).await);
+    let before = world.store.head().await.unwrap();
+    let fewer = Views::open(folder.path(), world.store.identity()).unwrap();
+    world.happen(&confirmed_with_funds(500)).await;
+    let head = world.store.head().await.unwrap();
+    drop(caught_up(&world, &fewer).await);
+    assert_eq!(fewer.read(|snapshot| Ok(snapshot.position())).await.unwrap(), head);
+    assert_eq!(build(&fewer.builds().await.unwrap(), "tallies").position, before);
+    let views = Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
+    drop(caught_up(&world, &views).await);
+    assert_eq!(tally(&views).await.unwrap(), (head, head));
+}
+
+#[tokio::test]
 async fn files_that_are_no_views_are_refused_and_left_alone() {
     let identity = LogIdentity { log: id(1), incarnation: id(2) };
     let folder = tempfile::tempdir().unwrap();
@@ -512,4 +534,25 @@ async fn another_process_reads_beside_the_runner_and_cannot_write() {
     assert!(Runner::open(world.store.clone(), beside.clone()).await.is_err());
     let stale = beside.wait_for(head + 1, Duration::from_millis(30)).await;
     assert_eq!(stale, Err(Stale { wanted: head + 1, reached: head }));
+}
+
+/// The rate of all views together, with writing, on one core: `cargo test --release -- --ignored`.
+#[tokio::test]
+#[ignore = "a measurement: it needs a release build and a quiet machine"]
+async fn all_views_keep_up_with_fifty_thousand_events_a_second() {
+    let world = World::with(&lunch(30_000)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
+    let started = std::time::Instant::now();
+    let head = runner.catch_up().await.unwrap();
+    let rate = head as f64 / started.elapsed().as_secs_f64();
+    for projection in crate::all().iter() {
+        let started = std::time::Instant::now();
+        runner.rebuild(&[projection.name().to_owned()], |_| {}).await.unwrap();
+        let rate = head as f64 / started.elapsed().as_secs_f64();
+        println!("{} alone: {rate:.0} events/s", projection.name());
+    }
+    println!("all views: {rate:.0} events/s over {head} events");
+    assert!(rate >= 50_000.0, "{rate:.0}");
 }

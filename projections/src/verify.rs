@@ -56,7 +56,7 @@ pub async fn verify(
     views: &Views,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, ViewError> {
-    let mut pass = Pass::begin(store).await?;
+    let mut pass = Pass::begin(store, views).await?;
     let head = pass.store.head().await?;
     pass.fold_to(head, &mut progress).await?;
     let deadline = Instant::now() + PATIENCE;
@@ -95,8 +95,8 @@ struct Pass {
 }
 
 impl Pass {
-    async fn begin(store: Arc<dyn EventStore>) -> Result<Pass, ViewError> {
-        let scratch = Views::in_memory(store.identity())?;
+    async fn begin(store: Arc<dyn EventStore>, views: &Views) -> Result<Pass, ViewError> {
+        let scratch = Views::in_memory_with(store.identity(), views.registry().clone())?;
         // As if the log were empty: then they are whole from the start.
         let engine = EngineThread::start(scratch.clone(), 0).await?;
         Ok(Pass { store, scratch, engine, audit: Audit::default(), position: 0 })
@@ -151,7 +151,8 @@ impl Held {
     fn open(views: Views) -> Result<Held, ViewError> {
         let connection = views.take_connection()?;
         connection.execute_batch("BEGIN")?;
-        let builds = catalogue::builds(&connection)?;
+        let mut builds = catalogue::builds(&connection)?;
+        builds.retain(|build| views.registry().iter().any(|projection| build.is_of(&**projection)));
         Ok(Held { views, connection: Some(connection), builds })
     }
 

@@ -149,16 +149,21 @@ impl Views {
 
     /// Opens the views of a folder that another program may be writing to, only to read them.
     pub fn open_read_only(folder: &Path, identity: LogIdentity) -> Result<Views, ViewError> {
+        Self::open_read_only_with(folder, identity, crate::all())
+    }
+
+    /// As [`Views::open_read_only`], with other projections.
+    pub fn open_read_only_with(folder: &Path, identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
         let file = folder.join("views.sqlite");
         if !file.exists() {
             let message =
                 format!("there are no views in {}; `tiffin projections rebuild` makes them", folder.display());
             return Err(ViewError::Unusable(message));
         }
-        let views = Self::new(file.clone(), Access::Read, crate::all(), None);
+        let views = Self::new(file.clone(), Access::Read, registry.clone(), None);
         let views = match views.check(identity) {
             Err(ViewError::Sql(error)) if cannot_write(&error) && nothing_pending(&file) => {
-                let views = Self::new(file, Access::Immutable, crate::all(), None);
+                let views = Self::new(file, Access::Immutable, registry, None);
                 views.check(identity).map_err(|error| views.explain(error))?;
                 views
             }
@@ -293,7 +298,7 @@ impl Views {
     /// The last event that every sound live view has folded, as the runner of this process knows it.
     /// 0 without a runner: then [`Snapshot::position`] knows.
     pub fn position(&self) -> Position {
-        lowest(&self.0.builds.borrow())
+        lowest(self.0.builds.borrow().iter())
     }
 
     /// Waits until every sound live view has folded the event at `position`.
@@ -321,8 +326,8 @@ impl Views {
 }
 
 /// Where all sound live builds have come. 0 when none is live.
-fn lowest(builds: &[Build]) -> Position {
-    let sound = builds.iter().filter(|build| build.live && build.health == Health::Sound);
+fn lowest<'a>(builds: impl Iterator<Item = &'a Build>) -> Position {
+    let sound = builds.filter(|build| build.live && build.health == Health::Sound);
     sound.map(|build| build.position).min().unwrap_or(0)
 }
 
@@ -373,7 +378,8 @@ impl<'a> Snapshot<'a> {
 
     /// The last event that every sound live view has folded.
     pub fn position(&self) -> Position {
-        lowest(&self.builds)
+        let ours = |build: &&Build| self.registry.iter().any(|projection| build.is_of(&**projection));
+        lowest(self.builds.iter().filter(ours))
     }
 
     /// Every build, live or being built, with its checkpoint and health.
