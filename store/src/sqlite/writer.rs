@@ -1,11 +1,8 @@
 //! Writing: one thread owns the one connection that writes. A batch is a transaction.
 
-use std::{
-    fs::File,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use domain::{StreamId, StreamKind, Timestamp};
@@ -18,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Options,
-    folder::Folder,
+    folder::{Folder, FolderLock},
     reader::{Reader, stream_id},
     streams::{KnownStreams, StreamCache, StreamRow, fingerprint},
     tail::Tail,
@@ -64,7 +61,7 @@ pub(super) struct Writer {
     /// Why nothing is written any more.
     stopped: Option<String>,
     /// Given back when the writer ends.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// Where the log ends.
@@ -134,7 +131,7 @@ impl Writer {
         mut conn: Connection,
         folder: Folder,
         options: Options,
-        lock: File,
+        lock: FolderLock,
     ) -> Result<(Writer, Arc<Shared>), StoreError> {
         let failure = |error: rusqlite::Error| folder.failure(&error);
         let ends = Ends::load(&conn).map_err(failure)?;
@@ -406,6 +403,11 @@ impl Writer {
                 Err(self.folder.failure(error))
             }
             Outcome::Unknown => {
+                // Pages that failed to sync may read well and be gone after a power cut: the process
+                // has to end, and whoever comes next reads what the disk has.
+                if let Some(reason) = &self.stopped {
+                    return Err(StoreError::Unusable(reason.clone()));
+                }
                 self.forget()?;
                 Err(StoreError::Unknown(format!("{}: {error}", self.folder.file.display())))
             }
