@@ -29,6 +29,7 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// Flags that every command takes. The environment stands in for those that are not given.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Globals {
     /// Settings file (TOML); ./tiffin.toml if there is one
     #[arg(long, global = true, env = "TIFFIN_CONFIG", hide_env_values = true, value_name = "FILE")]

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
 };
 
+use domain::Timestamp;
 use serde_json::Value;
 
 /// Writes one line to stdout. A closed pipe comes back as an error, which [`is_closed_pipe`] knows.
@@ -27,7 +28,7 @@ pub fn note(text: impl Display) {
 /// A table with these headings.
 pub fn table<const N: usize>(headings: [&str; N]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(headings);
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(headings);
     table
 }
 
@@ -38,6 +39,11 @@ pub fn right(table: &mut comfy_table::Table, columns: &[usize]) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
+}
+
+/// An instant to the second, in UTC.
+pub fn time(at: Timestamp) -> String {
+    Timestamp::from_micros(at.micros - at.micros.rem_euclid(1_000_000)).to_string()
 }
 
 /// A count with its thousands set apart.

@@ -48,8 +48,8 @@ impl Bar {
             return;
         }
         let mut bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(0);
+        let bar = bar.get_or_insert_with(|| ProgressBar::new(0));
+        if bar.length() != Some(progress.total.unwrap_or(0)) || bar.position() == 0 {
             let style = match progress.total {
                 Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)",
                 None => "{msg} {spinner} {human_pos} ({per_sec})",
@@ -57,12 +57,9 @@ impl Bar {
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }
-            bar
-        });
-        bar.set_message(progress.doing);
-        if let Some(total) = progress.total {
-            bar.set_length(total);
         }
+        bar.set_message(progress.doing);
+        bar.set_length(progress.total.unwrap_or(0));
         bar.set_position(progress.done);
     }
 }

@@ -81,14 +81,11 @@ impl House {
         let handle = runner.handle();
         let broken = CancellationToken::new();
         let stop_folding = CancellationToken::new();
-        let folding = tokio::spawn({
-            let (stop, broken) = (stop_folding.clone(), broken.clone());
+        let folding = kept(&broken, &stop_folding, "views", {
+            let stop = stop_folding.clone();
             async move {
-                if let Err(error) = runner.run(stop.clone()).await {
-                    tracing::error!(%error, "the views are not kept any more");
-                }
-                if !stop.is_cancelled() {
-                    broken.cancel();
+                if let Err(error) = runner.run(stop).await {
+                    tracing::error!(%error, "the views are not kept up any more");
                 }
             }
         });
@@ -96,7 +93,7 @@ impl House {
         let ordering = Ordering::new(commands.clone());
         let stop_following = CancellationToken::new();
         let follower = Follower::new(ordering.clone(), views.clone());
-        let follower = tokio::spawn(follower.run(stop_following.clone()));
+        let follower = kept(&broken, &stop_following, "processes", follower.run(stop_following.clone()));
         let running = Running { stop_following, follower, stop_folding, folding, broken };
         Ok(House { store, views, commands, ordering, runner: handle, folder, running })
     }
@@ -106,7 +103,7 @@ impl House {
         let log = self.commands.failed();
         tokio::select! {
             () = log.cancelled() => "the log can no longer be written",
-            () = self.running.broken.cancelled() => "the views can no longer be kept",
+            () = self.running.broken.cancelled() => "something that runs in the background has ended",
         }
     }
 
@@ -142,6 +139,24 @@ impl House {
             left => Err(anyhow::anyhow!(left.join("; "))),
         }
     }
+}
+
+/// Runs `work` in the background. When it ends, or panics, before `stop` says so, `broken` is cancelled.
+fn kept(
+    broken: &CancellationToken,
+    stop: &CancellationToken,
+    what: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let (guard, stop) = (broken.clone().drop_guard(), stop.clone());
+    tokio::spawn(async move {
+        work.await;
+        if stop.is_cancelled() {
+            guard.disarm();
+        } else {
+            tracing::error!(what, "ended before its time");
+        }
+    })
 }
 
 /// A log on its own, for measurements: they put commands and views on it themselves.
@@ -189,7 +204,7 @@ impl Reading {
     /// The views as whoever serves the folder has written them so far.
     pub async fn views(&self) -> anyhow::Result<Views> {
         let (folder, identity): (_, LogIdentity) = (self.folder.clone(), self.store.identity());
-        let opened = tokio::task::spawn_blocking(move || Views::open_read_only(&folder, identity));
+        let opened = tokio::task::spawn_blocking(move || Views::open_read_only_with(&folder, identity, registry()));
         Ok(opened.await.context("the views' opening broke off")??)
     }
 }

@@ -28,7 +28,7 @@ const PAGE: usize = 1_000;
 /// How often `tail` looks for more.
 const LOOK: Duration = Duration::from_millis(200);
 /// Longest payload in a table, in characters.
-const SHOWN: usize = 72;
+const SHOWN: usize = 48;
 /// Of the lines that `export` writes. It rises when a reader of older exports could not read on.
 const EXPORT_FORMAT: u32 = 1;
 
@@ -45,8 +45,8 @@ enum Command {
         #[command(flatten)]
         filter: Filter,
         /// How many at most
-        #[arg(long, value_name = "COUNT", default_value_t = 50)]
-        limit: u64,
+        #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
         /// The last ones instead of the first
         #[arg(long)]
         last: bool,
@@ -170,11 +170,11 @@ enum Enough {
     No,
 }
 
-async fn list(store: &Arc<dyn EventStore>, filter: &Filter, limit: u64, last: bool, json: bool) -> anyhow::Result<()> {
+async fn list(store: &Arc<dyn EventStore>, filter: &Filter, limit: u32, last: bool, json: bool) -> anyhow::Result<()> {
     let head = store.head().await?;
     let span = filter.span(head)?;
     let mut found = std::collections::VecDeque::new();
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, 1_000_000);
+    let limit = limit as usize;
     each(store, filter, span, |row| {
         if found.len() == limit {
             if !last {
@@ -201,7 +201,7 @@ async fn list(store: &Arc<dyn EventStore>, filter: &Filter, limit: u64, last: bo
     for row in &found {
         table.add_row([
             row.position.to_string(),
-            row.recorded_at.to_string(),
+            output::time(row.recorded_at),
             row.event_type.to_string(),
             row.stream.to_string(),
             row.version.to_string(),
@@ -262,22 +262,20 @@ async fn tail(store: &Arc<dyn EventStore>, filter: &Filter, lines: u64, json: bo
     let until = filter.to.unwrap_or(Position::MAX);
     loop {
         let head = store.head().await?;
-        let mut out = Vec::new();
+        let mut out = BufWriter::new(std::io::stdout());
         each(store, filter, (next, head.min(until)), |row| {
             if json {
                 write_event(&mut out, row)?;
-                out.push(b'\n');
+                writeln!(out)?;
             } else {
-                let (at, kind, stream) = (row.recorded_at, &row.event_type, row.stream);
+                let (at, kind, stream) = (output::time(row.recorded_at), &row.event_type, row.stream);
                 writeln!(out, "{} {at} {kind} {stream} {}", row.position, shortened(&row.payload))?;
             }
             Ok(Enough::No)
         })
         .await?;
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&out)?;
-        stdout.flush()?;
-        drop(stdout);
+        out.flush()?;
+        drop(out);
         next = next.max(head + 1);
         if next > until {
             return Ok(());

@@ -53,7 +53,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         };
         table.add_row([
             entry.position.to_string(),
-            entry.occurred_at.to_string(),
+            output::time(entry.occurred_at),
             entry.event.clone(),
             entry.account.to_string(),
             debit,

@@ -89,8 +89,22 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Listens on the configured address and takes requests from now on.
+    /// Listens on the configured address and takes requests from now on. The house is closed when
+    /// that cannot be.
     pub async fn start(house: House, config: &Config) -> anyhow::Result<Serving> {
+        let house = Arc::new(house);
+        match Self::open(&house, config).await {
+            Ok(serving) => Ok(serving),
+            Err(error) => {
+                if let Err(left) = close(house).await {
+                    tracing::warn!(%left, "the house was not closed in order");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(house: &Arc<House>, config: &Config) -> anyhow::Result<Serving> {
         let issuer = match &house.folder {
             Some(folder) => Issuer::open(folder)?,
             None => Issuer::random(),
@@ -99,8 +113,7 @@ impl Serving {
         let listening = || format!("{} cannot be listened on; choose another address with --listen", config.listen);
         let listener = TcpListener::bind(&config.listen).await.with_context(listening)?;
         let address = listener.local_addr().with_context(listening)?;
-        let house = Arc::new(house);
-        let admin = admin_socket::Server::start(&house)?;
+        let admin = admin_socket::Server::start(house)?;
         let secret = issuer.token_secret();
         let setup = Setup::new(house.ordering.clone(), house.views.clone(), verifier, secret);
         let draining = setup.draining.clone();
@@ -113,7 +126,7 @@ impl Serving {
         let serve = axum::serve(listener, graphql::router(setup));
         let http = tokio::spawn(serve.with_graceful_shutdown(closing.clone().cancelled_owned()).into_future());
         tracing::info!(%address, store = %config.store, log = %house.store.identity().log, "serving");
-        Ok(Serving { house, issuer, address, draining, closing, http, admin })
+        Ok(Serving { house: Arc::clone(house), issuer, address, draining, closing, http, admin })
     }
 
     /// Serves until a signal comes, then ends in order. An error when the house can serve no longer.
@@ -157,10 +170,14 @@ impl Serving {
         if let Some(admin) = admin {
             admin.stop().await;
         }
-        match Arc::into_inner(house) {
-            Some(house) => house.close().await,
-            None => anyhow::bail!("the house is still in use and could not be closed in order"),
-        }
+        close(house).await
+    }
+}
+
+async fn close(house: Arc<House>) -> anyhow::Result<()> {
+    match Arc::into_inner(house) {
+        Some(house) => house.close().await,
+        None => anyhow::bail!("the house is still in use and could not be closed in order"),
     }
 }
 

@@ -91,6 +91,28 @@ fn somebody_elses_database_is_left_alone() {
 }
 
 #[test]
+fn damaged_views_are_named_and_left_alone() {
+    let place = Place::with_history(2);
+    fs::write(place.folder().join("views.sqlite"), "Dear diary,\n".repeat(400)).expect("a file");
+    let before = place.contents();
+    for command in [&["balances"][..], &["verify"], &["projections", "list"], &["projections", "rebuild"]] {
+        let output = place.run(command);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("views.sqlite") && said.contains("delete"), "{command:?}: {said}");
+    }
+    assert!(place.contents()[&place.folder().join("views.sqlite")] == before[&place.folder().join("views.sqlite")]);
+    // The log is whole, and can be read.
+    place.succeed(&["events", "list"]);
+    for name in ["views.sqlite", "views.sqlite-wal", "views.sqlite-shm"] {
+        // Which of them there are depends on who came last.
+        let _ = fs::remove_file(place.folder().join(name));
+    }
+    place.succeed(&["projections", "rebuild"]);
+    place.succeed(&["verify"]);
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_not_made_by_reading() {
     let place = Place::new();
     for command in READING {

@@ -181,11 +181,6 @@ impl Server {
         self.child.kill().expect("it was running");
         self.child.wait().expect("it ends");
     }
-
-    /// Asks GraphQL; the whole answer.
-    pub fn graphql(&self, token: &str, query: &str, variables: Value) -> std::io::Result<Value> {
-        graphql(self.address, token, query, variables)
-    }
 }
 
 impl Drop for Server {
@@ -196,6 +191,7 @@ impl Drop for Server {
     }
 }
 
+/// Asks GraphQL; the whole answer.
 pub fn graphql(address: SocketAddr, token: &str, query: &str, variables: Value) -> std::io::Result<Value> {
     let body = json!({ "query": query, "variables": variables }).to_string();
     let (_, answer) = http(address, "POST", "/graphql", Some(token), &body)?;
