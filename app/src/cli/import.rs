@@ -1,12 +1,157 @@
 //! `tiffin import`.
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use crate::config::Config;
+use domain::{Currency, Money, TenantId};
+
+use crate::{
+    admin_socket::{self, AdminRequest},
+    config::{Config, usage},
+    import::{DishTerms, ImportReport, ImportRequest, Mapping, What},
+    output,
+};
+
+/// Most bad rows and orders that are shown to people; `--json` lists up to a thousand.
+const SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    what: Kind,
+}
 
-pub async fn run(_args: Args, _config: &Config) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("import is not in this build yet")
+#[derive(Debug, clap::Subcommand)]
+enum Kind {
+    /// Put dishes on a canteen's menu from a CSV file of name,category,price[,currency]
+    Dishes(Dishes),
+    /// Book a till's history from a CSV file of order lines, each order at its own time
+    Orders(Orders),
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The file: .csv or .csv.gz
+    file: PathBuf,
+    /// Import nothing if any row is bad
+    #[arg(long)]
+    strict: bool,
+    /// Whose books it is for [default: the only tenant there is]
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<TenantId>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Dishes {
+    #[command(flatten)]
+    common: Common,
+    /// The canteen's name; it is opened if there is none
+    #[arg(long, value_name = "NAME")]
+    canteen: String,
+    /// ISO 4217 code of the prices [default: the canteen's]
+    #[arg(long, value_name = "CODE")]
+    currency: Option<Currency>,
+    /// IANA time zone of a canteen that is to be opened
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Orders {
+    #[command(flatten)]
+    common: Common,
+    /// Which column means what (TOML)
+    #[arg(long, value_name = "FILE")]
+    mapping: PathBuf,
+}
+
+pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+    let (common, what) = match args.what {
+        Kind::Orders(Orders { common, mapping }) => (common, What::Orders(Box::new(Mapping::read(&mapping)?))),
+        Kind::Dishes(Dishes { common, canteen, currency, zone }) => {
+            (common, What::Dishes(DishTerms { canteen, currency, zone }))
+        }
+    };
+    let file = std::fs::canonicalize(&common.file)
+        .map_err(|error| usage(format!("{} cannot be opened: {error}", common.file.display())))?;
+    let request = ImportRequest { tenant: common.tenant, file, strict: common.strict, what };
+    let answer = admin_socket::carry_out(config, AdminRequest::Import(request)).await?;
+    let report: ImportReport = serde_json::from_value(answer.clone())?;
+    if config.json {
+        output::json_line(&answer)?;
+    } else {
+        show(&report, &common.file)?;
+    }
+    Ok(ExitCode::from(u8::from(!report.is_clean())))
+}
+
+fn show(report: &ImportReport, file: &Path) -> anyhow::Result<()> {
+    let amount = |minor: i64| format!("{} {}", report.currency, Money::new(minor, report.currency).to_decimal());
+    let name = file.display();
+    output::line(format_args!("{name}: {} rows for the canteen {}", output::count(report.rows), report.canteen))?;
+    if report.refused {
+        output::line("Nothing was imported: with --strict every row must be good.")?;
+    } else if !report.changed() {
+        let (orders, dishes) = (report.orders_unchanged, report.dishes_unchanged);
+        let (orders, dishes) = (output::count(orders), output::count(dishes));
+        output::line(format_args!("Nothing changed: {orders} orders and {dishes} dishes are there already."))?;
+    } else {
+        if report.orders_imported + report.orders_unchanged > 0 {
+            let (orders, units) = (output::count(report.orders_imported), output::count(report.units_imported));
+            let (worth, known) = (amount(report.imported_minor), output::count(report.orders_unchanged));
+            output::line(format_args!(
+                "Imported {orders} orders of {units} units for {worth}; {known} were there already."
+            ))?;
+            let (seconds, rate) = (report.seconds, output::count(report.orders_per_second as u64));
+            output::line(format_args!("It took {seconds:.1} s, {rate} orders/s."))?;
+        }
+        let (dishes, servings) = (output::count(report.dishes_put), output::count(report.servings_published));
+        output::line(format_args!("Put {dishes} dishes on the menu and published {servings} servings."))?;
+    }
+    if let Some(sales) = &report.sales {
+        let (orders, units) = (output::count(sales.orders), output::count(sales.units));
+        let takings = amount(sales.takings_minor);
+        output::line(format_args!(
+            "The sales view now has {orders} orders, {units} units, {takings} over these days."
+        ))?;
+    }
+    show_problems(report, file)
+}
+
+fn show_problems(report: &ImportReport, file: &Path) -> anyhow::Result<()> {
+    let more = |total: u64, shown: usize| {
+        let rest = total.saturating_sub(shown as u64);
+        if rest == 0 { String::new() } else { format!(" … and {} more; --json lists them", output::count(rest)) }
+    };
+    let bad = &report.bad;
+    if bad.bad_rows > 0 {
+        output::line(format_args!("{} bad rows:", output::count(bad.bad_rows)))?;
+        for row in bad.rows.iter().take(SHOWN) {
+            let order = row.order.as_ref().map(|order| format!(" (order {order})")).unwrap_or_default();
+            output::line(format_args!("  {}:{}: {}{order}", file.display(), row.line, row.reason))?;
+        }
+        if bad.bad_rows > SHOWN as u64 {
+            output::line(format_args!(" {}", more(bad.bad_rows, SHOWN)))?;
+        }
+    }
+    if bad.orders_left_out > 0 {
+        let shown: Vec<&str> = bad.left_out.iter().take(SHOWN).map(String::as_str).collect();
+        let (total, rest) = (output::count(bad.orders_left_out), more(bad.orders_left_out, shown.len()));
+        output::line(format_args!("{total} orders left out whole: {}{rest}", shown.join(", ")))?;
+    }
+    if report.orders_not_booked > 0 {
+        output::line(format_args!("{} orders not booked:", output::count(report.orders_not_booked)))?;
+        for order in report.not_booked.iter().take(SHOWN) {
+            output::line(format_args!(
+                "  {}:{}: {} (order {})",
+                file.display(),
+                order.line,
+                order.reason,
+                order.order
+            ))?;
+        }
+    }
+    Ok(())
 }

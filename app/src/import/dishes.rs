@@ -1,0 +1,148 @@
+//! A canteen's dishes from a file of `name,category,price[,currency]`.
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::Context;
+use domain::{Currency, TenantId, menu::Dish};
+
+use super::{
+    DishTerms, ImportRequest,
+    canteen::Canteen,
+    orders::price,
+    report::{BadRows, ImportReport},
+    table::{Row, Table},
+};
+use crate::{
+    config::usage,
+    progress::{OnProgress, Progress},
+    wiring::House,
+};
+
+/// Puts every dish of the file on the menu; a dish that is there under the same name is changed.
+pub async fn import(
+    house: &House,
+    tenant: TenantId,
+    request: &ImportRequest,
+    terms: &DishTerms,
+    progress: OnProgress<'_>,
+) -> anyhow::Result<ImportReport> {
+    let known = Canteen::find(house, tenant, &terms.canteen).await?;
+    let currency = currency(terms, known.as_ref())?;
+    let mut report = ImportReport::new(tenant, &request.file, &terms.canteen, currency);
+    let file = request.file.clone();
+    let read = tokio::task::spawn_blocking(move || read(&file, currency));
+    let Dishes { rows, dishes, bad } = read.await.context("reading the file broke off")??;
+    (report.rows, report.bad) = (rows, bad);
+    report.refused = request.strict && report.bad.bad_rows > 0;
+    if report.refused || dishes.is_empty() {
+        return Ok(report);
+    }
+    let mut canteen = match (known, &terms.zone) {
+        (Some(canteen), _) => canteen,
+        (None, Some(zone)) => {
+            jiff::tz::TimeZone::get(zone)
+                .map_err(|_| usage(format!("--zone: {zone:?} is not an IANA time zone such as Asia/Shanghai")))?;
+            Canteen::find_or_open(house, tenant, &terms.canteen, currency, zone).await?
+        }
+        (None, None) => {
+            let name = &terms.canteen;
+            return Err(usage(format!("there is no canteen {name:?} yet; --zone ZONE and --currency CODE open it")));
+        }
+    };
+    let mut changed = Vec::new();
+    for dish in dishes {
+        match canteen.dish(&dish.name)? {
+            // A till's file says nothing of options, so those of the menu stay.
+            Some((_, old)) if (&old.category, old.price) == (&dish.category, dish.price) => {
+                report.dishes_unchanged += 1
+            }
+            Some((id, old)) => changed.push((id, Dish { options: old.options.clone(), ..dish })),
+            None => changed.push((canteen.dish_id(&dish.name), dish)),
+        }
+    }
+    report.dishes_put = changed.len() as u64;
+    progress(Progress::new("importing dishes", 0, Some(report.dishes_put)));
+    canteen.put(house, tenant, changed).await?;
+    Ok(report)
+}
+
+fn currency(terms: &DishTerms, known: Option<&Canteen>) -> anyhow::Result<Currency> {
+    match (terms.currency, known.map(|canteen| canteen.currency)) {
+        (Some(asked), Some(own)) if asked != own => {
+            Err(usage(format!("the canteen {:?} sells in {own}, not in {asked}", terms.canteen)))
+        }
+        (Some(currency), _) | (None, Some(currency)) => Ok(currency),
+        (None, None) => {
+            Err(usage(format!("there is no canteen {:?} yet; --currency CODE and --zone ZONE open it", terms.canteen)))
+        }
+    }
+}
+
+struct Dishes {
+    rows: u64,
+    dishes: Vec<Dish>,
+    bad: BadRows,
+}
+
+fn read(file: &Path, currency: Currency) -> anyhow::Result<Dishes> {
+    let broken = |why: String| usage(format!("{}: {why}", file.display()));
+    let mut table = Table::open(file, ',')?;
+    let [name, category, unit] = ["name", "category", "price"].map(|column| table.column(column).map_err(broken));
+    let places = (name?, category?, unit?, table.column("currency").ok());
+    let mut dishes: Vec<Dish> = Vec::new();
+    let mut lines: HashMap<String, u64> = HashMap::new();
+    let (mut rows, mut bad) = (0, BadRows::default());
+    while let Some(row) = table.next().map_err(broken)? {
+        rows += 1;
+        let read = dish(&row, places, currency).and_then(|dish| match lines.insert(dish.name.clone(), row.line) {
+            None => Ok(dish),
+            Some(line) => Err(format!("name: {:?} is on line {line} already", dish.name)),
+        });
+        match read {
+            Ok(dish) => dishes.push(dish),
+            Err(why) => bad.add(row.line, None, why),
+        }
+    }
+    Ok(Dishes { rows, dishes, bad })
+}
+
+fn dish(
+    row: &Row<'_>,
+    (name, category, unit, code): (usize, usize, usize, Option<usize>),
+    currency: Currency,
+) -> Result<Dish, String> {
+    row.check()?;
+    if let Some(column) = code {
+        let found: Currency = row.text("currency", column)?.parse().map_err(|error| format!("currency: {error}"))?;
+        if found != currency {
+            return Err(format!("currency: {found}, but the canteen sells in {currency}"));
+        }
+    }
+    let dish = Dish {
+        name: row.text("name", name)?.to_owned(),
+        category: row.text("category", category)?.to_owned(),
+        price: price(row.text("price", unit)?, currency)?,
+        options: vec![],
+    };
+    dish.check(currency).map_err(|error| error.to_string())?;
+    Ok(dish)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dishes_are_read_and_bad_ones_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dishes.csv");
+        let text = "price,name,category\n12.50,红烧鱼,aquatic\n-1,Soup,soup\n3,红烧鱼,aquatic\n4,Tea\n5,Rice,staple\n";
+        std::fs::write(&file, text).unwrap();
+        let Dishes { rows, dishes, bad } = read(&file, Currency::CNY).unwrap();
+        let names: Vec<_> = dishes.iter().map(|dish| (dish.name.as_str(), dish.price.minor)).collect();
+        assert_eq!((rows, names), (5, vec![("红烧鱼", 1_250), ("Rice", 500)]));
+        let lines: Vec<_> = bad.rows.iter().map(|bad| bad.line).collect();
+        assert_eq!((bad.bad_rows, lines), (3, vec![3, 4, 5]));
+        assert!(bad.rows[1].reason.contains("on line 2 already"), "{}", bad.rows[1].reason);
+    }
+}

@@ -1,0 +1,177 @@
+//! A CSV file, packed or not, row by row.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::Path,
+};
+
+use csv::ByteRecord;
+
+use crate::config::usage;
+
+/// Most bytes of a file once it is unpacked.
+pub const MAX_BYTES: u64 = 1 << 30;
+/// Most rows of a file. Its orders are kept in memory, with a hundred or two bytes a row.
+pub const MAX_ROWS: u64 = 2_000_000;
+/// Longest field, in bytes.
+const MAX_FIELD: usize = 2_000;
+
+/// An open file whose header has been read.
+pub struct Table {
+    reader: csv::Reader<Box<dyn Read + Send>>,
+    header: Vec<String>,
+    record: ByteRecord,
+    rows: u64,
+}
+
+/// A row, with the line in the file on which it begins.
+pub struct Row<'a> {
+    pub line: u64,
+    record: &'a ByteRecord,
+    columns: usize,
+}
+
+impl Table {
+    /// Opens a `.csv` or, by its name, a `.csv.gz` file.
+    pub fn open(file: &Path, delimiter: char) -> anyhow::Result<Table> {
+        let name = file.display();
+        let opened = File::open(file).map_err(|error| usage(format!("{name} cannot be opened: {error}")))?;
+        let packed = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+        let plain: Box<dyn Read + Send> =
+            if packed { Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(opened))) } else { Box::new(opened) };
+        Self::read(plain, delimiter).map_err(|error| usage(format!("{name}: {error}")))
+    }
+
+    fn read(plain: Box<dyn Read + Send>, delimiter: char) -> Result<Table, String> {
+        let bounded: Box<dyn Read + Send> = Box::new(Bounded { inner: plain, left: MAX_BYTES });
+        let delimiter = u8::try_from(delimiter).map_err(|_| "the delimiter must be one ASCII character".to_owned())?;
+        let mut reader =
+            csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(bounded);
+        let mut record = ByteRecord::new();
+        if !reader.read_byte_record(&mut record).map_err(|error| error.to_string())? {
+            return Err("the file is empty; its first line must name the columns".to_owned());
+        }
+        let mut header: Vec<String> =
+            record.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+        if let Some(first) = header.first_mut() {
+            // Spreadsheets put a byte order mark in front.
+            *first = first.trim_start_matches('\u{feff}').to_owned();
+        }
+        Ok(Table { reader, header, record, rows: 0 })
+    }
+
+    /// Where the column called `name` is; an error names the columns that there are.
+    pub fn column(&self, name: &str) -> Result<usize, String> {
+        let mut found = self.header.iter().enumerate().filter(|(_, column)| *column == name);
+        match (found.next(), found.next()) {
+            (Some((index, _)), None) => Ok(index),
+            (Some(_), Some(_)) => Err(format!("the header names the column {name:?} twice")),
+            (None, _) => {
+                let known: Vec<_> = self.header.iter().take(30).map(String::as_str).collect();
+                Err(format!("the header has no column {name:?}; it has {}", known.join(", ")))
+            }
+        }
+    }
+
+    /// The next row; an error when the file as a whole cannot be read on.
+    pub fn next(&mut self) -> Result<Option<Row<'_>>, String> {
+        let read = self.reader.read_byte_record(&mut self.record);
+        let line = self.record.position().map_or(0, csv::Position::line);
+        if !read.map_err(|error| format!("it cannot be read after line {line}: {error}"))? {
+            return Ok(None);
+        }
+        self.rows += 1;
+        if self.rows > MAX_ROWS {
+            return Err(format!("it has more than {MAX_ROWS} rows; split it at the end of a day"));
+        }
+        Ok(Some(Row { line, record: &self.record, columns: self.header.len() }))
+    }
+}
+
+impl Row<'_> {
+    /// Whether the row has as many fields as the header.
+    pub fn check(&self) -> Result<(), String> {
+        let found = self.record.len();
+        if found == self.columns {
+            return Ok(());
+        }
+        Err(format!("the row has {found} fields, the header has {}", self.columns))
+    }
+
+    /// A field's text without the space around it; an error if it is missing, too long or not UTF-8.
+    pub fn text(&self, what: &str, column: usize) -> Result<&str, String> {
+        let bytes = self.record.get(column).unwrap_or_default();
+        if bytes.len() > MAX_FIELD {
+            return Err(format!("{what}: a field has at most {MAX_FIELD} bytes, not {}", bytes.len()));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("{what}: the text is not UTF-8"))?.trim();
+        if text.is_empty() { Err(format!("{what}: the field is empty")) } else { Ok(text) }
+    }
+
+    /// The texts of several columns, joined with a space.
+    pub fn joined(&self, what: &str, columns: &[usize]) -> Result<String, String> {
+        let texts = columns.iter().map(|column| self.text(what, *column)).collect::<Result<Vec<_>, _>>()?;
+        Ok(texts.join(" "))
+    }
+}
+
+/// Stops a file that grows without end as it is unpacked.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            std::io::Error::other(format!("it has more than {MAX_BYTES} bytes unpacked; split it at the end of a day"))
+        })?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &'static [u8]) -> Result<Table, String> {
+        Table::read(Box::new(text), ',')
+    }
+
+    #[test]
+    fn rows_know_their_line_also_after_a_quoted_break() {
+        let mut table = table(b"\xef\xbb\xbfa,b\n\"x\ny\",1\n z ,2,3\n").unwrap();
+        assert_eq!((table.column("a"), table.column("b")), (Ok(0), Ok(1)));
+        let row = table.next().unwrap().unwrap();
+        assert_eq!((row.line, row.text("a", 0)), (2, Ok("x\ny")));
+        let row = table.next().unwrap().unwrap();
+        assert_eq!((row.line, row.text("a", 0)), (4, Ok("z")));
+        assert_eq!(row.check(), Err("the row has 3 fields, the header has 2".to_owned()));
+        assert!(table.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_or_there_twice_is_an_error() {
+        let table = table(b"a,b,b\n").unwrap();
+        assert_eq!(table.column("c"), Err("the header has no column \"c\"; it has a, b, b".to_owned()));
+        assert_eq!(table.column("b"), Err("the header names the column \"b\" twice".to_owned()));
+        assert!(Table::read(Box::new(&b""[..]), ',').is_err());
+    }
+
+    #[test]
+    fn a_field_must_be_there_and_be_text() {
+        let mut table = table(b"a,b\n\xff,\n").unwrap();
+        let row = table.next().unwrap().unwrap();
+        assert_eq!(row.text("a", 0), Err("a: the text is not UTF-8".to_owned()));
+        assert_eq!(row.text("b", 1), Err("b: the field is empty".to_owned()));
+    }
+
+    #[test]
+    fn what_unpacks_without_end_is_stopped() {
+        let mut bounded = Bounded { inner: std::io::repeat(b'x'), left: 100 };
+        let mut text = Vec::new();
+        assert!(bounded.read_to_end(&mut text).unwrap_err().to_string().contains("split it"));
+    }
+}
