@@ -31,6 +31,18 @@ pub(super) struct Folder {
     pub(super) file: PathBuf,
 }
 
+/// Keeps the folder for this process until it is dropped.
+pub(super) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    /// Closing the file alone would leave it locked for as long as a child that is just being
+    /// spawned has a copy of it.
+    fn drop(&mut self) {
+        // If it fails, closing the file does the same a moment later.
+        let _ = self.0.unlock();
+    }
+}
+
 /// What a look at the file found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -109,8 +121,8 @@ impl Folder {
         Ok(Found::Nothing)
     }
 
-    /// Makes the folder, if need be, and takes it for this process. The lock goes with the file.
-    pub(super) fn lock(&self) -> Result<File, StoreError> {
+    /// Makes the folder, if need be, and takes it for this process.
+    pub(super) fn lock(&self) -> Result<FolderLock, StoreError> {
         let dir = self.dir.display();
         let unwritable = |error: io::Error| {
             StoreError::Unusable(format!("the folder {dir} cannot be written: {error}. Make it writable, or only read"))
@@ -120,7 +132,7 @@ impl Folder {
         let lock =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(unwritable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(lock),
+            Ok(()) => Ok(FolderLock(lock)),
             Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
                 "{dir} is held by another tiffin process; stop it or use its admin socket"
             ))),

@@ -173,6 +173,15 @@ mod tests {
         StreamId { tenant: TenantId(Uuid::nil()), kind: StreamKind::Order, key: Uuid::from_u128(u128::from(number)) }
     }
 
+    #[test]
+    fn a_name_is_not_taken_for_another_of_its_slot() {
+        let mut names = StreamNames::new(4);
+        names.put(2, stream(2));
+        assert_eq!((names.get(2), names.get(6)), (Some(stream(2)), None));
+        names.put(6, stream(6));
+        assert_eq!((names.get(2), names.get(6)), (None, Some(stream(6))));
+    }
+
     proptest! {
         #[test]
         fn the_cache_forgets_what_was_not_used_for_longest(

@@ -176,7 +176,10 @@ async fn a_full_disk_leaves_the_log_as_it_was() {
     let dir = closed_log(1).await;
     let options = Options { max_pages: Some(24), ..OPTIONS };
     let log = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
-    let big = vec![append_of(stream(1, 2), 0, 3000), append_of(stream(1, 3), 0, 1)];
+    let mut big = vec![append_of(stream(1, 2), 0, 3000), append_of(stream(1, 3), 0, 1)];
+    big[0].events[0].name = "Expired";
+    let mut small = append_of(stream(1, 2), 0, 1);
+    small.events[0].name = "Expired";
     for _ in 0..2 {
         let refused = log.append(big.clone(), at(2)).await.unwrap_err();
         assert!(
@@ -186,12 +189,14 @@ async fn a_full_disk_leaves_the_log_as_it_was() {
         assert_eq!((log.head().await.unwrap(), log.read_all(1, 10).await.unwrap().len()), (1, 1));
         assert_eq!(log.read_stream(stream(1, 3), 1, 10).await.unwrap(), []);
     }
-    // What fits is still taken, at the next position and version.
-    let fits = log.append(vec![append_of(stream(1, 1), 1, 1), append_of(stream(1, 2), 0, 1)], at(2)).await.unwrap();
+    // What fits is still taken, at the next position and version; a type that the failed batch was
+    // the first to have is named now.
+    let fits = log.append(vec![append_of(stream(1, 1), 1, 1), small], at(2)).await.unwrap();
     assert_eq!((fits.first, log.head().await.unwrap()), (2, 3));
     drop(log);
     // And when there is room again, the rest is.
     let log = open(&dir);
+    assert_eq!(log.read_all(3, 1).await.unwrap()[0].event_type.as_ref(), "order.Expired");
     assert_eq!(log.append(vec![append_of(stream(1, 2), 1, 3000)], at(3)).await.unwrap().first, 4);
 }
 
