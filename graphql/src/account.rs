@@ -53,7 +53,8 @@ impl AccountInput {
 #[derive(SimpleObject)]
 pub(crate) struct Account {
     /// Its global id.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// Which kind.
     kind: AccountKind,
     /// The diner's or the company's UUID.

@@ -253,7 +253,6 @@ impl DashboardQuery {
     }
 
     /// What was sold, by day, canteen and dish. For the canteen, finance and auditors.
-    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
     async fn sales(
         &self,
         ctx: &Context<'_>,

@@ -222,12 +222,9 @@ impl Refusal for account::Error {
             E::Frozen => Code::AccountFrozen,
             E::Insufficient { .. } => Code::InsufficientFunds,
             E::NotPositive | E::BadFloor | E::Money(_) => Code::BadInput,
-            E::Closed
-            | E::ReleasedAlready
-            | E::CapturedAlready
-            | E::UnknownHold
-            | E::OtherContent
-            | E::NotEmpty => Code::OutOfTurn,
+            E::Closed | E::ReleasedAlready | E::CapturedAlready | E::UnknownHold | E::OtherContent | E::NotEmpty => {
+                Code::OutOfTurn
+            }
         }
     }
 }

@@ -279,8 +279,8 @@ fn read(body: &[u8]) -> Result<async_graphql::Request, Turned> {
         Some(b'[') => return Err(bad(coded(Code::BadInput, "batches are not taken; send one request at a time"))),
         _ => return Err(bad(coded(Code::BadInput, "the body must be a JSON object with a query"))),
     }
-    let request: async_graphql::Request =
-        serde_json::from_slice(body).map_err(|error| bad(coded(Code::BadInput, format!("the body is wrong: {error}"))))?;
+    let request: async_graphql::Request = serde_json::from_slice(body)
+        .map_err(|error| bad(coded(Code::BadInput, format!("the body is wrong: {error}"))))?;
     if request.query.trim().is_empty() {
         return Err(bad(coded(Code::BadInput, "the query is empty").at("query")));
     }
@@ -315,7 +315,8 @@ fn trace_of(headers: &HeaderMap) -> Option<[u8; 16]> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let mut parts = text.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
-    if version.len() != 2 || version == "ff" || trace.len() != 32 || trace.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if version.len() != 2 || version == "ff" || trace.len() != 32 || trace.bytes().any(|byte| byte.is_ascii_uppercase())
+    {
         return None;
     }
     let trace = u128::from_str_radix(trace, 16).ok().filter(|trace| *trace != 0)?;

@@ -52,8 +52,7 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Role; 6] =
-        [Role::Diner, Role::Canteen, Role::Company, Role::Finance, Role::Auditor, Role::Ops];
+    pub const ALL: [Role; 6] = [Role::Diner, Role::Canteen, Role::Company, Role::Finance, Role::Auditor, Role::Ops];
 
     /// As tokens and the command line write it.
     pub fn name(self) -> &'static str {
@@ -119,7 +118,13 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(tenant: TenantId, actor: Uuid, roles: impl Into<Vec<Role>>) -> Self {
-        Identity { tenant, actor: ActorId(actor), roles: roles.into(), canteens: Canteens::default(), companies: vec![] }
+        Identity {
+            tenant,
+            actor: ActorId(actor),
+            roles: roles.into(),
+            canteens: Canteens::default(),
+            companies: vec![],
+        }
     }
 
     /// A diner who orders for themselves.
@@ -278,7 +283,8 @@ fn write_new(file: &Path, content: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut new = options.open(&aside)?;
-    let written = new.write_all(content.as_bytes()).and_then(|()| new.sync_all()).and_then(|()| fs::hard_link(&aside, file));
+    let written =
+        new.write_all(content.as_bytes()).and_then(|()| new.sync_all()).and_then(|()| fs::hard_link(&aside, file));
     fs::remove_file(&aside)?;
     written
 }

@@ -2,7 +2,10 @@ use super::*;
 
 fn someone() -> Identity {
     let canteen = CanteenId(Uuid::from_u128(7));
-    Identity { canteens: Canteens::Only(vec![canteen]), ..Identity::new(TenantId(Uuid::from_u128(1)), Uuid::from_u128(2), [Role::Diner, Role::Canteen]) }
+    Identity {
+        canteens: Canteens::Only(vec![canteen]),
+        ..Identity::new(TenantId(Uuid::from_u128(1)), Uuid::from_u128(2), [Role::Diner, Role::Canteen])
+    }
 }
 
 fn signed(issuer: &Issuer, claims: &serde_json::Value, algorithm: Algorithm) -> String {

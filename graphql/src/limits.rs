@@ -152,7 +152,11 @@ fn after_string(bytes: &[u8], start: usize) -> usize {
 
 /// Checks every operation and every fragment, also those that would not run: the library looks at
 /// them all.
-pub(crate) fn check(document: &ExecutableDocument, variables: &Variables, limits: &DocumentLimits) -> Result<(), Failed> {
+pub(crate) fn check(
+    document: &ExecutableDocument,
+    variables: &Variables,
+    limits: &DocumentLimits,
+) -> Result<(), Failed> {
     let mut meter = Meter::new(document, variables);
     if document.operations.iter().len() > limits.operations {
         return Err(too_complex("operations", limits.operations));
@@ -193,7 +197,10 @@ fn is_introspection(selection: &SelectionSet) -> bool {
 
 fn within(cost: Cost, limits: &DocumentLimits, complexity: u64, depth: u32) -> Result<(), Failed> {
     if cost.depth > depth {
-        return Err(coded(Code::TooComplex, format!("the document is {} fields deep; the most is {depth}", cost.depth)));
+        return Err(coded(
+            Code::TooComplex,
+            format!("the document is {} fields deep; the most is {depth}", cost.depth),
+        ));
     }
     if cost.fields > limits.fields {
         return Err(too_complex("fields", limits.fields));
@@ -287,7 +294,9 @@ impl<'a> Meter<'a> {
         };
         match self.measured.get(name.as_str()) {
             Some(Some(cost)) => return Ok(*cost),
-            Some(None) => return Err(coded(Code::BadInput, format!("the fragment {:?} contains itself", name.as_str()))),
+            Some(None) => {
+                return Err(coded(Code::BadInput, format!("the fragment {:?} contains itself", name.as_str())));
+            }
             None => {}
         }
         self.measured.insert(name, None);

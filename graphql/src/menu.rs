@@ -45,7 +45,7 @@ impl From<views::Canteen> for Canteen {
 #[Object]
 impl Canteen {
     /// Its global id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         NodeId::Canteen(self.id).encode()
     }
 
@@ -97,7 +97,8 @@ fn dish_of(canteen: CanteenId, text: &str) -> Option<DishId> {
 #[derive(SimpleObject)]
 pub(crate) struct Dish {
     /// Its global id.
-    id: ID,
+    #[graphql(owned)]
+    pub(crate) id: ID,
     /// What people call it.
     name: String,
     /// What kind of dish it is, in the canteen's own words.
@@ -195,9 +196,8 @@ pub(crate) struct ChoiceInput {
 
 impl OptionGroupInput {
     pub(crate) fn read(self) -> Result<domain_menu::OptionGroup, Failed> {
-        let choice = |choice: ChoiceInput| {
-            Ok(domain_menu::Choice { price: choice.price.read("options")?, name: choice.name })
-        };
+        let choice =
+            |choice: ChoiceInput| Ok(domain_menu::Choice { price: choice.price.read("options")?, name: choice.name });
         let choices = self.choices.into_iter().map(choice).collect::<Result<_, Failed>>()?;
         Ok(domain_menu::OptionGroup { name: self.name, min: self.min, max: self.max, choices })
     }
@@ -284,7 +284,7 @@ impl Serving {
 #[Object]
 impl Serving {
     /// Its global id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         NodeId::Serving(self.id).encode()
     }
 
@@ -334,7 +334,9 @@ impl Serving {
             return Ok(offers.clone());
         }
         let menu = ctx.data::<Loaders>()?.load_one(self.id).await?;
-        Ok(menu.map(|menu| menu.offers.iter().map(|offer| Offer::of_row(&menu.serving, offer)).collect()).unwrap_or_default())
+        Ok(menu
+            .map(|menu| menu.offers.iter().map(|offer| Offer::of_row(&menu.serving, offer)).collect())
+            .unwrap_or_default())
     }
 }
 
@@ -374,9 +376,12 @@ impl Offer {
     }
 }
 
-/// Loads the canteen of something that was seen at a position, together with others'.
+/// The canteen of something, loaded together with others'. Of something that was just written
+/// (`seen_at` is not 0) it comes from its aggregate, since the views may lag.
 pub(crate) async fn load_canteen(ctx: &Context<'_>, id: CanteenId, seen_at: Position) -> Result<Canteen, Failed> {
-    caller(ctx)?.fresh(seen_at).await?;
+    if seen_at > 0 {
+        return look_canteen(&caller(ctx)?, id, seen_at).await;
+    }
     let row = match ctx.data_opt::<Loaders>() {
         Some(loaders) => loaders.load_one(id).await?,
         None => None,
@@ -386,7 +391,9 @@ pub(crate) async fn load_canteen(ctx: &Context<'_>, id: CanteenId, seen_at: Posi
 
 /// As [`load_canteen`], for servings.
 pub(crate) async fn load_serving(ctx: &Context<'_>, id: ServingId, seen_at: Position) -> Result<Serving, Failed> {
-    caller(ctx)?.fresh(seen_at).await?;
+    if seen_at > 0 {
+        return look_serving(&caller(ctx)?, id, seen_at).await;
+    }
     let menu = match ctx.data_opt::<Loaders>() {
         Some(loaders) => loaders.load_one(id).await?,
         None => None,

@@ -1,6 +1,6 @@
 //! Anything by its global id, and who asks.
 
-use async_graphql::{Context, ID, Object, Result, SimpleObject, Union};
+use async_graphql::{Context, ID, Interface, Object, Result, SimpleObject};
 use projections::menu as views;
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Whatever has a global id.
-#[derive(Union)]
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Its global id."))]
 pub(crate) enum Node {
     Canteen(Canteen),
     Dish(Dish),

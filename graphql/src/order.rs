@@ -249,9 +249,8 @@ pub(crate) struct Order {
 impl From<views::Order> for Order {
     fn from(row: views::Order) -> Self {
         let money = |minor| domain::Money::new(minor, row.currency);
-        let refund = |one: &views::Refunded| {
-            Refund::new(one.refund.0, money(one.amount), &one.lines, one.settled_at.is_some())
-        };
+        let refund =
+            |one: &views::Refunded| Refund::new(one.refund.0, money(one.amount), &one.lines, one.settled_at.is_some());
         Order {
             id: row.order_id,
             diner: row.diner,
@@ -339,7 +338,7 @@ impl Order {
 #[Object]
 impl Order {
     /// Its global id.
-    async fn id(&self) -> ID {
+    pub(crate) async fn id(&self) -> ID {
         NodeId::Order(self.id).encode()
     }
 

@@ -86,7 +86,11 @@ pub(crate) async fn order_after(
 }
 
 /// Who orders, and how: diners for themselves, staff of the canteen for anybody at the counter.
-fn diner_of(caller: &Caller<'_>, asked: Option<Uuid>, canteen: CanteenId) -> Result<(DinerId, domain_order::Channel), Failed> {
+fn diner_of(
+    caller: &Caller<'_>,
+    asked: Option<Uuid>,
+    canteen: CanteenId,
+) -> Result<(DinerId, domain_order::Channel), Failed> {
     match (asked, caller.identity.diner()) {
         (None, Some(diner)) => Ok((diner, domain_order::Channel::Online)),
         (None, None) => Err(coded(Code::BadInput, "say for which diner it is sold at the counter").at("diner")),
@@ -124,9 +128,9 @@ async fn place(caller: &Caller<'_>, input: PlaceOrderInput, key: Uuid) -> Result
             }
             Ok(PlaceOrderResult::Order(Box::new(finished(caller, order, &placed).await?.order)))
         }
-        Err(failure) => turned_away(failure, |dish| {
-            canteens.iter().find(|(known, _)| *known == dish).map(|(_, canteen)| *canteen)
-        }),
+        Err(failure) => {
+            turned_away(failure, |dish| canteens.iter().find(|(known, _)| *known == dish).map(|(_, canteen)| *canteen))
+        }
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn cursor<C>(after: Option<&str>, read: impl FnOnce(&str) -> Option<C
     match after {
         None => Ok(None),
         Some(text) => {
-            let cursor = read(text).ok_or_else(|| coded(Code::BadInput, "that is not a cursor of this list").at("after"));
+            let cursor =
+                read(text).ok_or_else(|| coded(Code::BadInput, "that is not a cursor of this list").at("after"));
             cursor.map(Some)
         }
     }

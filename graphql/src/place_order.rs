@@ -243,7 +243,9 @@ pub(crate) fn refused(refusal: &Refusal, canteen: CanteenId, recorded: Option<Or
             order,
             offers: shortages.iter().map(|s| Shortage { dish: dish(s.dish), asked: s.asked, left: s.left }).collect(),
         }),
-        Refusal::Closed { at } => R::Closed(Closed { message: format!("ordering closed at {at}"), order, at: (*at).into() }),
+        Refusal::Closed { at } => {
+            R::Closed(Closed { message: format!("ordering closed at {at}"), order, at: (*at).into() })
+        }
         Refusal::NotYetOpen { at } => {
             R::NotYetOpen(NotYetOpen { message: format!("ordering opens at {at}"), order, at: (*at).into() })
         }

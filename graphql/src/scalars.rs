@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use async_graphql::{InputObject, InputType, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{
+    InputObject, InputType, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
+};
 use domain::Currency;
 
 use crate::errors::{Code, Failed, coded};

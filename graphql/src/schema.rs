@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_graphql::{EmptySubscription, MergedObject, Schema, SchemaBuilder};
+use async_graphql::{EmptySubscription, MergedObject, Schema, SchemaBuilder, connection::Connection};
 
 use crate::{
     account::{AccountMutation, AccountQuery},
-    dashboard::DashboardQuery,
+    dashboard::{DashboardQuery, DaySales},
     http::Service,
-    kitchen::{KitchenMutation, KitchenQuery},
-    ledger::LedgerQuery,
-    menu::MenuQuery,
+    kitchen::{KitchenMutation, KitchenQuery, Ticket},
+    ledger::{JournalEntry, LedgerBalance, LedgerQuery},
+    menu::{Canteen, Dish, MenuQuery, Serving},
     menu_changes::MenuMutation,
     node_query::NodeQuery,
-    order::OrderQuery,
+    order::{Order, OrderQuery},
     order_changes::OrderMutation,
 };
 
@@ -23,15 +23,7 @@ use crate::{
 /// that brings it, in the same header or as the request's extension `consistencyToken`, waits until
 /// it can show what was written, or answers `STALE`.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(
-    NodeQuery,
-    MenuQuery,
-    OrderQuery,
-    KitchenQuery,
-    DashboardQuery,
-    AccountQuery,
-    LedgerQuery,
-);
+pub(crate) struct Query(NodeQuery, MenuQuery, OrderQuery, KitchenQuery, DashboardQuery, AccountQuery, LedgerQuery);
 
 /// What can be changed. The same `idempotencyKey` again gives the first outcome and changes nothing;
 /// with other content it is `KEY_REUSED`. After an error nothing has changed, unless it says that it
@@ -42,7 +34,17 @@ pub(crate) struct Mutation(MenuMutation, OrderMutation, KitchenMutation, Account
 pub(crate) type Api = Schema<Query, Mutation, EmptySubscription>;
 
 fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+    let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription);
+    // The library describes everything of a connection but the connection.
+    schema
+        .override_output_type_description::<Connection<String, Canteen>>("A page of canteens.")
+        .override_output_type_description::<Connection<String, Dish>>("A page of dishes.")
+        .override_output_type_description::<Connection<String, Serving>>("A page of servings.")
+        .override_output_type_description::<Connection<String, Order>>("A page of orders.")
+        .override_output_type_description::<Connection<String, Ticket>>("A page of a kitchen's board.")
+        .override_output_type_description::<Connection<String, DaySales>>("A page of what was sold.")
+        .override_output_type_description::<Connection<String, JournalEntry>>("A page of the journal.")
+        .override_output_type_description::<Connection<String, LedgerBalance>>("A page of balances.")
 }
 
 pub(crate) fn build(service: Arc<Service>) -> Api {

@@ -1,5 +1,9 @@
+//! What holds of the schema as a whole; below, what is answered.
 
-//! What holds of the schema as a whole.
+mod http;
+mod isolation;
+mod lunch;
+mod refusals;
 
 use std::path::Path;
 
@@ -75,7 +79,9 @@ fn everything_in_the_schema_is_described() {
 fn every_mutation_takes_an_idempotency_key() {
     let document = parse_schema(crate::schema_sdl()).unwrap();
     let mutation = document.definitions.iter().find_map(|definition| match definition {
-        TypeSystemDefinition::Type(definition) if definition.node.name.node == "Mutation" => Some(&definition.node.kind),
+        TypeSystemDefinition::Type(definition) if definition.node.name.node == "Mutation" => {
+            Some(&definition.node.kind)
+        }
         _ => None,
     });
     let Some(TypeKind::Object(mutation)) = mutation else { panic!("there are no mutations") };
