@@ -1,0 +1,56 @@
+//! Each measurement once, small and short: that it measures what it says.
+
+use std::{path::Path, sync::Arc};
+
+use store::{MemoryLog, SqliteLog, SqliteMode};
+use tiffin_benches::{
+    Log, Report,
+    commands::{self, CommandsArgs},
+    orders::{self, OrdersArgs},
+};
+
+fn sqlite(folder: &Path) -> Log {
+    let store = Arc::new(SqliteLog::open(folder, SqliteMode::ReadWrite).expect("a log"));
+    let counted = Arc::clone(&store);
+    let syncs = Arc::new(move || counted.syncs());
+    Log { store, syncs, folder: Some(folder.to_owned()), tell: Arc::new(|_| {}) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_counted_as_the_log_has_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = sqlite(folder.path());
+    let args = CommandsArgs { in_flight: 16, seconds: 1, wallets: 50, cached: 1_000 };
+    let report = commands::run(&args, &log).await.expect("a report");
+    assert_eq!(log.store.head().await.expect("a head"), 100 + report.commands, "opening a wallet is two events");
+    assert!(report.mean_batch >= 1.0 && report.mean_batch <= 16.0, "{report}");
+    assert!(report.p50_ms > 0.0 && report.p50_ms <= report.p99_ms, "{report}");
+    let ratio = report.commands_per_second / report.bare_rows_per_second;
+    assert!((report.ratio - ratio).abs() < 0.001, "{report}");
+    let best = report.rounds.iter().map(|round| round.bare_rows_per_second).fold(0.0, f64::max);
+    assert_eq!((report.rounds.len(), report.bare_rows_per_second), (3, best));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_whole_and_every_view_has_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = sqlite(folder.path());
+    let args = OrdersArgs { in_flight: 16, servings: 2, seconds: 1, diners: 40, cached: 1_000 };
+    let report = orders::run(&args, &log).await.expect("a report");
+    assert_eq!(report.orders, 120, "every diner orders once in each slice, and then it ends");
+    assert!(report.ran_out_of_diners);
+    // Placed, opened, reserved, two holds, paid, confirmed, two captures, captured.
+    assert_eq!(report.events_per_order, 10.0);
+    assert!(report.bytes_per_order.is_some_and(|bytes| bytes > 1_000.0), "{report}");
+    assert!(report.fsyncs > 0 && report.fsyncs <= 1_200, "{report}");
+    let figures = report.lines();
+    assert!(figures.iter().any(|(name, figure)| *name == "measured" && figure.contains("every diner had ordered")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_memory_is_measured_too() {
+    let log = Log { store: Arc::new(MemoryLog::new()), syncs: Arc::new(|| 0), folder: None, tell: Arc::new(|_| {}) };
+    let args = OrdersArgs { in_flight: 4, servings: 1, seconds: 1, diners: 10, cached: 1_000 };
+    let report = orders::run(&args, &log).await.expect("a report");
+    assert_eq!((report.orders, report.bytes_per_order), (30, None));
+}
