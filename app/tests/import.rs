@@ -66,9 +66,10 @@ impl Place {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// The whole log, as it is exported.
+    /// The whole log, an event a line.
     fn log(&self) -> Vec<String> {
-        self.said(&["events", "export"])
+        let exported = self.said(&["events", "export"]);
+        exported.into_iter().filter(|line| !line.starts_with("{\"manifest\"")).collect()
     }
 
     /// Balances by account; with the debits and credits that led to them.
