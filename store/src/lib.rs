@@ -135,7 +135,8 @@ pub struct LogIdentity {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A stream is not at the version that an append expects. Nothing of the batch was written.
+    /// A stream is not at the version that an append expects, counting what stands before it in
+    /// its batch. Nothing of the batch was written.
     #[error("{stream} is at version {actual}, not {expected}")]
     Conflict { stream: StreamId, expected: Version, actual: Version },
     /// Nothing of the batch was written; the same batch may be tried again.

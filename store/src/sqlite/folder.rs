@@ -43,6 +43,8 @@ impl Drop for FolderLock {
     }
 }
 
+pub(super) type Stamp = (u64, SystemTime);
+
 /// What a look at the file found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -62,6 +64,12 @@ impl Folder {
     /// Bytes in the write-ahead log; none if there is no such file.
     pub(super) fn wal_bytes(&self) -> Option<u64> {
         fs::metadata(self.dir.join("log.sqlite-wal")).ok().map(|metadata| metadata.len())
+    }
+
+    /// Length and time of change of the file: they differ after anybody's checkpoint.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let metadata = fs::metadata(&self.file).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
     }
 
     pub(super) fn has_shared_memory(&self) -> bool {
@@ -201,11 +209,12 @@ impl Folder {
         Ok(conn)
     }
 
-    /// A connection that only reads. The second value says that the file was taken as unchanging,
-    /// which holds for as long as there is no write-ahead log.
-    pub(super) fn open_reader(&self) -> Result<(Connection, bool), StoreError> {
+    /// A connection that only reads. With a stamp, the file was taken as unchanging: what is read
+    /// holds if it still bears that stamp and has no write-ahead log.
+    pub(super) fn open_reader(&self) -> Result<(Connection, Option<Stamp>), StoreError> {
+        let stamp = self.stamp();
         let refused = match self.try_reader(false) {
-            Ok(conn) => return Ok((conn, false)),
+            Ok(conn) => return Ok((conn, None)),
             Err(error) => error,
         };
         let shut_out = matches!(
@@ -215,7 +224,7 @@ impl Folder {
         // To read beside a writer SQLite needs its shared memory, which it cannot make here.
         match (shut_out, self.wal_bytes().unwrap_or(0)) {
             (false, _) => Err(self.failure(&refused)),
-            (true, 0) => self.try_reader(true).map(|conn| (conn, true)).map_err(|error| self.failure(&error)),
+            (true, 0) => self.try_reader(true).map(|conn| (conn, stamp)).map_err(|error| self.failure(&error)),
             (true, _) if !self.has_shared_memory() => Err(self.unusable(
                 "is in a folder that cannot be written, and its last writer did not close it. Make the folder \
                  writable, or copy it to one that is",
@@ -224,7 +233,7 @@ impl Folder {
         }
     }
 
-    fn try_reader(&self, immutable: bool) -> rusqlite::Result<Connection> {
+    pub(super) fn try_reader(&self, immutable: bool) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = if immutable {
             let mut uri = String::from("file:");

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    folder::Folder,
+    folder::{Folder, Stamp},
     streams::{StreamNames, stream_of},
 };
 use crate::{EventRow, Metadata, Position, Snapshot, StoreError, Version};
@@ -82,8 +82,8 @@ impl Readers {
 pub(super) struct Reader {
     folder: Folder,
     conn: Connection,
-    /// The file was opened as one that nobody changes.
-    immutable: bool,
+    /// The file was opened as one that nobody changes, and then looked like this.
+    unchanging: Option<Stamp>,
     /// The name of type n is at n.
     types: Vec<Option<Arc<str>>>,
     names: StreamNames,
@@ -91,8 +91,16 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(folder: Folder) -> Result<Reader, StoreError> {
-        let (conn, immutable) = folder.open_reader()?;
-        Ok(Reader { folder, conn, immutable, types: vec![], names: StreamNames::new(NAMES) })
+        let (conn, unchanging) = folder.open_reader()?;
+        Ok(Reader { folder, conn, unchanging, types: vec![], names: StreamNames::new(NAMES) })
+    }
+
+    /// As in a folder that cannot be written.
+    #[cfg(test)]
+    pub(super) fn open_unchanging(folder: Folder) -> Result<Reader, StoreError> {
+        let unchanging = folder.stamp();
+        let conn = folder.try_reader(true).map_err(|error| folder.failure(&error))?;
+        Ok(Reader { folder, conn, unchanging, types: vec![], names: StreamNames::new(NAMES) })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -148,11 +156,12 @@ impl Reader {
         stream_id(&self.conn, &stream).map_err(|error| self.folder.failure(&error))
     }
 
-    /// Without a write-ahead log there was no writer, so what was read is what there is.
+    /// What was read from an unchanging file holds only if it has not changed after all.
     fn still_unchanged(&self) -> Result<(), StoreError> {
-        if self.immutable && self.folder.wal_bytes().is_some() {
+        let writing = || self.folder.wal_bytes().unwrap_or(0) > 0 || self.folder.stamp() != self.unchanging;
+        if self.unchanging.is_some() && writing() {
             let file = self.folder.file.display();
-            return Err(StoreError::Unavailable(format!("{file} is being written by now: read again")));
+            return Err(StoreError::Unavailable(format!("{file} was written meanwhile: read again")));
         }
         Ok(())
     }

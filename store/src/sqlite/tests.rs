@@ -92,6 +92,25 @@ async fn a_reader_beside_the_writer_follows_it() {
 }
 
 #[tokio::test]
+async fn people_can_read_it_with_a_sqlite_shell() {
+    let dir = tempfile::tempdir().unwrap();
+    open(&dir).append(vec![append_of(stream(1, 255), 0, 1)], at(1)).await.unwrap();
+    let conn = rusqlite::Connection::open(dir.path().join("log.sqlite")).unwrap();
+    let sql = "SELECT concat_ws(' ', position, kind, stream, tenant, version, type, payload, occurred_at, recorded_at,
+                                command, actor, correlation) FROM event_log";
+    let line: String = conn.query_row(sql, [], |row| row.get(0)).unwrap();
+    let id = |number: u8| format!("{:030}{number:02x}", 0);
+    let expected = format!(
+        "1 order {key} {} 1 order.Confirmed \"Confirmed 0\" 1970-01-01T00:16:40.000Z 1970-01-01T00:00:01.000Z {} {} {key}",
+        id(1),
+        id(7),
+        id(8),
+        key = id(255)
+    );
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
 async fn the_write_ahead_log_stays_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { checkpoint_pages: 64, ..OPTIONS };

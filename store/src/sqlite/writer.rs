@@ -195,7 +195,7 @@ impl Writer {
         }
         if let Err(error) = self.write(&batch, &plan, recorded_at) {
             self.roll_back();
-            self.forget()?;
+            self.forget();
             return Err(self.not_written(&error, &batch));
         }
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
@@ -359,13 +359,14 @@ impl Writer {
     }
 
     /// Drops what is remembered, which may rest on what was rolled back, and reads it again.
-    fn forget(&mut self) -> Result<(), StoreError> {
+    fn forget(&mut self) {
         self.shared.unsure.store(true, Ordering::Relaxed);
         self.shared.tail.clear();
         self.types.clear();
         self.streams.clear();
-        // If it fails, the next batch tries again.
-        self.look_again().or(Ok(()))
+        if let Err(error) = self.look_again() {
+            tracing::warn!(%error, "the log's end could not be read; the next batch tries again");
+        }
     }
 
     fn look_again(&mut self) -> Result<(), StoreError> {
@@ -399,7 +400,7 @@ impl Writer {
         match outcome {
             Outcome::Written => Ok(()),
             Outcome::NotWritten => {
-                self.forget()?;
+                self.forget();
                 Err(self.folder.failure(error))
             }
             Outcome::Unknown => {
@@ -408,7 +409,7 @@ impl Writer {
                 if let Some(reason) = &self.stopped {
                     return Err(StoreError::Unusable(reason.clone()));
                 }
-                self.forget()?;
+                self.forget();
                 Err(StoreError::Unknown(format!("{}: {error}", self.folder.file.display())))
             }
         }

@@ -299,6 +299,17 @@ async fn a_folder_that_cannot_be_written_can_be_read() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
+/// A file that was taken as unchanging and changes all the same is not read on.
+#[tokio::test]
+async fn a_change_under_an_unchanging_file_is_noticed() {
+    let dir = closed_log(2).await;
+    let mut reader = Reader::open_unchanging(Folder::new(dir.path())).unwrap();
+    assert_eq!(reader.read_all(1, 10).unwrap().len(), 2);
+    open(&dir).append(vec![append_of(stream(1, 1), 2, 1)], at(1)).await.unwrap();
+    let refused = reader.read_all(1, 10).unwrap_err().to_string();
+    assert!(refused.contains("was written meanwhile: read again"), "{refused}");
+}
+
 async fn reads_what_it_cannot_write(dir: &Path) {
     assert!(fs::write(dir.join("probe"), "").is_err(), "this folder can be written");
     let log = SqliteLog::open(dir, SqliteMode::ReadOnly).unwrap();
