@@ -14,9 +14,11 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
-use store::EventRow;
+use store::{EventRow, SqliteLog, SqliteMode};
 
-const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_log.sql");
+/// As the log has it: the page cache, and the write-ahead log at which it is moved into the file.
+const CACHE_KIB: i64 = 32_768;
+const WAL_BYTES: i64 = 32 << 20;
 const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, type, schema_version, payload, command, \
      digest, actor, correlation, causation, trace, occurred_at, recorded_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -68,16 +70,18 @@ impl BareLog {
     pub fn new(folder: &Path) -> Result<BareLog> {
         let made = || format!("the bare loop could not write in {}", folder.display());
         let scratch = tempfile::Builder::new().prefix("bench-bare-").tempdir_in(folder).with_context(made)?;
-        let conn = Connection::open(scratch.path().join("bare.sqlite")).with_context(made)?;
-        conn.execute_batch(
-            "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;
-             PRAGMA journal_size_limit = 67108864;",
-        )?;
+        // The log makes the file, so that tables, index and page size are its own.
+        drop(SqliteLog::open(scratch.path(), SqliteMode::ReadWrite).with_context(made)?);
+        let conn = Connection::open(scratch.path().join("log.sqlite")).with_context(made)?;
+        conn.execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -{CACHE_KIB};
+             PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
+        ))?;
+        let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        let pages = WAL_BYTES / number("PRAGMA page_size")?;
+        conn.pragma_update(None, "wal_autocheckpoint", pages)?;
         let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-        ensure!((mode.as_str(), synchronous) == ("wal", 2), "SQLite refused WAL with synchronous=FULL");
-        conn.execute_batch(SCHEMA)?;
+        ensure!(mode == "wal" && number("PRAGMA synchronous")? == 2, "SQLite refused WAL with synchronous=FULL");
         let (ids, types) = (FxHashMap::default(), FxHashMap::default());
         Ok(BareLog { conn, ids, versions: vec![0], types, position: 0, _scratch: scratch })
     }

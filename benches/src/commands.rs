@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     BareLog, Log, Report,
     latency::Latencies,
-    load::{Load, ROUNDS, bare_turn, scrambled},
+    load::{Load, ROUNDS, Work, bare_turn, scrambled},
     report::{self, grouped, rounded},
     time_of_one_sync,
 };
@@ -129,7 +129,7 @@ fn deposits(
     load: &Load,
     wallets: &Arc<[AccountId]>,
     round: u64,
-) -> impl Fn(u64) -> Option<std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>> + Send + Sync + 'static {
+) -> impl Fn(u64) -> Option<Work> + Send + Sync + 'static {
     let (load, wallets) = (load.clone(), Arc::clone(wallets));
     let amount = Money::new(AMOUNT, Currency::CNY);
     move |number| {

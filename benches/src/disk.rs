@@ -11,7 +11,7 @@ pub(crate) fn bytes_on_disk(folder: &Path) -> Result<u64> {
     let what = || format!("the files in {} could not be measured", folder.display());
     let paths = || -> Result<Vec<_>> {
         let entries = std::fs::read_dir(folder).with_context(what)?;
-        Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>().with_context(what)?)
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>().with_context(what)
     };
     for path in paths()?.iter().filter(|path| path.extension().is_some_and(|extension| extension == "sqlite")) {
         let conn = Connection::open(path).with_context(what)?;

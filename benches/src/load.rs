@@ -38,6 +38,9 @@ pub(crate) struct Load {
     pub(crate) staff: ActorId,
 }
 
+/// A piece of work of a closed loop.
+pub(crate) type Work = std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
 /// What a slice of a closed loop came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slice {
@@ -117,17 +120,13 @@ impl Load {
 
     /// Keeps `in_flight` pieces of work under way for `length`; `work` gets the number of each, from
     /// 0, and answers none when there is no more. Ends when the last of them has ended.
-    pub(crate) async fn closed_loop<W, Fut>(
+    pub(crate) async fn closed_loop(
         &self,
         log: &Log,
         (in_flight, length): (u32, Duration),
         latencies: &Arc<Latencies>,
-        work: W,
-    ) -> Result<Slice>
-    where
-        W: Fn(u64) -> Option<Fut> + Send + Sync + 'static,
-        Fut: Future<Output = Result<()>> + Send,
-    {
+        work: impl Fn(u64) -> Option<Work> + Send + Sync + 'static,
+    ) -> Result<Slice> {
         let (work, next, ran_out) = (Arc::new(work), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (after, syncs) = (log.store.head().await?, (log.syncs)());
         let started = Instant::now();

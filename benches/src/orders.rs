@@ -26,7 +26,7 @@ use crate::{
     BareLog, Log, Report,
     disk::bytes_on_disk,
     latency::Latencies,
-    load::{Load, ROUNDS, Slice, bare_turn, scrambled},
+    load::{Load, ROUNDS, Slice, Work, bare_turn, scrambled},
     lunch::{DISH_PRICE, Lunch},
     report::{self, grouped, rounded},
     time_of_one_sync,
@@ -242,10 +242,7 @@ impl Bench<'_> {
 
     /// Orders of two lines at servings without order, each of the next diner, from the order with
     /// the number `first` on until every diner has ordered.
-    fn orders(
-        &self,
-        first: u64,
-    ) -> impl Fn(u64) -> Option<std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>> + Send + Sync + use<> {
+    fn orders(&self, first: u64) -> impl Fn(u64) -> Option<Work> + Send + Sync + use<> {
         let (load, ordering, lunch) = (self.load.clone(), self.ordering.clone(), self.lunch.clone());
         let diners = Arc::clone(self.diners);
         move |number| {

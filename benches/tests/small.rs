@@ -1,4 +1,5 @@
 //! Each measurement once, small and short: that it measures what it says.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::{path::Path, sync::Arc};
 
