@@ -20,7 +20,7 @@ use crate::config::{Config, StoreAddress, usage};
 const CHAINS_END: Duration = Duration::from_secs(30);
 /// How long views may take to fold what is left at a shutdown. What is not folded then is folded
 /// at the next start.
-const VIEWS_END: Duration = Duration::from_secs(30);
+const VIEWS_END: Duration = Duration::from_secs(10);
 
 /// The views that this program keeps: those of the rooms, and where each process stands.
 pub fn registry() -> Registry {

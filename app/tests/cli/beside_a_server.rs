@@ -1,8 +1,15 @@
 //! Commands beside a server that holds the folder.
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    process::Stdio,
+    time::Duration,
+};
+
 use serde_json::{Value, json};
 
-use crate::support::{Place, TENANT, stderr, stdout};
+use crate::support::{Place, TENANT, program, stderr, stdout};
 
 #[test]
 fn a_second_server_is_refused() {
@@ -115,4 +122,73 @@ fn events_are_listed_shown_and_exported_by_filter() {
     let file = place.path().join("export.jsonl");
     place.succeed(&["events", "export", "--output", &file.display().to_string()]);
     assert_eq!(std::fs::read_to_string(file).expect("an export"), export);
+}
+
+#[test]
+fn an_import_whose_caller_goes_away_stops_and_can_be_repeated() {
+    let place = Place::new();
+    let server = place.serve();
+    let import = place.import_of(2_000);
+    let mut caller = program(place.path())
+        .args(&import)
+        .args(["--store", &place.store()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let head = || place.json(&["projections", "list"])["head"].as_u64().expect("a head");
+    while head() < 500 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    caller.kill().expect("it was running");
+    caller.wait().expect("it ends");
+    // Nobody goes on with it: after a moment the log stands still.
+    std::thread::sleep(Duration::from_secs(1));
+    let stopped = head();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(head(), stopped);
+    let report = place.json(&import);
+    let (new, known) = (report["orders_imported"].as_u64(), report["orders_unchanged"].as_u64());
+    assert_eq!(new.zip(known).map(|(new, known)| new + known), Some(2_000), "{report}");
+    assert!(known > Some(0) && new > Some(0), "it was broken off too early or too late to tell: {report}");
+    assert_eq!(place.json(&["verify"])["same"], true);
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0), "{}", place.log());
+}
+
+#[test]
+fn tail_shows_events_as_they_come() {
+    let place = Place::new();
+    let _server = place.serve();
+    let mut tail = program(place.path())
+        .args(["events", "tail", "--json", "--type", "menu", "--store", &place.store()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
+    place.json(&place.import_of(1));
+    let first: Value = serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON");
+    assert_eq!(first["type"], "menu.Opened");
+    tail.kill().expect("it was running");
+    tail.wait().expect("it ends");
+}
+
+#[test]
+fn what_the_socket_does_not_know_is_refused() {
+    let place = Place::new();
+    let _server = place.serve();
+    let ask = |request: &str| {
+        let mut socket = UnixStream::connect(place.folder().join("admin.sock")).expect("a socket");
+        socket.write_all(request.as_bytes()).expect("it takes it");
+        socket.write_all(b"\n").expect("it takes it");
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).expect("an answer");
+        serde_json::from_str::<Value>(&answer).expect("JSON")
+    };
+    assert!(ask(r#"{"do":"ping"}"#)["done"]["process"].is_number());
+    for wrong in ["", "{}", "[1,2", r#"{"do":"format_disk"}"#, r#"{"do":"rebuild"}"#] {
+        let message = ask(wrong)["failed"]["message"].as_str().map(str::to_owned);
+        assert!(message.is_some_and(|message| message.contains("does not know")), "{wrong}");
+    }
+    assert!(ask(r#"{"do":"ping"}"#)["done"]["process"].is_number());
 }
