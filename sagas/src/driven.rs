@@ -42,3 +42,26 @@ impl Drop for Driving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_is_driven_by_one_at_a_time_and_then_forgotten() {
+        let (driven, order) = (Driven::default(), Uuid::from_u128(1));
+        let first = driven.enter(order).await;
+        assert!(driven.contains(order) && !driven.contains(Uuid::from_u128(2)));
+        let second = tokio::spawn({
+            let driven = driven.clone();
+            async move { driven.enter(order).await }
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(!second.is_finished(), "it waits for its turn");
+        drop(first);
+        let second = second.await.unwrap();
+        assert!(driven.contains(order));
+        drop(second);
+        assert!(!driven.contains(order));
+    }
+}

@@ -219,3 +219,70 @@ proptest! {
         });
     }
 }
+
+/// Deposits into two accounts, with a pause between in which the first may fall.
+async fn two_accounts(commands: &Commands, pause: &AtomicU32) -> Result<Finished<()>, Interrupted> {
+    let inner = commands.clone();
+    let pauses = pause.load(Ordering::SeqCst);
+    let left = Arc::new(AtomicU32::new(pauses));
+    commands
+        .pipelined(16, move || {
+            let (commands, left) = (inner.clone(), Arc::clone(&left));
+            async move {
+                for number in [1, 2] {
+                    let command = Command::Deposit { deposit: uuid::Uuid::from_u128(77), amount: fen(30) };
+                    let cause = step(77, &format!("deposit/{number}"));
+                    match commands.execute::<Account>(TENANT, wallet(number), command, cause).await {
+                        Err(crate::Failure::Interrupted(interrupted)) => return Err(interrupted),
+                        other => drop(other.unwrap()),
+                    }
+                    if left.load(Ordering::SeqCst) > 0 {
+                        left.fetch_sub(1, Ordering::SeqCst);
+                        a_moment().await;
+                    }
+                }
+                Ok(())
+            }
+        })
+        .await
+}
+
+async fn posted(log: &FlakyLog, number: u128) -> i64 {
+    folded(log, wallet(number)).await.book().map(|book| book.posted).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_link_behind_a_fallen_one_is_not_queued_and_leaves_its_aggregate_as_it_was() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    for number in [1, 2] {
+        commands.deposit(request(number, fen(5)), wallet(number), fen(5)).await.unwrap();
+    }
+    // The first link is written, and fails, while the chain pauses before the second.
+    log.doom(&[Fate::Refused]);
+    two_accounts(&commands, &AtomicU32::new(1)).await.unwrap();
+    assert_eq!((posted(&log, 1).await, posted(&log, 2).await), (35, 35));
+    let seen = commands.look(TENANT, wallet(2), Account::clone).await.unwrap();
+    assert_eq!(seen, folded(&log, wallet(2)).await);
+}
+
+#[tokio::test]
+async fn what_is_queued_behind_a_failed_batch_falls_with_it() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    for number in [1, 2] {
+        commands.deposit(request(number, fen(5)), wallet(number), fen(5)).await.unwrap();
+    }
+    log.shut();
+    log.doom(&[Fate::Refused]);
+    let chain = tokio::spawn({
+        let commands = commands.clone();
+        async move { two_accounts(&commands, &AtomicU32::new(1)).await }
+    });
+    // By now the first link is being written and the second waits behind it.
+    a_moment().await;
+    a_moment().await;
+    log.open();
+    chain.await.unwrap().unwrap();
+    assert_eq!((posted(&log, 1).await, posted(&log, 2).await), (35, 35));
+}
