@@ -535,24 +535,3 @@ async fn another_process_reads_beside_the_runner_and_cannot_write() {
     let stale = beside.wait_for(head + 1, Duration::from_millis(30)).await;
     assert_eq!(stale, Err(Stale { wanted: head + 1, reached: head }));
 }
-
-/// The rate of all views together, with writing, on one core: `cargo test --release -- --ignored`.
-#[tokio::test]
-#[ignore = "a measurement: it needs a release build and a quiet machine"]
-async fn all_views_keep_up_with_fifty_thousand_events_a_second() {
-    let world = World::with(&lunch(30_000)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
-    let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
-    let started = std::time::Instant::now();
-    let head = runner.catch_up().await.unwrap();
-    let rate = head as f64 / started.elapsed().as_secs_f64();
-    for projection in crate::all().iter() {
-        let started = std::time::Instant::now();
-        runner.rebuild(&[projection.name().to_owned()], |_| {}).await.unwrap();
-        let rate = head as f64 / started.elapsed().as_secs_f64();
-        println!("{} alone: {rate:.0} events/s", projection.name());
-    }
-    println!("all views: {rate:.0} events/s over {head} events");
-    assert!(rate >= 50_000.0, "{rate:.0}");
-}

@@ -200,14 +200,17 @@ async fn a_full_disk_leaves_the_log_as_it_was() {
     assert_eq!(log.append(vec![append_of(stream(1, 2), 1, 3000)], at(3)).await.unwrap().first, 4);
 }
 
-/// The same on a file system that is really full, where it is COMMIT that fails. As root:
-/// `cargo test -p tiffin-store -- --ignored`.
+/// The same on a file system that is really full, where it is COMMIT that fails. Only root may mount
+/// one: where nobody watches (`CI` is set) that is a failure, elsewhere it is said.
 #[tokio::test]
-#[ignore = "mounts a file system, which only root may"]
 async fn a_full_file_system_leaves_the_log_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(dir.path()).status().unwrap();
-    assert!(mount.success());
+    if !mount.success() {
+        assert!(std::env::var_os("CI").is_none(), "this test needs root, to mount a file system that fills up");
+        eprintln!("NOT RUN: a full file system. Run the tests as root for it.");
+        return;
+    }
     let log = open(&dir);
     let mut events = 0;
     let refused = loop {
