@@ -53,9 +53,11 @@ impl Connection {
         self.send(&head, body)
     }
 
-    /// Asks GraphQL. The whole answer: `data`, `errors`.
-    pub fn graphql(&mut self, token: &str, query: &str, variables: Value) -> io::Result<Value> {
-        let body = json!({ "query": query, "variables": variables }).to_string();
+    /// Asks GraphQL. The whole answer: `data`, `errors`, `extensions`. A read that brings a
+    /// consistency token in `seen` shows what was written up to it.
+    pub fn graphql(&mut self, token: &str, query: &str, variables: &Value, seen: Option<&str>) -> io::Result<Value> {
+        let extensions = seen.map(|seen| json!({ "consistencyToken": seen })).unwrap_or_else(|| json!({}));
+        let body = json!({ "query": query, "variables": variables, "extensions": extensions }).to_string();
         let answer = self.post("/graphql", Some(token), body.as_bytes())?;
         Ok(answer.json())
     }

@@ -1,8 +1,10 @@
 //! The program as its users have it: a process, a folder, an address.
 
-#![allow(dead_code, reason = "each test crate uses its own part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part of this")]
 
 pub mod http;
+pub mod lunch;
+pub mod views;
 
 use std::{
     fs::File,
