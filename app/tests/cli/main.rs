@@ -1,6 +1,7 @@
 //! The program as its users have it: run, watched, killed, given damaged files.
 
 #![allow(unreachable_pub, reason = "nothing uses a test's modules but the test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod beside_a_server;
 mod damage;
