@@ -343,6 +343,10 @@ async fn readyz(State(door): State<Arc<Door>>) -> Response {
     if service.commands().failed().is_cancelled() {
         reasons.push("the log cannot be written any more".to_owned());
     }
+    let departure = service.commands().clock().departure_ms();
+    if departure.abs() > 1_000 {
+        reasons.push(format!("the machine's clock was set {departure} ms away from the service's"));
+    }
     if service.commands().fullness() > FULL {
         reasons.push("the queue before the log is full".to_owned());
     }

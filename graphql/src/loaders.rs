@@ -52,3 +52,34 @@ impl Loader<CanteenId> for Reads {
         Ok(rows.await?.into_iter().map(|row| (row.canteen, row)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts the reads that its keys take.
+    struct Counting(AtomicUsize);
+
+    impl Loader<u32> for Counting {
+        type Value = u32;
+        type Error = Failed;
+
+        async fn load(&self, keys: &[u32]) -> Result<HashMap<u32, u32>, Failed> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(keys.iter().map(|key| (*key, *key)).collect())
+        }
+    }
+
+    /// As [`of`] sets loaders up, edges that are asked for at once are read together.
+    #[tokio::test]
+    async fn edges_of_one_answer_take_one_read() {
+        let loader = DataLoader::new(Counting(AtomicUsize::new(0)), tokio::spawn).delay(Duration::ZERO);
+        let loader = loader.max_batch_size(BATCH);
+        let loads = (0..50).map(|key| loader.load_one(key % 10));
+        let loaded = futures::future::join_all(loads).await;
+        assert!(loaded.into_iter().all(|one| one.unwrap().is_some()));
+        assert_eq!(loader.loader().0.load(Ordering::SeqCst), 1);
+    }
+}
