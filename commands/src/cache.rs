@@ -325,8 +325,7 @@ impl<A: Hosted> cqrs_es::EventStore<Bridge<A>> for GroupCommit<A> {
         let (after, count) = (resident.version, events.len() as u64);
         resident.remember(&metadata, after, count, at);
         let snapshot = resident.snapshot(after + count);
-        let append =
-            Append { stream, expected: after, events: new_events, metadata, occurred_at: at, snapshot };
+        let append = Append { stream, expected: after, events: new_events, metadata, occurred_at: at, snapshot };
         let last = chain.last();
         let rests_on = [resident.ticket.as_ref(), last.as_ref()];
         let queued = self.0.writer.enqueue(append, &rests_on, chain.room(events.len()));

@@ -18,9 +18,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{
-    Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
-};
+use domain::{Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving};
 use store::EventStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -44,10 +44,25 @@ pub enum Checkout {
     Reserving(Basket),
     Planning(Basket),
     /// Holds what accounts pay, then waits for what others pay.
-    Paying { basket: Basket, tenders: Vec<Tender>, held: Vec<u8>, paid: Vec<u8> },
-    Confirming { basket: Basket, tenders: Vec<Tender> },
-    Capturing { basket: Basket, tenders: Vec<Tender>, captured: Vec<u8> },
-    Abandoning { order: OrderId, taken: Taken },
+    Paying {
+        basket: Basket,
+        tenders: Vec<Tender>,
+        held: Vec<u8>,
+        paid: Vec<u8>,
+    },
+    Confirming {
+        basket: Basket,
+        tenders: Vec<Tender>,
+    },
+    Capturing {
+        basket: Basket,
+        tenders: Vec<Tender>,
+        captured: Vec<u8>,
+    },
+    Abandoning {
+        order: OrderId,
+        taken: Taken,
+    },
 }
 use Checkout::*;
 
@@ -61,7 +76,9 @@ fn account_of(tender: &Tender) -> Option<AccountId> {
 /// The first tender paid from an account, or by a provider, whose number is not in `done`.
 fn first_without(tenders: &[Tender], done: &[u8], from_account: bool) -> Option<(u8, Tender)> {
     let numbered = (0_u8..).zip(tenders.iter().copied());
-    numbered.filter(|(_, tender)| account_of(tender).is_some() == from_account).find(|(number, _)| !done.contains(number))
+    numbered
+        .filter(|(_, tender)| account_of(tender).is_some() == from_account)
+        .find(|(number, _)| !done.contains(number))
 }
 
 fn holds_of(tenders: &[Tender], numbers: impl Fn(u8) -> bool) -> Vec<(AccountId, u8)> {
@@ -85,7 +102,11 @@ impl Checkout {
                 let open = |sheet: &payment::Sheet| matches!(sheet.stage, Stage::Planned | Stage::Held);
                 let sheet = payment.sheet().ok().filter(|sheet| open(sheet));
                 let holds = sheet.map(|sheet| holds_of(&sheet.tenders, |_| true)).unwrap_or_default();
-                Abandoning { order: id, taken: Taken { portions: reserved != Reserved::GaveBack, holds, payment: sheet.is_some() } }.rested()
+                Abandoning {
+                    order: id,
+                    taken: Taken { portions: reserved != Reserved::GaveBack, holds, payment: sheet.is_some() },
+                }
+                .rested()
             }
             (_, Payment::Started(sheet)) if sheet.stage == Stage::Held => {
                 Capturing { basket, tenders: sheet.tenders.clone(), captured: vec![] }
@@ -123,9 +144,7 @@ impl Checkout {
     fn on_order(self, id: OrderId, event: &order::Event, at: Timestamp) -> Checkout {
         use order::Event as O;
         match (self, event) {
-            (AtRest, O::Placed(placed)) => {
-                Reserving(Basket { order: id, placed: placed.clone(), placed_at: at })
-            }
+            (AtRest, O::Placed(placed)) => Reserving(Basket { order: id, placed: placed.clone(), placed_at: at }),
             (Confirming { basket, tenders }, O::Confirmed) => Capturing { basket, tenders, captured: vec![] },
             (unmoved, O::Refused(_) | O::Expired | O::Cancelled { .. }) => unmoved.abandon(),
             (
@@ -276,7 +295,8 @@ fn give_back(order: OrderId, taken: &Taken) -> Option<Next> {
 
 fn pay(basket: &Basket, tenders: &[Tender], held: &[u8], paid: &[u8], now: Timestamp) -> Option<Next> {
     let payment = basket.order.payment();
-    if let Some((tender, Tender { source: Source::Account(account), amount, .. })) = first_without(tenders, held, true) {
+    if let Some((tender, Tender { source: Source::Account(account), amount, .. })) = first_without(tenders, held, true)
+    {
         let command = account::Command::Hold { hold: HoldId { payment, tender }, amount };
         return Next::new(format!("hold/{tender}"), Step::Account(account, command));
     }
@@ -319,9 +339,7 @@ impl Saga for Checkout {
                 Next::new("start", Step::StartPayment { order: basket.order, diner, total, terms })
             }
             Paying { basket, tenders, held, paid } => pay(basket, tenders, held, paid, now),
-            Confirming { basket, .. } => {
-                Next::new("confirm", Step::Order(basket.order, order::Command::Confirm))
-            }
+            Confirming { basket, .. } => Next::new("confirm", Step::Order(basket.order, order::Command::Confirm)),
             Capturing { basket, tenders, captured } => {
                 let payment = basket.order.payment();
                 match first_without(tenders, captured, true) {
@@ -337,8 +355,9 @@ impl Saga for Checkout {
     }
 
     fn after_refusal(&self, _: &Next, refused: &Refused) -> Option<Next> {
-        let (Reserving(Basket { order, .. }) | Planning(Basket { order, .. }) | Paying { basket: Basket { order, .. }, .. }) =
-            self
+        let (Reserving(Basket { order, .. })
+        | Planning(Basket { order, .. })
+        | Paying { basket: Basket { order, .. }, .. }) = self
         else {
             return None;
         };

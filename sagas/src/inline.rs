@@ -187,4 +187,3 @@ impl Driver<'_> {
 pub(crate) fn facts<A: Hosted>(id: A::Id, outcome: Outcome<A::Event>) -> Vec<Fact> {
     outcome.events.into_iter().map(|event| A::fact(id, Arc::unwrap_or_clone(event))).collect()
 }
-

@@ -33,7 +33,9 @@ use step::{Next, Refused};
 pub const SAGA: ActorId = ActorId(Uuid::nil());
 
 /// A process about one order.
-pub(crate) trait Saga: Default + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub(crate) trait Saga:
+    Default + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     const NAME: &'static str;
 
     /// Folds a fact about its order.

@@ -3,7 +3,7 @@
 use commands::{Cause, Commands, Failure, Finished, Interrupted, Request};
 use domain::{
     DinerId, DishId, Money, OrderId, PaymentId, RefundId, ServingId, Timestamp,
-    order::{self, Channel, Line, LineCount, Order, Placement, Refusal, RefundReason, Selection, Terms},
+    order::{self, Channel, Line, LineCount, Order, Placement, RefundReason, Refusal, Selection, Terms},
     payment::{self, Payment},
     serving::{self, Serving},
 };
@@ -164,7 +164,8 @@ impl Ordering {
     }
 
     async fn place(&self, request: &Request, id: OrderId, new: &NewOrder) -> Chained<Order, PlaceError> {
-        let known = self.commands.look(request.tenant, id, |order: &Order| order.ticket().map(|t| t.placed.clone())).await?;
+        let known =
+            self.commands.look(request.tenant, id, |order: &Order| order.ticket().map(|t| t.placed.clone())).await?;
         let repeated = known.is_some();
         let placement = match known {
             Some(placement) => placement,
@@ -173,7 +174,8 @@ impl Ordering {
                 Err(error) => return Ok(Err(Failure::Refused(error))),
             },
         };
-        let placed = self.commands.execute::<Order>(request.tenant, id, order::Command::Place(placement), request.cause(id.0));
+        let placed =
+            self.commands.execute::<Order>(request.tenant, id, order::Command::Place(placement), request.cause(id.0));
         let placed = match answered(placed.await)? {
             Ok(placed) => placed,
             Err(Failure::KeyReused) => return Ok(Err(Failure::KeyReused)),
@@ -215,7 +217,8 @@ impl Ordering {
         }
         let tender = sheet.unpaid().unwrap_or(0);
         let command = payment::Command::RecordPaid { tender };
-        let paid = self.commands.execute::<Payment>(request.tenant, PaymentId(id.0), command, request.cause(id.0)).await;
+        let paid =
+            self.commands.execute::<Payment>(request.tenant, PaymentId(id.0), command, request.cause(id.0)).await;
         match answered(paid)? {
             Ok(_) => {}
             Err(Failure::KeyReused) => return Ok(Err(Failure::KeyReused)),

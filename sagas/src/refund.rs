@@ -26,7 +26,10 @@ pub(crate) struct Open {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Progress {
     Begun,
-    GivingBack { parts: Vec<Part>, given: Vec<u8> },
+    GivingBack {
+        parts: Vec<Part>,
+        given: Vec<u8>,
+    },
     /// The payment has settled it; the order has still to be told.
     Settled,
 }

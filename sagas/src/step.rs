@@ -22,11 +22,21 @@ pub(crate) enum Step {
     Payment(PaymentId, payment::Command),
     Account(AccountId, account::Command),
     /// Looks how far the diner's balances go, and fixes the tenders.
-    StartPayment { order: OrderId, diner: DinerId, total: Money, terms: order::Terms },
+    StartPayment {
+        order: OrderId,
+        diner: DinerId,
+        total: Money,
+        terms: order::Terms,
+    },
     /// Gives the order's portions back to its serving, which the order's state names.
     ReleasePortions(OrderId),
     /// Gives a part of a refund back to where its tender came from.
-    GiveBack { payment: PaymentId, refund: RefundId, part: payment::Part, from: order::RefundFrom },
+    GiveBack {
+        payment: PaymentId,
+        refund: RefundId,
+        part: payment::Part,
+        from: order::RefundFrom,
+    },
 }
 
 /// Why an aggregate refused a step.
@@ -37,5 +47,7 @@ pub(crate) enum Refused {
     Payment(payment::Error),
     Account(account::Error),
     /// The balances do not reach.
-    Insufficient { short: Money },
+    Insufficient {
+        short: Money,
+    },
 }

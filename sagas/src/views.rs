@@ -45,7 +45,9 @@ fn order_of(fact: &Fact) -> Option<OrderId> {
     match fact {
         Fact::Order(order, _) => Some(*order),
         Fact::Payment(payment, _) => Some(payment.order()),
-        Fact::Serving(_, serving::Event::Reserved { order, .. } | serving::Event::Released { order, .. }) => Some(*order),
+        Fact::Serving(_, serving::Event::Reserved { order, .. } | serving::Event::Released { order, .. }) => {
+            Some(*order)
+        }
         Fact::Account(
             _,
             account::Event::Held { hold, .. }

@@ -6,9 +6,7 @@ use std::sync::{
 };
 
 use domain::{StreamId, Timestamp};
-use store::{
-    Append, Appended, EventRow, EventStore, LogIdentity, MemoryLog, Position, Snapshot, StoreError, Version,
-};
+use store::{Append, Appended, EventRow, EventStore, LogIdentity, MemoryLog, Position, Snapshot, StoreError, Version};
 use tokio::sync::watch;
 
 /// What becomes of one append.

@@ -7,7 +7,9 @@ use std::{
 
 use domain::account::{self, Account, Command};
 
-use super::{TENANT, a_moment, commands_over, commands_with, fen, flaky::FlakyLog, folded, hold, request, rows, step, wallet};
+use super::{
+    TENANT, a_moment, commands_over, commands_with, fen, flaky::FlakyLog, folded, hold, request, rows, step, wallet,
+};
 use crate::{Clock, Commands, Failure, Interrupted, Limits, QueueLimits, RandomIds};
 
 async fn deposit(commands: &Commands, key: u128, minor: i64) -> Result<(), Failure<account::Error>> {

@@ -3,7 +3,7 @@
 use commands::Failure;
 use domain::{
     AccountId, Fact, OrderId, account,
-    order::{self, Channel, LineCount, Order, Refusal, RefundReason, Terms},
+    order::{self, Channel, LineCount, Order, RefundReason, Refusal, Terms},
     serving::{self, PriceChange, Shortage},
 };
 use store::EventStore;
@@ -22,9 +22,10 @@ async fn a_lunch_from_order_to_pickup() {
     let before = house.log.head().await.unwrap();
     let (id, order) = house.place(1, 1, &MEAL).await;
     assert_eq!(order.status(), "CONFIRMED");
-    assert_eq!(house.names().await[before as usize..], [
-        "Placed", "Reserved", "Started", "Held", "Held", "Held", "Confirmed", "Captured", "Captured", "Captured"
-    ]);
+    assert_eq!(
+        house.names().await[before as usize..],
+        ["Placed", "Reserved", "Started", "Held", "Held", "Held", "Confirmed", "Captured", "Captured", "Captured"]
+    );
     assert_eq!(house.money(1).await, (7_000 - MEAL_PRICE, 0));
     assert_eq!((house.left(RICE).await, house.left(SOUP).await), (9, 8));
     assert_eq!(house.ledger("prepaid").await, MEAL_PRICE);
@@ -149,7 +150,11 @@ async fn lines_are_refunded_from_the_last_tender_first_and_never_twice() {
     let (id, _) = house.place(1, 1, &MEAL).await;
     let soup = vec![LineCount { line: 1, quantity: 1 }];
     for key in [1, 1, 2] {
-        house.ordering.refund_lines(staff("refund", key, &()), id, soup.clone(), RefundReason::Complaint).await.unwrap();
+        house
+            .ordering
+            .refund_lines(staff("refund", key, &()), id, soup.clone(), RefundReason::Complaint)
+            .await
+            .unwrap();
     }
     assert_eq!(house.money(1).await, (7_000 - MEAL_PRICE + 2 * SOUP_PRICE, 0));
     let third = house.ordering.refund_lines(staff("refund", 3, &()), id, soup, RefundReason::Complaint).await;
@@ -222,7 +227,10 @@ async fn a_withdrawn_dish_is_refunded_in_every_order() {
 async fn history_is_imported_at_its_own_time_and_price() {
     let mut house = House::open(0, 0).await;
     let commands = house.ordering.commands();
-    commands.on_serving(staff("more", 1, &()), house.serving, serving::Command::SetPortions { dish: RICE, portions: 9 }).await.unwrap();
+    commands
+        .on_serving(staff("more", 1, &()), house.serving, serving::Command::SetPortions { dish: RICE, portions: 9 })
+        .await
+        .unwrap();
     let mut new = house.order(1, &[(RICE, 7)]);
     (new.channel, new.terms) = (Channel::Import, Terms::Elsewhere);
     new.lines[0].unit_price = Some(fen(1_234));

@@ -57,12 +57,8 @@ impl Drop for House {
 
 fn start(log: &Arc<MemoryLog>, at: Timestamp) -> (Arc<ManualClock>, Ordering) {
     let clock = Arc::new(ManualClock::at(at));
-    let commands = Commands::start(
-        Arc::clone(log) as _,
-        Arc::clone(&clock) as _,
-        Arc::new(SeededIds::new(3)),
-        Limits::default(),
-    );
+    let commands =
+        Commands::start(Arc::clone(log) as _, Arc::clone(&clock) as _, Arc::new(SeededIds::new(3)), Limits::default());
     (clock, Ordering::new(commands))
 }
 
@@ -73,7 +69,10 @@ impl House {
         let (clock, ordering) = start(&log, MORNING);
         let commands = ordering.commands();
         let canteen = CanteenId(staff("canteen", 1, &()).id);
-        commands.open_canteen(staff("canteen", 1, &()), "One".into(), "Asia/Shanghai".into(), Currency::CNY).await.unwrap();
+        commands
+            .open_canteen(staff("canteen", 1, &()), "One".into(), "Asia/Shanghai".into(), Currency::CNY)
+            .await
+            .unwrap();
         for (dish, name, price) in [(RICE, "Rice", RICE_PRICE), (SOUP, "Soup", SOUP_PRICE)] {
             let spec = Dish { name: name.into(), category: "Lunch".into(), price: fen(price), options: vec![] };
             commands.put_dish(staff("dish", dish.0.as_u128(), &()), canteen, dish, spec).await.unwrap();
@@ -188,7 +187,8 @@ impl House {
         for it in self.events().await {
             let sides = postings(&it.fact);
             assert_eq!(sides.iter().map(|side| side.amount.minor).sum::<i64>(), 0, "{:?}", it.fact);
-            balance += sides.iter().filter(|side| side.account.to_string() == account).map(|s| s.amount.minor).sum::<i64>();
+            balance +=
+                sides.iter().filter(|side| side.account.to_string() == account).map(|s| s.amount.minor).sum::<i64>();
         }
         balance
     }
