@@ -1,5 +1,7 @@
 //! Imports as somebody runs them: a year of a pizzeria, bad rows, kills in the middle, dishes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     fs,
     io::Read,

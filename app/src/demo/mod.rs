@@ -3,6 +3,7 @@
 mod clock;
 mod invitation;
 mod lunch;
+mod opening;
 mod outcome;
 mod picture;
 mod random;
