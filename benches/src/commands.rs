@@ -30,8 +30,8 @@ pub struct CommandsArgs {
     /// Wallets that the deposits go to
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub wallets: u32,
-    /// Aggregates of each type kept in memory
-    #[arg(long, default_value_t = Limits::default().cached)]
+    /// Accounts kept in memory
+    #[arg(long, default_value_t = Limits::default().accounts)]
     pub cached: usize,
 }
 

@@ -61,12 +61,12 @@ impl Slice {
 }
 
 impl Load {
-    /// Call within a tokio runtime. `cached` aggregates of each type stay in memory.
+    /// Call within a tokio runtime. `cached` accounts stay in memory.
     pub(crate) fn start(log: &Log, cached: usize) -> Load {
         let clock = Arc::new(SystemClock::start());
         let tenant = RandomIds.next(commands::Clock::now(&*clock));
         let ids = Arc::new(SeededIds::new(tenant.as_u64_pair().1));
-        let limits = Limits { cached, ..Limits::default() };
+        let limits = Limits { accounts: cached, ..Limits::default() };
         let commands = Commands::start(Arc::clone(&log.store), clock, ids, limits);
         Load { commands, tenant: TenantId(tenant), staff: ActorId(tenant) }
     }

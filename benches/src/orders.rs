@@ -54,8 +54,8 @@ pub struct OrdersArgs {
     /// Diners with a subsidy and a wallet; each orders once in each of the three slices
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub diners: u32,
-    /// Aggregates of each type kept in memory
-    #[arg(long, default_value_t = Limits::default().cached)]
+    /// Accounts kept in memory
+    #[arg(long, default_value_t = Limits::default().accounts)]
     pub cached: usize,
 }
 

@@ -106,7 +106,7 @@ impl Commands {
         Fut: Future<Output = Result<T, Interrupted>> + Send + 'static,
     {
         let commands = self.clone();
-        let task = self.shared.tasks.spawn(async move { commands.run_chain(room, chain).await });
+        let task = self.shared.tasks.spawn(async move { commands.pipelined_here(room, chain).await });
         match task.await {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -116,7 +116,8 @@ impl Commands {
         }
     }
 
-    pub(crate) async fn run_chain<T, F, Fut>(&self, room: u32, chain: F) -> Result<Finished<T>, Interrupted>
+    /// The same within the caller's task, which must be one that nobody drops: [`Commands::spawn`].
+    pub async fn pipelined_here<T, F, Fut>(&self, room: u32, chain: F) -> Result<Finished<T>, Interrupted>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Interrupted>>,

@@ -19,6 +19,8 @@ use crate::{
 
 /// Room that one command outside a chain asks for, in events.
 const COMMAND_ROOM: u32 = 8;
+/// The framework wants a text for an id; the turn has the stream itself.
+const STREAM_IS_IN_THE_TURN: &str = "";
 /// Events read at once when the outcome of a repeat is looked up.
 const PAGE: usize = 500;
 
@@ -142,10 +144,9 @@ impl Commands {
         let stream = A::stream(tenant, id);
         let turn = Turn { stream, metadata: cause.metadata, at: cause.at, chain, receipt: RefCell::default() };
         let framework = &A::host(&self.shared).framework;
-        let name = stream.to_string();
         let (answer, receipt) = TURN
             .scope(turn, async {
-                let answer = framework.execute(&name, Timed { command, at: cause.at }).await;
+                let answer = framework.execute(STREAM_IS_IN_THE_TURN, Timed { command, at: cause.at }).await;
                 (answer, TURN.with(|turn| turn.receipt.take()))
             })
             .await;

@@ -39,13 +39,18 @@ const MAX_DEPARTURE_MS: i64 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub queue: QueueLimits,
-    /// Most aggregates of each type in memory, unless more are in use at once.
-    pub cached: usize,
+    /// Most accounts in memory, unless more are in use at once. A diner has two, and comes back every
+    /// day; a cold one costs two reads.
+    pub accounts: usize,
+    /// Most orders, and as many payments. They are busy for minutes and then rarely asked for.
+    pub orders: usize,
+    /// Most servings, and as many menus.
+    pub servings: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { queue: QueueLimits::default(), cached: 100_000 }
+        Limits { queue: QueueLimits::default(), accounts: 262_144, orders: 32_768, servings: 4_096 }
     }
 }
 
@@ -73,15 +78,15 @@ impl Commands {
     /// Starts the writer; call within a tokio runtime, and [`Commands::shut_down`] at the end.
     pub fn start(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>, limits: Limits) -> Self {
         let writer = Writer::new(Arc::clone(&store), Arc::clone(&clock), limits.queue);
-        fn host<A: Hosted>(store: &Arc<dyn EventStore>, writer: &Arc<Writer>, limits: Limits) -> Host<A> {
-            Host::new(Arc::clone(store), Arc::clone(writer), limits.cached)
+        fn host<A: Hosted>(store: &Arc<dyn EventStore>, writer: &Arc<Writer>, cached: usize) -> Host<A> {
+            Host::new(Arc::clone(store), Arc::clone(writer), cached)
         }
         let shared = Shared {
-            menus: host(&store, &writer, limits),
-            servings: host(&store, &writer, limits),
-            orders: host(&store, &writer, limits),
-            payments: host(&store, &writer, limits),
-            accounts: host(&store, &writer, limits),
+            menus: host(&store, &writer, limits.servings),
+            servings: host(&store, &writer, limits.servings),
+            orders: host(&store, &writer, limits.orders),
+            payments: host(&store, &writer, limits.orders),
+            accounts: host(&store, &writer, limits.accounts),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             clock,

@@ -222,7 +222,7 @@ impl Views {
             let synchronous = if self.0.temporary.is_some() { "OFF" } else { "NORMAL" };
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", synchronous)?;
-            connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+            connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
             connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         }
         Ok(connection)

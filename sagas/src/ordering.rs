@@ -154,7 +154,7 @@ impl Ordering {
         let task = self.commands.spawn(async move {
             let _driving = ordering.driven.enter(order.0).await;
             let commands = ordering.commands.clone();
-            commands.pipelined(CHAIN_ROOM, move || chain(ordering.clone())).await
+            commands.pipelined_here(CHAIN_ROOM, move || chain(ordering.clone())).await
         });
         let finished = task.await.map_err(|error| {
             tracing::error!(%error, %order, "an order's chain broke off");

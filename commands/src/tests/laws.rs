@@ -169,7 +169,7 @@ async fn what_waits_is_written_together() {
 #[tokio::test]
 async fn a_small_cache_forgets_and_loads_again() {
     let log = Arc::new(FlakyLog::new());
-    let commands = commands_with(&log, Limits { cached: 32, ..Limits::default() });
+    let commands = commands_with(&log, Limits { accounts: 32, ..Limits::default() });
     for round in 0..3 {
         for number in 0..200 {
             let key = round * 1_000 + number;

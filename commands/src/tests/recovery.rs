@@ -127,7 +127,7 @@ async fn a_panic_in_a_chain_leaves_a_prefix_that_a_repeat_continues() {
 
 /// Polls a chain `times` and then lets go of it, as a task that is aborted there would.
 async fn abandon_after(commands: &Commands, number: u128, times: u32) {
-    let mut running = Box::pin(commands.run_chain(16, || links(commands, number)));
+    let mut running = Box::pin(commands.pipelined_here(16, || links(commands, number)));
     for _ in 0..times {
         let done = poll_fn(|context| Poll::Ready(running.as_mut().poll(context).is_ready())).await;
         if done {
