@@ -220,13 +220,25 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 
 /// Every `.rs` file below `folder` that is not a test's own.
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let is_test = path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
+    let paths: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let tests = modules_of_tests(&folder.join("lib.rs"));
+    for path in paths {
+        let is_test = path.file_stem().is_some_and(|stem| {
+            let stem = stem.to_string_lossy();
+            stem.ends_with("tests") || tests.contains(&*stem)
+        });
         if path.is_dir() && !is_test {
             sources(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
             files.push(path);
         }
     }
+}
+
+/// The modules that a crate's root declares for its tests alone.
+fn modules_of_tests(root: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(root).unwrap_or_default();
+    let declared = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| rest.lines().next());
+    declared.filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).map(str::to_owned).collect()
 }

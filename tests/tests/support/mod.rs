@@ -150,7 +150,11 @@ pub fn recompute(store: &str, export: &Path, arguments: &[&str]) -> Value {
         .args(arguments)
         .output()
         .expect("python3 runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "recompute.py: {text} {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text).expect("recompute.py writes JSON")
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("recompute.py: {error}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    // What is wrong, without the books of every account around it.
+    let wrong = ["problems", "differences", "lost", "unfinished"].map(|what| (what, &said[format!("{what}_first")]));
+    assert!(output.status.success(), "recompute.py: {wrong:#?}");
+    said
 }
