@@ -4,7 +4,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_graphql::{
     Response as Answer, ServerError,
-    http::GraphiQLSource,
     parser::{parse_query, types::ExecutableDocument},
 };
 use axum::{
@@ -127,8 +126,8 @@ pub fn router(setup: Setup) -> Router {
         .with_state(Arc::new(door))
 }
 
-async fn graphiql() -> Html<String> {
-    Html(GraphiQLSource::build().endpoint("/graphql").title("Tiffin").finish())
+async fn graphiql() -> Html<&'static str> {
+    Html(include_str!("graphiql.html"))
 }
 
 /// Why nothing was executed.
