@@ -20,6 +20,10 @@ use crate::{
     config::{Config, Usage},
 };
 
+/// A command allocates much and briefly, on all threads at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.globals.json;

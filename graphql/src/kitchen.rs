@@ -19,7 +19,7 @@ use crate::{
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
 #[graphql(remote = "views::Stage")]
 pub(crate) enum KitchenStage {
-    /// It is not paid yet; such orders are not on the board.
+    /// Placed and not confirmed yet. The board does not list such orders.
     Waiting,
     /// It is to be cooked.
     Confirmed,

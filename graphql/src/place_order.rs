@@ -202,7 +202,8 @@ pub(crate) struct AccountFrozen {
     order: Option<ID>,
 }
 
-/// The dish, or the whole serving, is withdrawn.
+/// The serving is withdrawn, or a dish was while the order was under way. A dish that was withdrawn
+/// before shows as sold out.
 #[derive(SimpleObject)]
 pub(crate) struct Withdrawn {
     /// For people.
