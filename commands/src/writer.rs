@@ -262,7 +262,7 @@ impl Writer {
                 }
                 true
             }
-            Err(error @ (StoreError::Conflict { .. } | StoreError::Unavailable(_))) => {
+            Err(error @ (StoreError::Conflict(_) | StoreError::Unavailable(_))) => {
                 tracing::warn!(%error, "a batch was not written");
                 self.fall(Some(waiting), &Fallen(error.to_string()), false);
                 true

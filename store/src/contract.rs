@@ -13,7 +13,9 @@ use std::{
 use domain::{ActorId, CommandId, StreamId, StreamKind, TenantId, Timestamp};
 use uuid::Uuid;
 
-use crate::{Append, Appended, EventRow, EventStore, Metadata, NewEvent, Position, Snapshot, StoreError, Version};
+use crate::{
+    Append, Appended, EventRow, EventStore, Metadata, Moved, NewEvent, Position, Snapshot, StoreError, Version,
+};
 
 /// Runs the whole contract; `make` gives a new, empty log each time. Needs a tokio runtime of
 /// several threads.
@@ -172,8 +174,8 @@ async fn a_conflict_leaves_nothing(store: &impl EventStore) {
     for (batch, on, expects, is) in conflicts {
         let refused = store.append(batch, at(2)).await.expect_err("the batch does not fit");
         match refused {
-            StoreError::Conflict { stream, expected, actual } => {
-                assert_eq!((stream, expected, actual), (on, expects, is));
+            StoreError::Conflict(moved) => {
+                assert_eq!(moved, [Moved { stream: on, expected: expects, actual: is }]);
             }
             other => panic!("not a conflict: {other}"),
         }
@@ -292,7 +294,7 @@ async fn concurrent_appends_take_their_turn<S: EventStore>(store: Arc<S>) {
                         version += 1;
                         acknowledged.push((won.first, shared, version));
                     }
-                    Err(StoreError::Conflict { actual, .. }) => version = actual,
+                    Err(StoreError::Conflict(moved)) => version = moved[0].actual,
                     Err(other) => panic!("neither written nor refused: {other}"),
                 }
             }

@@ -4,6 +4,7 @@
 //! gaps; 0 means "before the first".
 
 pub mod contract;
+mod import;
 mod memory;
 mod names;
 pub mod schema;
@@ -133,12 +134,41 @@ pub struct LogIdentity {
     pub incarnation: Uuid,
 }
 
+/// A stream that is not where an append expects it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{stream} is at version {actual}, not {expected}")]
+pub struct Moved {
+    pub stream: StreamId,
+    pub expected: Version,
+    pub actual: Version,
+}
+
+impl Moved {
+    /// Notes a stream that has moved, once.
+    pub(crate) fn note(moved: &mut Vec<Moved>, append: &Append, actual: Version) {
+        if !moved.iter().any(|known| known.stream == append.stream) {
+            moved.push(Moved { stream: append.stream, expected: append.expected, actual });
+        }
+    }
+}
+
+/// What may be done with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogState {
+    /// It takes appends.
+    Open,
+    /// A copy of another log. It is read and imported into, until it is taken over.
+    Copy,
+    /// It has moved elsewhere, and takes nothing any more.
+    Sealed,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A stream is not at the version that an append expects, counting what stands before it in
-    /// its batch. Nothing of the batch was written.
-    #[error("{stream} is at version {actual}, not {expected}")]
-    Conflict { stream: StreamId, expected: Version, actual: Version },
+    /// Streams are not at the version that an append expects, counting what stands before it in its
+    /// batch: each such stream once, and at least one. Nothing of the batch was written.
+    #[error("{}", .0.iter().map(Moved::to_string).collect::<Vec<_>>().join("; "))]
+    Conflict(Vec<Moved>),
     /// Nothing of the batch was written; the same batch may be tried again.
     #[error("the log is not available: {0}")]
     Unavailable(String),
@@ -160,6 +190,15 @@ pub trait EventStore: Send + Sync + 'static {
     /// `recorded_at` when that is later.
     async fn append(&self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError>;
 
+    /// Takes the head's lock: nobody else appends until the session has appended or is dropped.
+    async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError>;
+
+    /// Whether other processes append to the same log, so that streams move without this one.
+    fn is_shared(&self) -> bool;
+
+    /// The versions of these streams' last durable events, in their order.
+    async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError>;
+
     /// Events of a stream with a version of at least `from`, oldest first, at most `limit`.
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError>;
 
@@ -174,4 +213,27 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Shows the head as this store last saw it move: a hint to read.
     fn subscribe(&self) -> watch::Receiver<Position>;
+
+    async fn state(&self) -> Result<LogState, StoreError>;
+
+    /// Changes the state for every process that uses the log. A log that is not [`LogState::Open`]
+    /// refuses appends as [`StoreError::Unusable`].
+    async fn set_state(&self, state: LogState) -> Result<(), StoreError>;
+
+    /// Writes events as another log recorded them: positions, versions, times and bytes are kept.
+    /// They follow on the head without a gap. Into an empty log this makes a [`LogState::Copy`] with
+    /// `log` as its identity; later calls must name the same `log`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`], with nothing written, when the log is not a copy of `log` or the
+    /// events do not follow on its head and its streams.
+    async fn import(&self, log: Uuid, events: Vec<EventRow>) -> Result<(), StoreError>;
+}
+
+/// The head's lock, held.
+#[async_trait::async_trait]
+pub trait AppendSession: Send {
+    /// As [`EventStore::append`]. A success ends the session; after a conflict the lock is still
+    /// held, and another batch may be tried.
+    async fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError>;
 }

@@ -8,18 +8,24 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    Append, Appended, EventRow, EventStore, LogIdentity, Position, Snapshot, StoreError, Version, names::EventTypes,
+    Append, AppendSession, Appended, EventRow, EventStore, LogIdentity, LogState, Moved, Position, Snapshot,
+    StoreError, Version,
+    import::{IS_A_COPY, IS_SEALED, ImportCheck, NOT_THAT_COPY},
+    names::EventTypes,
 };
 
 /// A log in memory.
 pub struct MemoryLog {
-    identity: LogIdentity,
     state: Mutex<State>,
     head: watch::Sender<Position>,
+    /// Who may append.
+    turn: tokio::sync::Mutex<()>,
+    shared: bool,
 }
 
-#[derive(Default)]
 struct State {
+    identity: LogIdentity,
+    log_state: LogState,
     /// The event of position p is at p − 1.
     events: Vec<EventRow>,
     streams: FxHashMap<StreamId, Stream>,
@@ -42,7 +48,25 @@ impl MemoryLog {
 
     /// An empty log of a given identity, for runs that are repeated exactly.
     pub fn with_identity(identity: LogIdentity) -> MemoryLog {
-        MemoryLog { identity, state: Mutex::default(), head: watch::Sender::new(0) }
+        let state = State {
+            identity,
+            log_state: LogState::Open,
+            events: Vec::new(),
+            streams: FxHashMap::default(),
+            types: EventTypes::default(),
+            recorded_at: None,
+        };
+        MemoryLog {
+            state: Mutex::new(state),
+            head: watch::Sender::new(0),
+            turn: tokio::sync::Mutex::default(),
+            shared: false,
+        }
+    }
+
+    /// A log that says of itself that several nodes append to it.
+    pub fn shared() -> MemoryLog {
+        MemoryLog { shared: true, ..MemoryLog::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -62,21 +86,43 @@ impl State {
         self.streams.get(stream).map_or(0, |stream| stream.positions.len() as Version)
     }
 
-    /// Finds the first append that does not follow on what is before it.
+    /// Finds the streams whose appends do not follow on what is before them.
     fn check(&self, batch: &[Append]) -> Result<(), StoreError> {
-        let mut moved: FxHashMap<StreamId, Version> = FxHashMap::default();
-        for append in batch {
-            let version = moved.entry(append.stream).or_insert_with(|| self.version(&append.stream));
-            if *version != append.expected {
-                return Err(StoreError::Conflict {
-                    stream: append.stream,
-                    expected: append.expected,
-                    actual: *version,
-                });
-            }
-            *version += append.events.len() as Version;
+        match self.log_state {
+            LogState::Open => {}
+            LogState::Copy => return Err(StoreError::Unusable(IS_A_COPY.into())),
+            LogState::Sealed => return Err(StoreError::Unusable(IS_SEALED.into())),
         }
-        Ok(())
+        let mut moved = Vec::new();
+        let mut versions: FxHashMap<StreamId, Version> = FxHashMap::default();
+        for append in batch {
+            let version = versions.entry(append.stream).or_insert_with(|| self.version(&append.stream));
+            if *version == append.expected {
+                *version += append.events.len() as Version;
+            } else {
+                Moved::note(&mut moved, append, *version);
+            }
+        }
+        if moved.is_empty() { Ok(()) } else { Err(StoreError::Conflict(moved)) }
+    }
+
+    fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        self.check(&batch)?;
+        let recorded_at = self.recorded_at.map_or(now, |last| last.max(now));
+        let first = self.events.len() as Position + 1;
+        for append in batch {
+            self.write(append, recorded_at);
+        }
+        if self.events.len() as Position >= first {
+            self.recorded_at = Some(recorded_at);
+        }
+        Ok(Appended { first, recorded_at })
+    }
+
+    /// Whether imported events follow on the head, on their streams and on the last time.
+    fn check_import(&self, events: &[EventRow]) -> Result<(), StoreError> {
+        let mut follows = ImportCheck::after(self.events.len() as Position, self.recorded_at);
+        events.iter().try_for_each(|event| follows.next(event, |stream| self.version(stream)))
     }
 
     fn write(&mut self, append: Append, recorded_at: Timestamp) {
@@ -105,27 +151,73 @@ impl State {
     }
 }
 
+/// The turn to append, held.
+struct Session<'a> {
+    log: &'a MemoryLog,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+#[async_trait::async_trait]
+impl AppendSession for Session<'_> {
+    async fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        let mut state = self.log.state();
+        let appended = state.append(batch, now)?;
+        // Under the lock, so that the head that is shown never goes back.
+        self.log.head.send_replace(state.events.len() as Position);
+        Ok(appended)
+    }
+}
+
 #[async_trait::async_trait]
 impl EventStore for MemoryLog {
     fn identity(&self) -> LogIdentity {
-        self.identity
+        self.state().identity
     }
 
     async fn append(&self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        self.session().await?.append(batch, now).await
+    }
+
+    async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError> {
+        Ok(Box::new(Session { log: self, _turn: self.turn.lock().await }))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
+        let state = self.state();
+        Ok(streams.iter().map(|stream| state.version(stream)).collect())
+    }
+
+    async fn state(&self) -> Result<LogState, StoreError> {
+        Ok(self.state().log_state)
+    }
+
+    async fn set_state(&self, state: LogState) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        self.state().log_state = state;
+        Ok(())
+    }
+
+    async fn import(&self, log: Uuid, events: Vec<EventRow>) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
         let mut state = self.state();
-        state.check(&batch)?;
-        let recorded_at = state.recorded_at.map_or(now, |last| last.max(now));
-        let first = state.events.len() as Position + 1;
-        for append in batch {
-            state.write(append, recorded_at);
+        let begins = state.events.is_empty() && state.log_state == LogState::Open;
+        if !begins && (state.log_state != LogState::Copy || state.identity.log != log) {
+            return Err(StoreError::Unusable(NOT_THAT_COPY.into()));
         }
-        let head = state.events.len() as Position;
-        if head >= first {
-            state.recorded_at = Some(recorded_at);
-            // Under the lock, so that the head that is shown never goes back.
-            self.head.send_replace(head);
+        state.check_import(&events)?;
+        (state.identity.log, state.log_state) = (log, LogState::Copy);
+        state.recorded_at = events.last().map(|event| event.recorded_at).or(state.recorded_at);
+        for event in events {
+            let position = event.position;
+            state.streams.entry(event.stream).or_default().positions.push(position);
+            state.events.push(event);
         }
-        Ok(Appended { first, recorded_at })
+        self.head.send_replace(state.events.len() as Position);
+        Ok(())
     }
 
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {

@@ -6,8 +6,12 @@ use std::sync::{
 };
 
 use domain::{StreamId, Timestamp};
-use store::{Append, Appended, EventRow, EventStore, LogIdentity, MemoryLog, Position, Snapshot, StoreError, Version};
+use store::{
+    Append, AppendSession, Appended, EventRow, EventStore, LogIdentity, LogState, MemoryLog, Position, Snapshot,
+    StoreError, Version,
+};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// What becomes of one append.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,6 +83,30 @@ impl EventStore for FlakyLog {
         }
     }
 
+    async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError> {
+        Ok(Box::new(Doomed(self)))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
+        self.inner.versions(streams).await
+    }
+
+    async fn state(&self) -> Result<LogState, StoreError> {
+        self.inner.state().await
+    }
+
+    async fn set_state(&self, state: LogState) -> Result<(), StoreError> {
+        self.inner.set_state(state).await
+    }
+
+    async fn import(&self, log: Uuid, events: Vec<EventRow>) -> Result<(), StoreError> {
+        self.inner.import(log, events).await
+    }
+
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         let rows = self.inner.read_stream(stream, from, limit).await?;
         self.rows_read.fetch_add(rows.len(), Ordering::SeqCst);
@@ -99,5 +127,15 @@ impl EventStore for FlakyLog {
 
     fn subscribe(&self) -> watch::Receiver<Position> {
         self.inner.subscribe()
+    }
+}
+
+/// A session of a flaky log, without a lock.
+struct Doomed<'a>(&'a FlakyLog);
+
+#[async_trait::async_trait]
+impl AppendSession for Doomed<'_> {
+    async fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        self.0.append(batch, now).await
     }
 }

@@ -21,7 +21,12 @@ use std::{
 use domain::{StreamId, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Append, Appended, EventRow, EventStore, LogIdentity, Position, Snapshot, StoreError, Version};
+use uuid::Uuid;
+
+use crate::{
+    Append, AppendSession, Appended, EventRow, EventStore, LogIdentity, LogState, Position, Snapshot, StoreError,
+    Version,
+};
 use folder::{Folder, Found};
 use reader::{Reader, Readers};
 use writer::{Job, Shared, Writer};
@@ -171,6 +176,16 @@ impl Drop for SqliteLog {
     }
 }
 
+/// The one process that appends needs no lock.
+struct Alone<'a>(&'a SqliteLog);
+
+#[async_trait::async_trait]
+impl AppendSession for Alone<'_> {
+    async fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        self.0.append(batch, now).await
+    }
+}
+
 #[async_trait::async_trait]
 impl EventStore for SqliteLog {
     fn identity(&self) -> LogIdentity {
@@ -185,6 +200,30 @@ impl EventStore for SqliteLog {
         let sent = jobs.send(Job { batch, now, reply }).await;
         sent.map_err(|_| StoreError::Unavailable("the log's writer has ended. Restart".into()))?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the log's writer ended over it".into())))
+    }
+
+    async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError> {
+        Ok(Box::new(Alone(self)))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn versions(&self, _streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
+        Err(StoreError::Unusable("not yet".into()))
+    }
+
+    async fn state(&self) -> Result<LogState, StoreError> {
+        Ok(LogState::Open)
+    }
+
+    async fn set_state(&self, _state: LogState) -> Result<(), StoreError> {
+        Err(StoreError::Unusable("not yet".into()))
+    }
+
+    async fn import(&self, _log: Uuid, _events: Vec<EventRow>) -> Result<(), StoreError> {
+        Err(StoreError::Unusable("not yet".into()))
     }
 
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {

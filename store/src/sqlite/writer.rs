@@ -1,8 +1,11 @@
 //! Writing: one thread owns the one connection that writes. A batch is a transaction.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use domain::{StreamId, StreamKind, Timestamp};
@@ -20,7 +23,7 @@ use super::{
     streams::{KnownStreams, StreamCache, StreamRow, fingerprint},
     tail::Tail,
 };
-use crate::{Append, Appended, EventRow, Position, Snapshot, StoreError, Version};
+use crate::{Append, Appended, EventRow, Moved, Position, Snapshot, StoreError, Version};
 
 const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, type, schema_version, payload, command, \
      digest, actor, correlation, causation, trace, occurred_at, recorded_at) \
@@ -28,6 +31,11 @@ const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, type,
 const INSERT_STREAM: &str = "INSERT INTO streams (id, key, kind, tenant) VALUES (?1, ?2, ?3, ?4)";
 const INSERT_SNAPSHOT: &str =
     "INSERT OR REPLACE INTO snapshots (stream, version, state_version, state) VALUES (?1, ?2, ?3, ?4)";
+
+thread_local! {
+    /// Pages in the write-ahead log after this thread's last commit.
+    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
+}
 
 /// A batch for the writer.
 pub(super) struct Job {
@@ -55,8 +63,6 @@ pub(super) struct Writer {
     /// Number and full name of each type that was written.
     types: FxHashMap<(&'static str, &'static str), (u32, Arc<str>)>,
     streams: StreamCache,
-    /// Pages in the write-ahead log after the last commit.
-    wal_pages: Arc<AtomicU32>,
     checkpoint_at: u32,
     /// Why nothing is written any more.
     stopped: Option<String>,
@@ -128,7 +134,7 @@ fn failed_sync(error: &rusqlite::Error) -> bool {
 impl Writer {
     /// Reads where the log ends and which streams it has: about a second for two million streams.
     pub(super) fn open(
-        mut conn: Connection,
+        conn: Connection,
         folder: Folder,
         options: Options,
         lock: FolderLock,
@@ -136,13 +142,10 @@ impl Writer {
         let failure = |error: rusqlite::Error| folder.failure(&error);
         let ends = Ends::load(&conn).map_err(failure)?;
         let known = known_streams(&conn, ends.last_stream).map_err(failure)?;
-        let wal_pages = Arc::new(AtomicU32::new(0));
-        let counted = wal_pages.clone();
-        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
-            counted.store(pages.unsigned_abs(), Ordering::Relaxed);
+        conn.wal_hook(Some(|_, pages| {
+            WAL_PAGES.set(pages.unsigned_abs());
             Ok(())
-        }))
-        .map_err(failure)?;
+        }));
         if let Some(pages) = options.max_pages {
             conn.pragma_update(None, "max_page_count", pages).map_err(failure)?;
         }
@@ -160,7 +163,6 @@ impl Writer {
             ends,
             types: FxHashMap::default(),
             streams: StreamCache::new(options.cached_streams),
-            wal_pages,
             checkpoint_at: options.checkpoint_pages,
             options,
             stopped: None,
@@ -215,6 +217,7 @@ impl Writer {
             snapshots: false,
             last_stream: self.ends.last_stream,
         };
+        let mut moved = Vec::new();
         let mut places: FxHashMap<StreamId, usize> = FxHashMap::default();
         places.reserve(batch.len());
         for append in batch {
@@ -230,11 +233,8 @@ impl Writer {
             };
             let planned = &mut plan.streams[place];
             if planned.row.version != append.expected {
-                return Err(StoreError::Conflict {
-                    stream: append.stream,
-                    expected: append.expected,
-                    actual: planned.row.version,
-                });
+                Moved::note(&mut moved, append, planned.row.version);
+                continue;
             }
             planned.row.version += append.events.len() as Version;
             planned.writes |= !append.events.is_empty() || append.snapshot.is_some();
@@ -246,7 +246,7 @@ impl Writer {
             plan.snapshots |= append.snapshot.is_some();
             plan.of.push(place);
         }
-        Ok(plan)
+        if moved.is_empty() { Ok(plan) } else { Err(StoreError::Conflict(moved)) }
     }
 
     fn find(&mut self, stream: &StreamId) -> rusqlite::Result<Option<StreamRow>> {
@@ -380,7 +380,7 @@ impl Writer {
     /// to the file: then the versions are compared once more.
     fn not_written(&mut self, error: &rusqlite::Error, batch: &[Append]) -> StoreError {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
-            && let Err(conflict @ StoreError::Conflict { .. }) = self.plan(batch)
+            && let Err(conflict @ StoreError::Conflict(_)) = self.plan(batch)
         {
             return conflict;
         }
@@ -422,8 +422,7 @@ impl Writer {
 
     /// Moves the write-ahead log into the file when it has grown. Readers go on meanwhile.
     fn checkpoint_if_due(&mut self) {
-        use rusqlite::wal::CheckpointMode::{PASSIVE, RESTART};
-        let pages = self.wal_pages.load(Ordering::Relaxed);
+        let pages = WAL_PAGES.get();
         let step = self.options.checkpoint_pages;
         if pages < step {
             // It began from its front again.
@@ -433,9 +432,9 @@ impl Writer {
             return;
         }
         // Readers that never pause keep it from beginning anew; then they must wait a moment.
-        let mode = if pages >= 4 * step { RESTART } else { PASSIVE };
+        let mode = if pages >= 4 * step { "RESTART" } else { "PASSIVE" };
         self.checkpoint_at = pages + step;
-        if let Err(error) = self.conn.wal_checkpoint_v2(None::<&str>, mode) {
+        if let Err(error) = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
             tracing::warn!(%error, pages, "a checkpoint failed");
             if failed_sync(&error) {
                 self.stop_after_failed_sync();
