@@ -24,10 +24,36 @@ apt() {
     have "$1" || fail "apt-get installed $2, but $1 is still missing"
 }
 
+# Whether some folder has the programs with which the tests start a Postgres of their own.
+have_postgres() {
+    local dir
+    for dir in "$(dirname "$(readlink -f "$(command -v postgres || true)")")" /usr/lib/postgresql/*/bin; do
+        [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && [ -x "$dir/createdb" ] && [ -x "$dir/psql" ] && return
+    done
+    return 1
+}
+
+# Only the programs: the cluster that Debian would make and start on its port is not ours to have.
+postgres() {
+    have_postgres && return
+    have apt-get || fail "Postgres is missing; install its server and client programs and run this again"
+    [ "$(id -u)" = 0 ] || fail "Postgres is missing; run: sudo $PWD/scripts/install.sh, or: sudo apt-get install -y postgresql"
+    echo "install: postgresql, for the tests of the Postgres log"
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+    local conf=/etc/postgresql-common/createcluster.conf
+    if ! grep -qs '^create_main_cluster *= *false' "$conf"; then
+        echo "create_main_cluster = false" >>"$conf"
+    fi
+    apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+    have_postgres || fail "apt-get installed postgresql, but its programs are still missing from /usr/lib/postgresql"
+}
+
 have cargo || fail "cargo is missing; install a Rust toolchain from https://rustup.rs"
 have cc || apt cc gcc
 apt python3 python3
 apt sqlite3 sqlite3
+postgres
 
 # rustup reads rust-toolchain.toml and usually brings both along with the toolchain itself.
 for component in rustfmt clippy; do

@@ -33,6 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tiffin-benches",
         ],
     ),
+    // Only ever a dev-dependency.
+    ("tiffin-testing", &[]),
     // Tests use what they want, as dev-dependencies; nothing may be built upon them.
     ("tiffin-tests", &[]),
 ];
@@ -61,7 +63,7 @@ const IMPURE_CALLS: &[&str] =
     &["::now(", "now_v7", "new_v4", "async fn", "println!", "std::fs", "std::net", "std::env"];
 
 /// The adapters. Only the wiring, tests and measurements say which one it is.
-const ADAPTERS: &[&str] = &["SqliteLog", "MemoryLog"];
+const ADAPTERS: &[&str] = &["SqliteLog", "PostgresLog", "MemoryLog"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
