@@ -1,6 +1,8 @@
 //! What every adapter of the log must do. Each adapter's tests call [`contract`].
 #![expect(clippy::expect_used, reason = "a test, which is here so that adapters elsewhere can run it")]
 
+mod copies;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -33,6 +35,12 @@ pub async fn contract<S: EventStore>(make: impl AsyncFn() -> Arc<S>) {
     shows_its_head(&*make().await).await;
     recorded_at_never_decreases(&*make().await).await;
     has_an_identity(&*make().await, &*make().await);
+    knows_the_versions(&*make().await).await;
+    a_session_outlives_a_conflict(make().await).await;
+    copies::what_is_not_open_takes_no_appends(&*make().await).await;
+    copies::an_import_gives_the_same_rows(&*make().await, &*make().await).await;
+    copies::an_import_that_does_not_follow_writes_nothing(&*make().await, &*make().await).await;
+    copies::a_copy_is_taken_over(&*make().await, &*make().await).await;
     concurrent_appends_take_their_turn(make().await).await;
     readers_never_see_a_gap(make().await).await;
 }
@@ -102,7 +110,25 @@ async fn head(store: &impl EventStore) -> Position {
     store.head().await.expect("the head can be read")
 }
 
+async fn versions(store: &impl EventStore, streams: &[StreamId]) -> Vec<Version> {
+    store.versions(streams).await.expect("the versions can be read")
+}
+
 async fn gives_back_what_was_written(store: &impl EventStore) {
+    let batch = odd_batch();
+    let (order, wallet) = (batch[0].stream, batch[1].stream);
+    let appended = put(store, batch.clone(), 50).await;
+    assert_eq!(appended, Appended { first: 1, recorded_at: at(50) });
+    let expected =
+        [rows_of(&batch[0], 1, at(50)), rows_of(&batch[1], 4, at(50)), rows_of(&batch[2], 5, at(50))].concat();
+    assert_eq!(all(store).await, expected);
+    assert_eq!(of(store, order).await, [&expected[..3], &expected[4..]].concat());
+    assert_eq!(of(store, wallet).await, expected[3..4]);
+    assert_eq!(expected[3].event_type.as_ref(), "account.Confirmed");
+}
+
+/// Three appends of five events, which have everything that an event can have.
+fn odd_batch() -> Vec<Append> {
     let (order, wallet) = (stream(1, 1), StreamId { kind: StreamKind::Wallet, ..stream(1, 1) });
     let full = Metadata {
         command: CommandId(Uuid::from_u128(u128::MAX)),
@@ -114,7 +140,7 @@ async fn gives_back_what_was_written(store: &impl EventStore) {
     };
     let event =
         |name, schema_version, payload: &str| NewEvent { name, schema_version, payload: payload.as_bytes().to_vec() };
-    let batch = vec![
+    vec![
         Append {
             // Bytes are kept as they are: spaces, order of keys, escapes, other scripts.
             events: vec![
@@ -132,15 +158,7 @@ async fn gives_back_what_was_written(store: &impl EventStore) {
             occurred_at: Timestamp::from_micros(i64::MAX),
             ..append_of(order, 3, 1)
         },
-    ];
-    let appended = put(store, batch.clone(), 50).await;
-    assert_eq!(appended, Appended { first: 1, recorded_at: at(50) });
-    let expected =
-        [rows_of(&batch[0], 1, at(50)), rows_of(&batch[1], 4, at(50)), rows_of(&batch[2], 5, at(50))].concat();
-    assert_eq!(all(store).await, expected);
-    assert_eq!(of(store, order).await, [&expected[..3], &expected[4..]].concat());
-    assert_eq!(of(store, wallet).await, expected[3..4]);
-    assert_eq!(expected[3].event_type.as_ref(), "account.Confirmed");
+    ]
 }
 
 async fn numbers_without_gaps(store: &impl EventStore) {
@@ -276,6 +294,47 @@ fn has_an_identity(one: &impl EventStore, other: &impl EventStore) {
     assert_eq!(one.identity(), one.identity());
     assert_ne!(one.identity().log, other.identity().log);
     assert_ne!(one.identity().incarnation, other.identity().incarnation);
+}
+
+async fn knows_the_versions(store: &impl EventStore) {
+    let (a, b, c) = (stream(1, 1), stream(1, 2), stream(2, 1));
+    let asked = [c, a, b, a, StreamId { kind: StreamKind::Wallet, ..a }];
+    assert_eq!(versions(store, &asked).await, [0; 5]);
+    assert_eq!(versions(store, &[]).await, [0; 0]);
+    put(store, vec![append_of(a, 0, 3), append_of(b, 0, 1)], 1).await;
+    assert_eq!(versions(store, &asked).await, [0, 3, 1, 3, 0]);
+    put(store, vec![append_of(b, 1, 1), append_of(c, 0, 1)], 1).await;
+    assert_eq!(versions(store, &asked).await, [1, 3, 2, 3, 0]);
+    assert!(store.append(vec![append_of(a, 3, 2), append_of(b, 0, 1)], at(1)).await.is_err());
+    assert_eq!(versions(store, &asked).await, [1, 3, 2, 3, 0]);
+}
+
+async fn a_session_outlives_a_conflict<S: EventStore>(store: Arc<S>) {
+    let (a, b) = (stream(1, 1), stream(1, 2));
+    put(&*store, vec![append_of(a, 0, 1)], 1).await;
+    let mut session = store.session().await.expect("a session");
+    // Whoever else appends waits for its end, if anybody else there can be.
+    let other = {
+        let store = store.clone();
+        tokio::spawn(async move { put(&*store, vec![append_of(b, 0, 1)], 1).await })
+    };
+    let refused = session.append(vec![append_of(a, 0, 1)], at(2)).await;
+    assert!(matches!(&refused, Err(StoreError::Conflict(moved)) if moved[0].actual == 1), "{refused:?}");
+    let shared = store.is_shared();
+    if shared {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(head(&*store).await, 1, "another appended while a session held the head");
+    }
+    let appended = session.append(vec![append_of(a, 1, 1)], at(2)).await.expect("the session goes on");
+    drop(session);
+    let other = other.await.expect("the other ends well");
+    let mut places = [appended.first, other.first];
+    assert!(!shared || places == [2, 3], "the session did not go first: {places:?}");
+    places.sort_unstable();
+    assert_eq!(places, [2, 3]);
+    // One that appends nothing leaves the head to others.
+    drop(store.session().await.expect("a session"));
+    assert_eq!(put(&*store, vec![append_of(a, 2, 1)], 3).await.first, 4);
 }
 
 /// Sixteen tasks append to two streams of their own and fight over a shared one.

@@ -159,8 +159,41 @@ pub enum LogState {
     Open,
     /// A copy of another log. It is read and imported into, until it is taken over.
     Copy,
+    /// A copy that has everything of its origin, which is sealed. It waits to be taken over.
+    Complete,
     /// It has moved elsewhere, and takes nothing any more.
     Sealed,
+}
+
+impl LogState {
+    /// The state in one word, by which adapters keep it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogState::Open => "open",
+            LogState::Copy => "copy",
+            LogState::Complete => "complete",
+            LogState::Sealed => "sealed",
+        }
+    }
+
+    /// The state of that name.
+    pub fn named(name: &str) -> Option<LogState> {
+        [LogState::Open, LogState::Copy, LogState::Complete, LogState::Sealed]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+
+    /// Refuses appends unless the log is open.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`], which says what to do.
+    pub fn takes_appends(self) -> Result<(), StoreError> {
+        match self {
+            LogState::Open => Ok(()),
+            LogState::Copy | LogState::Complete => Err(StoreError::Unusable(import::IS_A_COPY.into())),
+            LogState::Sealed => Err(StoreError::Unusable(import::IS_SEALED.into())),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

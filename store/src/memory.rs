@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     Append, AppendSession, Appended, EventRow, EventStore, LogIdentity, LogState, Moved, Position, Snapshot,
     StoreError, Version,
-    import::{IS_A_COPY, IS_SEALED, ImportCheck, NOT_THAT_COPY},
+    import::{ImportCheck, NOT_THAT_COPY},
     names::EventTypes,
 };
 
@@ -88,11 +88,7 @@ impl State {
 
     /// Finds the streams whose appends do not follow on what is before them.
     fn check(&self, batch: &[Append]) -> Result<(), StoreError> {
-        match self.log_state {
-            LogState::Open => {}
-            LogState::Copy => return Err(StoreError::Unusable(IS_A_COPY.into())),
-            LogState::Sealed => return Err(StoreError::Unusable(IS_SEALED.into())),
-        }
+        self.log_state.takes_appends()?;
         let mut moved = Vec::new();
         let mut versions: FxHashMap<StreamId, Version> = FxHashMap::default();
         for append in batch {
@@ -251,5 +247,6 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn keeps_the_contract() {
         crate::contract::contract(async || std::sync::Arc::new(MemoryLog::new())).await;
+        crate::contract::contract(async || std::sync::Arc::new(MemoryLog::shared())).await;
     }
 }

@@ -13,13 +13,17 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use uuid::Uuid;
 
-use crate::{LogIdentity, StoreError};
+use crate::{LogIdentity, LogState, StoreError};
 
 /// "Tffn", at byte 68 of the file: whose SQLite database it is.
 pub(super) const APPLICATION_ID: u32 = 0x5466_666e;
 /// The format that this program writes, at byte 60. It rises when an older program could not read on.
-pub(super) const FORMAT: u32 = 1;
-const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_log.sql");
+pub(super) const FORMAT: u32 = 2;
+/// What brings a log from each format to the next; the first makes it.
+pub(super) const MIGRATIONS: [&str; FORMAT as usize] = [
+    include_str!("../../../migrations/sqlite/0001_log.sql"),
+    include_str!("../../../migrations/sqlite/0002_state.sql"),
+];
 /// Bytes a page. Measured with 990 events of 190 bytes a batch: 8,192 costs the writer a tenth less
 /// than 4,096 and a quarter less than 1,024, and the file is 4 to 11 % smaller.
 const PAGE_SIZE: u32 = 8192;
@@ -109,8 +113,8 @@ impl Folder {
                 header.format
             )));
         }
-        if header.format != FORMAT {
-            return Err(self.unusable(format_args!("has the format {}, which there never was", header.format)));
+        if header.format == 0 {
+            return Err(self.unusable("has the format 0, which there never was"));
         }
         let whole = length >= header.bytes;
         if !whole && self.wal_bytes().unwrap_or(0) == 0 {
@@ -171,14 +175,16 @@ impl Folder {
         }
         let conn = Connection::open(new)?;
         conn.execute_batch(&format!("PRAGMA page_size = {PAGE_SIZE}; PRAGMA synchronous = FULL; BEGIN IMMEDIATE"))?;
-        conn.execute_batch(SCHEMA)?;
-        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-        conn.pragma_update(None, "user_version", FORMAT)?;
+        let [first, later @ ..] = MIGRATIONS;
+        conn.execute_batch(first)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         conn.execute(
-            "INSERT INTO log (one, id, incarnation, format_version, created_at) VALUES (1, ?1, ?2, ?3, ?4)",
-            params![Uuid::now_v7().as_bytes(), Uuid::now_v7().as_bytes(), FORMAT, now],
+            "INSERT INTO log (one, id, incarnation, format_version, created_at) VALUES (1, ?1, ?2, 1, ?3)",
+            params![Uuid::now_v7().as_bytes(), Uuid::now_v7().as_bytes(), now],
         )?;
+        later.iter().try_for_each(|migration| conn.execute_batch(migration))?;
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+        conn.pragma_update(None, "user_version", FORMAT)?;
         conn.execute_batch("COMMIT")?;
         conn.close().map_err(|(_, error)| error)
     }
@@ -205,7 +211,7 @@ impl Folder {
                  PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
             )
         });
-        prepared.map_err(|error| self.failure(&error))?;
+        prepared.and_then(|()| migrate(&conn)).map_err(|error| self.failure(&error))?;
         Ok(conn)
     }
 
@@ -261,6 +267,18 @@ impl Folder {
         identity.map_err(|error| self.failure(&error))
     }
 
+    /// What may be done with the log. One of the first format is open.
+    pub(super) fn state(&self, conn: &Connection) -> Result<LogState, StoreError> {
+        let name = format(conn).and_then(|format| match format {
+            1 => Ok(LogState::Open.name().to_owned()),
+            _ => conn.prepare_cached("SELECT state FROM log WHERE one = 1")?.query_row([], |row| row.get(0)),
+        });
+        let name: String = name.map_err(|error| self.failure(&error))?;
+        LogState::named(&name).ok_or_else(|| {
+            self.unusable(format_args!("is damaged: it has the state {name:?}. Restore it from a backup"))
+        })
+    }
+
     /// What an error of SQLite means for who asked. Nothing was written.
     pub(super) fn failure(&self, error: &rusqlite::Error) -> StoreError {
         use rusqlite::Error as E;
@@ -285,6 +303,26 @@ impl Folder {
             _ => StoreError::Unavailable(format!("{file}: {error}")),
         }
     }
+}
+
+fn format(conn: &Connection) -> rusqlite::Result<u32> {
+    conn.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))
+}
+
+/// Brings an older log to the format of this program, whole or not at all.
+fn migrate(conn: &Connection) -> rusqlite::Result<()> {
+    let from = format(conn)?;
+    if from >= FORMAT {
+        return Ok(());
+    }
+    let transaction = conn.unchecked_transaction()?;
+    for migration in MIGRATIONS.iter().skip(from as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()?;
+    tracing::info!(from, to = FORMAT, "the log was brought to this program's format");
+    Ok(())
 }
 
 /// What the first 100 bytes of a SQLite file say: <https://www.sqlite.org/fileformat.html>.

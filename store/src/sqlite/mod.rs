@@ -4,6 +4,7 @@
 //! a lock on the folder; whoever reads needs none.
 
 mod folder;
+mod importer;
 mod reader;
 mod streams;
 mod tail;
@@ -13,7 +14,7 @@ mod writer;
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
 };
@@ -30,6 +31,9 @@ use crate::{
 use folder::{Folder, Found};
 use reader::{Reader, Readers};
 use writer::{Job, Shared, Writer};
+
+/// Who the log is: an import changes it.
+type SharedIdentity = Arc<RwLock<LogIdentity>>;
 
 /// Batches that wait for the writer; further ones wait for room.
 const QUEUE: usize = 64;
@@ -64,7 +68,7 @@ const OPTIONS: Options =
 
 /// The log in a folder.
 pub struct SqliteLog {
-    identity: LogIdentity,
+    identity: SharedIdentity,
     readers: Arc<Readers>,
     side: Side,
 }
@@ -110,8 +114,8 @@ impl SqliteLog {
             Found::Log { whole } => whole,
         };
         let conn = folder.open_writer(whole)?;
-        let identity = folder.identity(&conn)?;
-        let (writer, shared) = Writer::open(conn, folder.clone(), options, lock)?;
+        let identity = Arc::new(RwLock::new(folder.identity(&conn)?));
+        let (writer, shared) = Writer::open(conn, folder.clone(), options, lock, identity.clone())?;
         let readers = Arc::new(Readers::open(folder)?);
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = spawn("tiffin-log", move || writer.run(queue))?;
@@ -120,16 +124,22 @@ impl SqliteLog {
 
     fn open_to_read(folder: Folder) -> Result<SqliteLog, StoreError> {
         let mut watching = Reader::open(folder.clone())?;
-        let identity = folder.identity(watching.connection())?;
+        let identity = Arc::new(RwLock::new(folder.identity(watching.connection())?));
         let head = watch::Sender::new(watching.head()?);
         let (stop, stopped) = std::sync::mpsc::channel();
-        let shown = head.clone();
+        let (shown, who) = (head.clone(), identity.clone());
         spawn("tiffin-log-head", move || {
             while stopped.recv_timeout(POLL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 // A look that fails is no news; a read will say why.
-                if let Ok(now) = watching.head() {
-                    shown.send_if_modified(|head| std::mem::replace(head, now) != now);
+                let Ok(now) = watching.head() else { continue };
+                // The first events may be another log's, which a copy takes its name from.
+                if *shown.borrow() == 0
+                    && now > 0
+                    && let Ok(identity) = watching.identity()
+                {
+                    *who.write().unwrap_or_else(PoisonError::into_inner) = identity;
                 }
+                shown.send_if_modified(|head| std::mem::replace(head, now) != now);
             }
         })?;
         let readers = Arc::new(Readers::open(folder)?);
@@ -143,6 +153,17 @@ impl SqliteLog {
             Side::Writing { shared, .. } => shared.syncs.load(Ordering::Relaxed),
             Side::Reading { .. } => 0,
         }
+    }
+
+    /// Gives the writer a job and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<T, StoreError> {
+        let Side::Writing { jobs: Some(jobs), .. } = &self.side else {
+            return Err(StoreError::Unusable("this log was opened to be read only".into()));
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = jobs.send(job(reply)).await;
+        sent.map_err(|_| StoreError::Unavailable("the log's writer has ended. Restart".into()))?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the log's writer ended over it".into())))
     }
 
     /// What the writer shows, unless this store only reads.
@@ -189,17 +210,11 @@ impl AppendSession for Alone<'_> {
 #[async_trait::async_trait]
 impl EventStore for SqliteLog {
     fn identity(&self) -> LogIdentity {
-        self.identity
+        *self.identity.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn append(&self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
-        let Side::Writing { jobs: Some(jobs), .. } = &self.side else {
-            return Err(StoreError::Unusable("this log was opened to be read only".into()));
-        };
-        let (reply, answer) = oneshot::channel();
-        let sent = jobs.send(Job { batch, now, reply }).await;
-        sent.map_err(|_| StoreError::Unavailable("the log's writer has ended. Restart".into()))?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the log's writer ended over it".into())))
+        self.ask(|reply| Job::Append { batch, now, reply }).await
     }
 
     async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError> {
@@ -210,20 +225,28 @@ impl EventStore for SqliteLog {
         false
     }
 
-    async fn versions(&self, _streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
-        Err(StoreError::Unusable("not yet".into()))
+    async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
+        let mut asked = streams.to_vec();
+        if let Some(shared) = self.shared() {
+            asked.retain(|stream| shared.known.may_have(stream));
+        }
+        if asked.is_empty() {
+            return Ok(vec![0; streams.len()]);
+        }
+        let found = self.readers.read(move |reader| reader.versions(&asked)).await?;
+        Ok(streams.iter().map(|stream| found.get(stream).copied().unwrap_or(0)).collect())
     }
 
     async fn state(&self) -> Result<LogState, StoreError> {
-        Ok(LogState::Open)
+        self.readers.read(Reader::state).await
     }
 
-    async fn set_state(&self, _state: LogState) -> Result<(), StoreError> {
-        Err(StoreError::Unusable("not yet".into()))
+    async fn set_state(&self, state: LogState) -> Result<(), StoreError> {
+        self.ask(|reply| Job::SetState { state, reply }).await
     }
 
-    async fn import(&self, _log: Uuid, _events: Vec<EventRow>) -> Result<(), StoreError> {
-        Err(StoreError::Unusable("not yet".into()))
+    async fn import(&self, log: Uuid, events: Vec<EventRow>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Import { log, events, reply }).await
     }
 
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {

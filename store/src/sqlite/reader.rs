@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{ActorId, CommandId, StreamId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
     folder::{Folder, Stamp},
-    streams::{StreamNames, stream_of},
+    streams::{StreamNames, StreamRow, stream_of},
 };
-use crate::{EventRow, Metadata, Position, Snapshot, StoreError, Version};
+use crate::{EventRow, LogIdentity, LogState, Metadata, Position, Snapshot, StoreError, Version};
 
 /// Connections, and so reads at once.
 const CONNECTIONS: usize = 4;
@@ -117,6 +118,25 @@ impl Reader {
         Ok(head as Position)
     }
 
+    pub(super) fn identity(&self) -> Result<LogIdentity, StoreError> {
+        self.folder.identity(&self.conn)
+    }
+
+    pub(super) fn state(&mut self) -> Result<LogState, StoreError> {
+        let state = self.folder.state(&self.conn)?;
+        self.still_unchanged()?;
+        Ok(state)
+    }
+
+    /// The versions of those of the streams that there are.
+    pub(super) fn versions(&mut self, streams: &[StreamId]) -> Result<FxHashMap<StreamId, Version>, StoreError> {
+        let find = |stream: &StreamId| Ok(stream_row(&self.conn, stream)?.map(|row| (*stream, row.version)));
+        let found = streams.iter().filter_map(|stream| find(stream).transpose()).collect::<rusqlite::Result<_>>();
+        let found = found.map_err(|error| self.folder.failure(&error))?;
+        self.still_unchanged()?;
+        Ok(found)
+    }
+
     pub(super) fn read_all(&mut self, from: Position, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         self.events(BY_POSITION, &[&clamp(from), &clamp(limit as u64)], limit)
     }
@@ -200,10 +220,19 @@ fn clamp(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-pub(super) fn stream_id(conn: &Connection, stream: &StreamId) -> rusqlite::Result<Option<i64>> {
+fn stream_id(conn: &Connection, stream: &StreamId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT id FROM streams WHERE key = ?1 AND kind = ?2 AND tenant = ?3")?
         .query_row(params![stream.key.as_bytes(), stream.kind as u8, stream.tenant.0.as_bytes()], |row| row.get(0))
         .optional()
+}
+
+/// Number and last version of a stream, if it is there.
+pub(super) fn stream_row(conn: &Connection, stream: &StreamId) -> rusqlite::Result<Option<StreamRow>> {
+    let Some(id) = stream_id(conn, stream)? else { return Ok(None) };
+    let version: i64 = conn
+        .prepare_cached("SELECT coalesce(max(version), 0) FROM events WHERE stream = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    Ok(Some(StreamRow { id, version: version as Version }))
 }
 
 /// The row as an event, or why this program cannot say what it is of.

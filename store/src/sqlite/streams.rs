@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::{StreamId, StreamKind, TenantId};
+use rusqlite::Connection;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::Version;
 pub(super) struct KnownStreams(RwLock<FxHashSet<u64>>);
 
 /// By numbers and bytes, since a log may hold kinds that this program does not know.
-pub(super) fn fingerprint(key: &[u8; 16], kind: u8, tenant: &[u8; 16]) -> u64 {
+fn fingerprint(key: &[u8; 16], kind: u8, tenant: &[u8; 16]) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write_u128(u128::from_ne_bytes(*key));
     hasher.write_u8(kind);
@@ -30,8 +31,16 @@ fn fingerprint_of(stream: &StreamId) -> u64 {
 }
 
 impl KnownStreams {
-    pub(super) fn new(fingerprints: FxHashSet<u64>) -> KnownStreams {
-        KnownStreams(RwLock::new(fingerprints))
+    /// Reads them all. `about` says how many there may be.
+    pub(super) fn load(conn: &Connection, about: i64) -> rusqlite::Result<KnownStreams> {
+        let mut known = FxHashSet::default();
+        known.reserve(usize::try_from(about).unwrap_or(0).min(1 << 26));
+        let mut select = conn.prepare("SELECT key, kind, tenant FROM streams")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            known.insert(fingerprint(&row.get(0)?, row.get(1)?, &row.get(2)?));
+        }
+        Ok(KnownStreams(RwLock::new(known)))
     }
 
     pub(super) fn may_have(&self, stream: &StreamId) -> bool {

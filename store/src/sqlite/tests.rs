@@ -11,6 +11,7 @@ use crate::{
     contract::{append_of, contract, rows_of, stream},
 };
 
+mod copies;
 mod crash;
 mod refusals;
 

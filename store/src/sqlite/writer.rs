@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -13,22 +13,24 @@ use rusqlite::{
     Connection, OptionalExtension, ffi, params,
     types::{ToSqlOutput, ValueRef},
 };
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 
 use super::{
-    Options,
+    Options, SharedIdentity,
     folder::{Folder, FolderLock},
-    reader::{Reader, stream_id},
-    streams::{KnownStreams, StreamCache, StreamRow, fingerprint},
+    importer::type_id,
+    reader::{Reader, stream_row},
+    streams::{KnownStreams, StreamCache, StreamRow},
     tail::Tail,
 };
-use crate::{Append, Appended, EventRow, Moved, Position, Snapshot, StoreError, Version};
+use crate::{Append, Appended, EventRow, LogState, Moved, Position, Snapshot, StoreError, Version};
 
-const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, type, schema_version, payload, command, \
+pub(super) const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, type, schema_version, payload, command, \
      digest, actor, correlation, causation, trace, occurred_at, recorded_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-const INSERT_STREAM: &str = "INSERT INTO streams (id, key, kind, tenant) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const INSERT_STREAM: &str = "INSERT INTO streams (id, key, kind, tenant) VALUES (?1, ?2, ?3, ?4)";
 const INSERT_SNAPSHOT: &str =
     "INSERT OR REPLACE INTO snapshots (stream, version, state_version, state) VALUES (?1, ?2, ?3, ?4)";
 
@@ -37,11 +39,14 @@ thread_local! {
     static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A batch for the writer.
-pub(super) struct Job {
-    pub(super) batch: Vec<Append>,
-    pub(super) now: Timestamp,
-    pub(super) reply: oneshot::Sender<Result<Appended, StoreError>>,
+/// Where an answer goes.
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    Append { batch: Vec<Append>, now: Timestamp, reply: Reply<Appended> },
+    Import { log: Uuid, events: Vec<EventRow>, reply: Reply<()> },
+    SetState { state: LogState, reply: Reply<()> },
 }
 
 /// What the writer shows to those who read in this process.
@@ -55,14 +60,16 @@ pub(super) struct Shared {
 }
 
 pub(super) struct Writer {
-    conn: Connection,
-    folder: Folder,
-    shared: Arc<Shared>,
+    pub(super) conn: Connection,
+    pub(super) folder: Folder,
+    pub(super) shared: Arc<Shared>,
+    pub(super) identity: SharedIdentity,
     options: Options,
-    ends: Ends,
+    pub(super) log_state: LogState,
+    pub(super) ends: Ends,
     /// Number and full name of each type that was written.
     types: FxHashMap<(&'static str, &'static str), (u32, Arc<str>)>,
-    streams: StreamCache,
+    pub(super) streams: StreamCache,
     checkpoint_at: u32,
     /// Why nothing is written any more.
     stopped: Option<String>,
@@ -72,10 +79,10 @@ pub(super) struct Writer {
 
 /// Where the log ends.
 #[derive(Clone, Copy)]
-struct Ends {
-    head: Position,
-    recorded_at: Option<Timestamp>,
-    last_stream: i64,
+pub(super) struct Ends {
+    pub(super) head: Position,
+    pub(super) recorded_at: Option<Timestamp>,
+    pub(super) last_stream: i64,
 }
 
 impl Ends {
@@ -138,10 +145,12 @@ impl Writer {
         folder: Folder,
         options: Options,
         lock: FolderLock,
+        identity: SharedIdentity,
     ) -> Result<(Writer, Arc<Shared>), StoreError> {
         let failure = |error: rusqlite::Error| folder.failure(&error);
         let ends = Ends::load(&conn).map_err(failure)?;
-        let known = known_streams(&conn, ends.last_stream).map_err(failure)?;
+        let log_state = folder.state(&conn)?;
+        let known = KnownStreams::load(&conn, ends.last_stream).map_err(failure)?;
         conn.wal_hook(Some(|_, pages| {
             WAL_PAGES.set(pages.unsigned_abs());
             Ok(())
@@ -160,6 +169,8 @@ impl Writer {
             conn,
             folder,
             shared: shared.clone(),
+            identity,
+            log_state,
             ends,
             types: FxHashMap::default(),
             streams: StreamCache::new(options.cached_streams),
@@ -173,22 +184,21 @@ impl Writer {
 
     /// Works until nobody can send a batch any more.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(Job { batch, now, reply }) = jobs.blocking_recv() {
-            let result = self.append(batch, now);
-            // Whoever asked may have gone; the batch stands all the same.
-            let _ = reply.send(result);
+        while let Some(job) = jobs.blocking_recv() {
+            // Whoever asked may have gone; what was written stands all the same.
+            match job {
+                Job::Append { batch, now, reply } => drop(reply.send(self.append(batch, now))),
+                Job::Import { log, events, reply } => drop(reply.send(self.import(log, events))),
+                Job::SetState { state, reply } => drop(reply.send(self.set_state(state))),
+            }
             // After the answer, so that the next batch gathers meanwhile.
             self.checkpoint_if_due();
         }
     }
 
     fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
-        if let Some(reason) = &self.stopped {
-            return Err(StoreError::Unusable(reason.clone()));
-        }
-        if self.shared.unsure.load(Ordering::Relaxed) {
-            self.look_again()?;
-        }
+        self.ready()?;
+        self.log_state.takes_appends()?;
         let plan = self.plan(&batch)?;
         let recorded_at = self.ends.recorded_at.map_or(now, |last| last.max(now));
         let appended = Appended { first: self.ends.head + 1, recorded_at };
@@ -200,12 +210,20 @@ impl Writer {
             self.forget();
             return Err(self.not_written(&error, &batch));
         }
-        let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-        if let Err(error) = committed {
-            self.settle(&error, self.ends.head + plan.events)?;
-        }
+        self.commit(self.ends.head + plan.events)?;
         self.accept(batch, plan, recorded_at);
         Ok(appended)
+    }
+
+    /// Sees to it that what is remembered of the log is right.
+    pub(super) fn ready(&mut self) -> Result<(), StoreError> {
+        if let Some(reason) = &self.stopped {
+            return Err(StoreError::Unusable(reason.clone()));
+        }
+        if self.shared.unsure.load(Ordering::Relaxed) {
+            self.look_again()?;
+        }
+        Ok(())
     }
 
     /// Checks every expected version and finds every stream's row. Writes nothing.
@@ -249,19 +267,11 @@ impl Writer {
         if moved.is_empty() { Ok(plan) } else { Err(StoreError::Conflict(moved)) }
     }
 
-    fn find(&mut self, stream: &StreamId) -> rusqlite::Result<Option<StreamRow>> {
+    pub(super) fn find(&mut self, stream: &StreamId) -> rusqlite::Result<Option<StreamRow>> {
         if let Some(row) = self.streams.get(stream) {
             return Ok(Some(row));
         }
-        if !self.shared.known.may_have(stream) {
-            return Ok(None);
-        }
-        let Some(id) = stream_id(&self.conn, stream)? else { return Ok(None) };
-        let version: i64 = self
-            .conn
-            .prepare_cached("SELECT coalesce(max(version), 0) FROM events WHERE stream = ?1")?
-            .query_row([id], |row| row.get(0))?;
-        Ok(Some(StreamRow { id, version: version as Version }))
+        if self.shared.known.may_have(stream) { stream_row(&self.conn, stream) } else { Ok(None) }
     }
 
     /// Everything of the transaction but its COMMIT.
@@ -314,6 +324,25 @@ impl Writer {
         // costs a look-up, no more.
         self.shared.known.add(fresh().map(|planned| &planned.stream));
         Ok(())
+    }
+
+    /// Undoes what failed before or without a COMMIT that counts, and says why.
+    pub(super) fn undo(&mut self, error: &rusqlite::Error) -> StoreError {
+        self.roll_back();
+        if failed_sync(error) {
+            self.stop_after_failed_sync();
+        }
+        self.forget();
+        self.folder.failure(error)
+    }
+
+    /// Commits what was written. `after` is where the head will be.
+    pub(super) fn commit(&mut self, after: Position) -> Result<(), StoreError> {
+        let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        match committed {
+            Ok(_) => Ok(()),
+            Err(error) => self.settle(&error, after),
+        }
     }
 
     /// Takes over what the committed batch has changed, and shows it.
@@ -371,6 +400,9 @@ impl Writer {
 
     fn look_again(&mut self) -> Result<(), StoreError> {
         self.ends = Ends::load(&self.conn).map_err(|error| self.folder.failure(&error))?;
+        self.log_state = self.folder.state(&self.conn)?;
+        let identity = self.folder.identity(&self.conn)?;
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
         self.shared.head.send_replace(self.ends.head);
         self.shared.unsure.store(false, Ordering::Relaxed);
         Ok(())
@@ -444,7 +476,7 @@ impl Writer {
 }
 
 /// Bytes as TEXT: what was given comes back byte for byte, and a SQLite shell shows it.
-fn text(bytes: &[u8]) -> ToSqlOutput<'_> {
+pub(super) fn text(bytes: &[u8]) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(ValueRef::Text(bytes))
 }
 
@@ -460,25 +492,8 @@ fn type_of<'t>(
         Entry::Occupied(known) => Ok(known.into_mut()),
         Entry::Vacant(vacant) => {
             let full: Arc<str> = format!("{}.{name}", kind.aggregate()).into();
-            let found =
-                conn.query_row("SELECT id FROM event_types WHERE name = ?1", [&full], |row| row.get(0)).optional()?;
-            let id = match found {
-                Some(id) => id,
-                None => conn
-                    .query_row("INSERT INTO event_types (name) VALUES (?1) RETURNING id", [&full], |row| row.get(0))?,
-            };
+            let id = type_id(conn, &full)?;
             Ok(vacant.insert((id, full)))
         }
     }
-}
-
-fn known_streams(conn: &Connection, about: i64) -> rusqlite::Result<KnownStreams> {
-    let mut known = FxHashSet::default();
-    known.reserve(usize::try_from(about).unwrap_or(0).min(1 << 26));
-    let mut select = conn.prepare("SELECT key, kind, tenant FROM streams")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        known.insert(fingerprint(&row.get(0)?, row.get(1)?, &row.get(2)?));
-    }
-    Ok(KnownStreams::new(known))
 }

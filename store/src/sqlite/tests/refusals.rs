@@ -101,8 +101,10 @@ async fn a_foreign_database_is_refused() {
 
 #[tokio::test]
 async fn a_log_of_a_newer_format_is_refused() {
-    let dir = patched(60, &2u32.to_be_bytes()).await;
-    is_refused(&dir, "was written by a newer tiffin (format 2; this one reads format 1)");
+    let dir = patched(60, &3u32.to_be_bytes()).await;
+    is_refused(&dir, "was written by a newer tiffin (format 3; this one reads format 2)");
+    let dir = patched(60, &0u32.to_be_bytes()).await;
+    is_refused(&dir, "has the format 0, which there never was");
 }
 
 #[tokio::test]
