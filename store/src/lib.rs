@@ -4,6 +4,7 @@
 //! gaps; 0 means "before the first".
 
 pub mod contract;
+pub mod history;
 mod import;
 mod memory;
 mod names;
