@@ -8,6 +8,7 @@ pub mod history;
 mod import;
 mod memory;
 mod names;
+mod postgres;
 pub mod schema;
 mod sqlite;
 
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use memory::MemoryLog;
+pub use postgres::PostgresLog;
 pub use schema::{SchemaError, decode};
 pub use sqlite::{SqliteLog, SqliteMode};
 
