@@ -4,6 +4,7 @@
 //! gaps; 0 means "before the first".
 
 pub mod contract;
+pub mod export;
 pub mod history;
 mod import;
 mod memory;
