@@ -37,7 +37,7 @@ enum State {
     Broken,
 }
 
-pub(in crate::db) struct PostgresConnection {
+pub(crate) struct PostgresConnection {
     runtime: Handle,
     /// None only when it is being dropped.
     raw: RefCell<Option<PgConnection>>,
@@ -261,17 +261,21 @@ impl PostgresConnection {
     ) -> Result<(), SqlError> {
         let mut raw = self.borrow()?;
         let raw = raw.as_mut().ok_or_else(gone)?;
-        let seen = self.runtime.block_on(async {
+        let mut looked = Ok(());
+        let read = self.runtime.block_on(async {
             let mut rows = raw.fetch(sqlx::query_with(AssertSqlSafe(sql), arguments));
             while let Some(row) = in_time(rows.try_next()).await? {
-                look(&SqlRow::Postgres(&row))?;
+                looked = look(&SqlRow::Postgres(&row));
+                if looked.is_err() {
+                    break;
+                }
             }
             Ok(())
         });
-        if let Err(SqlError::Postgres(error)) = &seen {
+        if let Err(error) = &read {
             self.note(error);
         }
-        seen
+        read.map_err(SqlError::Postgres).and(looked)
     }
 
     fn borrow(&self) -> Result<std::cell::RefMut<'_, Option<PgConnection>>, SqlError> {

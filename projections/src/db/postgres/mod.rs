@@ -10,7 +10,8 @@ mod pool;
 mod schema;
 
 pub(super) use binary::value;
-pub(super) use connection::{PostgresConnection, is_damage};
+pub(crate) use connection::PostgresConnection;
+pub(super) use connection::is_damage;
 pub(crate) use pool::PostgresPool;
 pub(super) use schema::create;
 
