@@ -5,23 +5,26 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use cqrs_es::{AggregateContext, AggregateError, EventEnvelope};
-use domain::{CommandId, Event, StreamId, Timestamp};
+use domain::{ActorId, CommandId, Event, StreamId, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use store::{Append, EventStore, Metadata, NewEvent, Snapshot, Version};
 use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
 
 use crate::{
     Hosted,
     bridge::{Bridge, Stamped, schema_version},
     chain::{Chain, Interrupted},
-    writer::{Ticket, Writer},
+    ticket::{Fallen, Ticket},
+    writer::Writer,
 };
 
 /// Events read from the log at once when a cold aggregate is loaded.
@@ -49,6 +52,9 @@ pub(crate) struct Resident<A: Hosted> {
     /// Of the last append; its events may not be durable yet, and then the state is speculative.
     pub(crate) ticket: Option<Ticket>,
     loaded: bool,
+    /// At least as new as the log was then, if its ticket does not fall. What other nodes did later may
+    /// be missing. Only kept up for a shared log.
+    fresh_at: Instant,
     next_snapshot: Version,
     commands: FxHashMap<CommandId, Known>,
 }
@@ -60,6 +66,7 @@ impl<A: Hosted> Default for Resident<A> {
             version: 0,
             ticket: None,
             loaded: false,
+            fresh_at: Instant::now(),
             next_snapshot: FIRST_SNAPSHOT,
             commands: FxHashMap::default(),
         }
@@ -104,8 +111,13 @@ impl<A: Hosted> Resident<A> {
     /// Folds the aggregate from its latest snapshot and what came after.
     async fn load(&mut self, stream: StreamId, store: &dyn EventStore) -> Result<(), Interrupted> {
         // What is still queued for it must be settled first, whichever way.
-        if let Some(ticket) = self.ticket.take() {
-            let _ = ticket.position().await;
+        if let Some(ticket) = &self.ticket {
+            if !ticket.is_clear()
+                && let Some(chain) = Chain::current()
+            {
+                chain.arrive();
+            }
+            ticket.cleared().await;
         }
         let mut fresh = Resident::default();
         if let Some(snapshot) = store.read_snapshot(stream).await.map_err(unavailable)?
@@ -136,6 +148,39 @@ impl<A: Hosted> Resident<A> {
     }
 }
 
+impl<A: Hosted> Resident<A> {
+    /// What an answer without events rests on, for a request that began at `began`; none if the state
+    /// is known to be as fresh as that. On a shared log, a state that was read before the request
+    /// came and that no append will prove is compared with the log.
+    pub(crate) fn basis(
+        &mut self,
+        stream: StreamId,
+        began: Instant,
+        writer: &Writer,
+    ) -> Result<Option<Ticket>, Fallen> {
+        let proven = self.ticket.as_ref().is_some_and(|ticket| !ticket.is_settled() || ticket.has_fallen());
+        if writer.shared && !proven && self.fresh_at <= began {
+            // Whoever looks until it is settled shares the answer.
+            self.fresh_at = Instant::now();
+            self.ticket = Some(writer.enqueue_check(check(stream, self.version))?);
+        }
+        Ok(self.ticket.clone())
+    }
+}
+
+/// Asks whether `stream` is at `expected`. What has no events needs no cause.
+fn check(stream: StreamId, expected: Version) -> Append {
+    let nobody = Metadata {
+        command: CommandId(Uuid::nil()),
+        digest: None,
+        actor: ActorId(Uuid::nil()),
+        correlation: Uuid::nil(),
+        causation: None,
+        trace: None,
+    };
+    Append { stream, expected, events: vec![], metadata: nobody, occurred_at: Timestamp::EPOCH, snapshot: None }
+}
+
 /// The event in `row`, in the schema of this program.
 pub(crate) fn event_of<A: Hosted>(row: &store::EventRow) -> Result<A::Event, Interrupted> {
     let broken = |why: &dyn std::fmt::Display| {
@@ -155,6 +200,8 @@ type Slot<A> = Arc<tokio::sync::Mutex<Resident<A>>>;
 struct Seat<A: Hosted> {
     slot: Slot<A>,
     used: u64,
+    /// The highest version that another node's event was seen with.
+    seen: Version,
 }
 
 /// The aggregates of one type that are in memory.
@@ -178,29 +225,43 @@ impl<A: Hosted> Cache<A> {
         })
     }
 
-    fn slot(&self, stream: StreamId) -> Slot<A> {
+    fn shard(&self, stream: StreamId) -> MutexGuard<'_, FxHashMap<StreamId, Seat<A>>> {
         use std::hash::BuildHasher;
         let hash = rustc_hash::FxBuildHasher.hash_one(stream);
         let shard = &self.shards[(hash >> 40) as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stream's slot, and the version that the log is known to have at least.
+    fn slot(&self, stream: StreamId) -> (Slot<A>, Version) {
         let used = self.clock.fetch_add(1, Ordering::Relaxed);
-        let mut seats = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seats = self.shard(stream);
         if let Some(seat) = seats.get_mut(&stream) {
             seat.used = used;
-            return Arc::clone(&seat.slot);
+            return (Arc::clone(&seat.slot), seat.seen);
         }
         if seats.len() >= self.capacity {
             evict(&mut seats, self.capacity);
         }
         let slot = Slot::<A>::default();
-        seats.insert(stream, Seat { slot: Arc::clone(&slot), used });
-        slot
+        seats.insert(stream, Seat { slot: Arc::clone(&slot), used, seen: 0 });
+        (slot, 0)
+    }
+
+    /// Notes that the log has `version` of a stream. A state in memory that is behind it is loaded
+    /// anew by the next command.
+    pub(crate) fn saw(&self, stream: StreamId, version: Version) {
+        if let Some(seat) = self.shard(stream).get_mut(&stream) {
+            seat.seen = seat.seen.max(version);
+        }
     }
 
     /// The aggregate as it stands now, speculative or not, loaded if it has to be.
     pub(crate) async fn resident(&self, stream: StreamId) -> Result<OwnedMutexGuard<Resident<A>>, Interrupted> {
-        let mut resident = self.slot(stream).lock_owned().await;
+        let (slot, seen) = self.slot(stream);
+        let mut resident = slot.lock_owned().await;
         let fallen = resident.ticket.as_ref().is_some_and(Ticket::has_fallen);
-        if !resident.loaded || fallen {
+        if !resident.loaded || fallen || resident.version < seen {
             resident.loaded = false;
             resident.load(stream, &*self.store).await?;
         }
@@ -265,20 +326,36 @@ fn stop<E: std::error::Error>(note: impl FnOnce(&mut Receipt)) -> AggregateError
 pub(crate) struct GroupCommit<A: Hosted>(pub(crate) Arc<Cache<A>>);
 
 /// An aggregate lent to the framework in place, under its lock.
-pub(crate) struct Lent<A: Hosted>(OwnedMutexGuard<Resident<A>>);
+pub(crate) struct Lent<A: Hosted> {
+    resident: OwnedMutexGuard<Resident<A>>,
+    /// Until its events are queued: whose answer may come to rest on the state alone.
+    asking: Option<Asking>,
+}
+
+struct Asking {
+    stream: StreamId,
+    chain: Arc<Chain>,
+    writer: Arc<Writer>,
+}
 
 impl<A: Hosted> AggregateContext<Bridge<A>> for Lent<A> {
     fn aggregate(&mut self) -> &mut Bridge<A> {
-        &mut self.0.bridge
+        &mut self.resident.bridge
     }
 }
 
 /// The framework says nothing when a command is refused, cancelled or panics; it lets go. State that
 /// was touched by then speaks of events that nobody queued: it is loaded anew by the next command.
+/// Untouched state has given an answer without events, which rests on it.
 impl<A: Hosted> Drop for Lent<A> {
     fn drop(&mut self) {
-        if std::mem::take(&mut self.0.bridge.touched) {
-            self.0.loaded = false;
+        if std::mem::take(&mut self.resident.bridge.touched) {
+            self.resident.loaded = false;
+        } else if let Some(Asking { stream, chain, writer }) = self.asking.take() {
+            match self.resident.basis(stream, chain.began, &writer) {
+                Ok(ticket) => ticket.iter().for_each(|ticket| chain.rest_on(ticket)),
+                Err(_) => chain.fall(None, None),
+            }
         }
     }
 }
@@ -303,7 +380,9 @@ impl<A: Hosted> cqrs_es::EventStore<Bridge<A>> for GroupCommit<A> {
         {
             return Err(stop(|receipt| receipt.repeat = Some(known)));
         }
-        Ok(Lent(resident))
+        let writer = &self.0.writer;
+        let asking = writer.shared.then(|| Asking { stream, chain, writer: Arc::clone(writer) });
+        Ok(Lent { resident, asking })
     }
 
     async fn commit(
@@ -321,19 +400,21 @@ impl<A: Hosted> cqrs_es::EventStore<Bridge<A>> for GroupCommit<A> {
             Ok(new_events) => new_events,
             Err(error) => return Err(AggregateError::DeserializationError(Box::new(error))),
         };
-        let resident = &mut *lent.0;
+        let resident = &mut *lent.resident;
         let (after, count) = (resident.version, events.len() as u64);
         resident.remember(&metadata, after, count, at);
         let snapshot = resident.snapshot(after + count);
         let append = Append { stream, expected: after, events: new_events, metadata, occurred_at: at, snapshot };
-        let last = chain.last();
-        let rests_on = [resident.ticket.as_ref(), last.as_ref()];
-        let queued = self.0.writer.enqueue(append, &rests_on, chain.room(events.len()));
+        if self.0.writer.shared {
+            resident.fresh_at = Instant::now();
+        }
+        let queued = self.0.writer.enqueue(append, &chain, resident.ticket.as_ref());
         let ticket = queued.map_err(|_| stop(|receipt| receipt.interrupted = Some(Interrupted::Fell)))?;
         chain.rest_on(&ticket);
         resident.version = after + count;
         resident.ticket = Some(ticket);
         resident.bridge.touched = false;
+        lent.asking = None;
         TURN.with(|turn| turn.receipt.borrow_mut().events = Some(Box::new(events)));
         Ok(vec![])
     }

@@ -1,19 +1,20 @@
 //! One framework an aggregate type, and the execution of a command on it.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use domain::{
     Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, menu, menu::Menu, order, order::Order,
     payment, payment::Payment, serving, serving::Serving,
 };
-use store::{EventStore, Position};
+use store::{EventStore, Position, Version};
 
 use crate::{
     Cause, Commands, Interrupted, Shared,
     bridge::{Bridge, Stamped, Timed},
     cache::{Cache, GroupCommit, Known, Receipt, TURN, Turn, event_of, unavailable},
     chain::Chain,
+    ticket::Fallen,
     writer::Writer,
 };
 
@@ -23,6 +24,8 @@ const COMMAND_ROOM: u32 = 8;
 const STREAM_IS_IN_THE_TURN: &str = "";
 /// Events read at once when the outcome of a repeat is looked up.
 const PAGE: usize = 500;
+/// How often a look begins anew when other nodes moved what it saw.
+const MAX_LOOKS: u32 = 32;
 
 pub(crate) struct Host<A: Hosted> {
     cache: Arc<Cache<A>>,
@@ -35,11 +38,16 @@ impl<A: Hosted> Host<A> {
         let framework = CqrsFramework::new(GroupCommit(Arc::clone(&cache)), vec![], ());
         Host { cache, framework }
     }
+
+    /// Notes that the log has `version` of a stream.
+    pub(crate) fn saw(&self, stream: StreamId, version: Version) {
+        self.cache.saw(stream, version);
+    }
 }
 
 /// An aggregate that [`Commands`] hosts.
 #[expect(private_interfaces, reason = "only this crate finds the host")]
-pub trait Hosted: Aggregate {
+pub trait Hosted: Aggregate + Clone {
     #[doc(hidden)]
     fn host(shared: &Shared) -> &Host<Self>;
     /// The event as a fact about `id`.
@@ -179,8 +187,8 @@ impl Commands {
 
     /// Waits until what this chain rests on is in the log, and so can be read there.
     async fn settled(&self) -> Result<(), Interrupted> {
-        match Chain::current().and_then(|chain| chain.last()) {
-            Some(ticket) => ticket.position().await.map(|_| ()).map_err(|_| Interrupted::Fell),
+        match Chain::current() {
+            Some(chain) => chain.wait().await.map(|_| ()),
             None => Ok(()),
         }
     }
@@ -210,25 +218,54 @@ impl Commands {
     }
 
     /// Looks at an aggregate as it stands. Inside a chain the state may be speculative, and the
-    /// chain then rests on it; outside, the look waits until it is durable.
+    /// chain then rests on it; outside, the look waits until it is durable. Either way it shows what
+    /// every node wrote before the chain, or the look, began.
     pub async fn look<A: Hosted, T>(
         &self,
         tenant: TenantId,
         id: A::Id,
         look: impl FnOnce(&A) -> T + Send,
     ) -> Result<T, Interrupted> {
-        let resident = A::host(&self.shared).cache.resident(A::stream(tenant, id)).await?;
+        let (stream, cache) = (A::stream(tenant, id), &A::host(&self.shared).cache);
+        if let Some(chain) = Chain::current() {
+            let mut resident = cache.resident(stream).await?;
+            match resident.basis(stream, chain.began, &self.shared.writer) {
+                Ok(ticket) => ticket.iter().for_each(|ticket| chain.rest_on(ticket)),
+                Err(_) => return Err(Interrupted::Fell),
+            }
+            return Ok(look(&resident.bridge.state));
+        }
+        if self.shared.writer.shared {
+            return Ok(look(&self.shown::<A>(stream).await?));
+        }
+        let resident = cache.resident(stream).await?;
         let seen = look(&resident.bridge.state);
         let ticket = resident.ticket.clone();
         drop(resident);
-        match (ticket, Chain::current()) {
-            (Some(ticket), Some(chain)) => chain.rest_on(&ticket),
-            (Some(ticket), None) => {
-                ticket.position().await.map_err(|fallen| Interrupted::Unavailable(fallen.0))?;
-            }
-            (None, _) => {}
+        if let Some(ticket) = ticket {
+            ticket.position().await.map_err(|fallen| Interrupted::Unavailable(fallen.to_string()))?;
         }
         Ok(seen)
+    }
+
+    /// The state that an answer outside a chain may show, on a shared log: durable, and at least as
+    /// new as the log is now. A copy, since the aggregate goes on meanwhile and what is seen may fall.
+    async fn shown<A: Hosted>(&self, stream: StreamId) -> Result<A, Interrupted> {
+        let began = Instant::now();
+        for _ in 0..MAX_LOOKS {
+            let mut resident = A::host(&self.shared).cache.resident(stream).await?;
+            let unavailable = |fallen: Fallen| Interrupted::Unavailable(fallen.to_string());
+            let ticket = resident.basis(stream, began, &self.shared.writer).map_err(unavailable)?;
+            let state = resident.bridge.state.clone();
+            drop(resident);
+            let Some(ticket) = ticket else { return Ok(state) };
+            match ticket.position().await {
+                Ok(_) => return Ok(state),
+                Err(Fallen::Moved) => {}
+                Err(fallen) => return Err(unavailable(fallen)),
+            }
+        }
+        Err(Interrupted::Unavailable("other nodes change it again and again; look again".to_owned()))
     }
 }
 

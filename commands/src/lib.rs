@@ -3,13 +3,22 @@
 //! The unmodified `CqrsFramework` of cqrs-es runs over a store of our own ([`cache`]), which lends it
 //! the aggregate in memory and queues what it decided for the one writer ([`writer`]). A success or
 //! a refusal is answered only when everything that it rests on is durable.
+//!
+//! Several nodes may share one log: each reads on as the others write ([`tail`]), falls back only
+//! where they got in its way ([`turn`]), and answers nothing from a state that they have left behind.
 
 mod bridge;
 mod cache;
 mod chain;
 mod clock;
+mod closure;
+mod contention;
 mod host;
 mod request;
+mod standing;
+mod tail;
+mod ticket;
+mod turn;
 mod use_cases;
 mod writer;
 
@@ -18,22 +27,23 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving};
-use store::EventStore;
+use domain::{
+    StreamId, StreamKind, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
+};
+use store::{EventStore, Version};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use chain::{Finished, Interrupted};
 pub use clock::{Clock, IdSource, ManualClock, RandomIds, SeededIds, SystemClock};
+pub use contention::Contention;
 pub use host::{Failure, Hosted, Outcome};
 pub use request::{Cause, Request, digest_of};
 pub use use_cases::{NewOffer, NewServing, PublishError};
 pub use writer::QueueLimits;
 
 use host::Host;
+use standing::Standing;
 use writer::Writer;
-
-/// A wall clock further than this from ours takes the node out of service, in milliseconds.
-const MAX_DEPARTURE_MS: i64 = 1_000;
 
 /// What commands may take of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +77,7 @@ struct Shared {
     ids: Arc<dyn IdSource>,
     tasks: TaskTracker,
     stopping: CancellationToken,
+    standing: Standing,
     menus: Host<Menu>,
     servings: Host<Serving>,
     orders: Host<Order>,
@@ -75,7 +86,7 @@ struct Shared {
 }
 
 impl Commands {
-    /// Starts the writer; call within a tokio runtime, and [`Commands::shut_down`] at the end.
+    /// Starts the writer and, where other nodes share the log, its tail; call within a tokio runtime, and [`Commands::shut_down`] at the end.
     pub fn start(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>, limits: Limits) -> Self {
         let writer = Writer::new(Arc::clone(&store), Arc::clone(&clock), limits.queue);
         fn host<A: Hosted>(store: &Arc<dyn EventStore>, writer: &Arc<Writer>, cached: usize) -> Host<A> {
@@ -89,6 +100,7 @@ impl Commands {
             accounts: host(&store, &writer, limits.accounts),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            standing: Standing::new(store.is_shared()),
             clock,
             ids,
             store,
@@ -96,6 +108,9 @@ impl Commands {
         };
         let commands = Commands { shared: Arc::new(shared) };
         tokio::spawn(writer.run());
+        if commands.shared.store.is_shared() {
+            tokio::spawn(tail::follow(Arc::clone(&commands.shared)));
+        }
         commands
     }
 
@@ -119,6 +134,17 @@ impl Commands {
     /// How much of the queue before the log is taken, from 0 to 1.
     pub fn fullness(&self) -> f64 {
         self.shared.writer.fullness()
+    }
+
+    /// How often other nodes were in this one's way.
+    pub fn contention(&self) -> Contention {
+        self.shared.writer.counters.read()
+    }
+
+    /// Says how far this machine's clock is ahead of the log's, in milliseconds. A second either way
+    /// takes the node out of service until it is told otherwise.
+    pub fn set_log_departure(&self, milliseconds: i64) {
+        self.shared.standing.set_log_departure(milliseconds);
     }
 
     /// Resolves when the log can no longer be used: the process should end.
@@ -145,15 +171,32 @@ impl Commands {
     }
 
     /// Whether a new chain may begin.
-    fn admit(&self) -> Result<(), Interrupted> {
-        if self.shared.stopping.is_cancelled() {
-            return Err(Interrupted::Unavailable("it is shutting down".to_owned()));
+    async fn admit(&self) -> Result<(), Interrupted> {
+        let Shared { stopping, writer, standing, clock, .. } = &*self.shared;
+        let why = if stopping.is_cancelled() {
+            "it is shutting down".to_owned()
+        } else if writer.failed.is_cancelled() {
+            "its log cannot be used any more; restart it".to_owned()
+        } else if writer.is_in_doubt() {
+            "the log does not answer; try again in a moment".to_owned()
+        } else if let Err(why) = standing.check(&**clock, writer.patience()).await {
+            why
+        } else {
+            return Ok(());
+        };
+        Err(Interrupted::Unavailable(why))
+    }
+}
+
+impl Shared {
+    /// Notes that the log has `version` of a stream, by another node.
+    fn saw(&self, stream: StreamId, version: Version) {
+        match stream.kind {
+            StreamKind::Menu => self.menus.saw(stream, version),
+            StreamKind::Serving => self.servings.saw(stream, version),
+            StreamKind::Order => self.orders.saw(stream, version),
+            StreamKind::Payment => self.payments.saw(stream, version),
+            StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => self.accounts.saw(stream, version),
         }
-        let departure = self.shared.clock.departure_ms();
-        if departure.abs() > MAX_DEPARTURE_MS {
-            let why = format!("the machine's clock was set {departure} ms away from the service's; restart it");
-            return Err(Interrupted::Unavailable(why));
-        }
-        Ok(())
     }
 }

@@ -1,123 +1,125 @@
 //! The queue before the log, and the one task that writes it.
 //!
 //! Whatever waits is written in one transaction. When a batch fails, everything queued behind it
-//! falls with it, since it may rest on what was not written.
+//! falls with it, since it may rest on what was not written. On a log that several nodes share,
+//! streams move without this node; what falls then is in [`crate::turn`].
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use store::{Append, Appended, EventStore, Position, StoreError};
+use domain::{CommandId, StreamId};
+use store::{Append, EventRow, EventStore, Position, StoreError, Version};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::{
+    chain::Chain,
+    clock::{Clock, SPLITMIX_STEP, splitmix64},
+    contention::Counters,
+    tail::OwnWrites,
+    ticket::{Batch, Fallen, Ticket},
+};
 
-/// Most events of one transaction: more gains little and makes everybody behind wait.
-const MAX_BATCH_EVENTS: usize = 8_192;
+/// Most events of one transaction, and most appends: more gains little and makes everybody behind wait.
+pub(crate) const MAX_BATCH: usize = 8_192;
 /// Between two looks at a log whose last append has an unknown outcome.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Why a batch was not written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fallen(pub(crate) String);
-
-/// A group of appends that is written, or falls, as a whole.
-pub(crate) struct Batch {
-    /// Batches are written in the order of their numbers.
-    number: u64,
-    outcome: OnceLock<Result<Appended, Fallen>>,
-    settled: Notify,
-}
-
-impl Batch {
-    fn new(number: u64) -> Arc<Self> {
-        Arc::new(Batch { number, outcome: OnceLock::new(), settled: Notify::new() })
-    }
-
-    fn settle(&self, outcome: Result<Appended, Fallen>) {
-        // A batch is settled once: by its own write or by the fall of one before it.
-        let _ = self.outcome.set(outcome);
-        self.settled.notify_waiters();
-    }
-
-    async fn wait(&self) -> &Result<Appended, Fallen> {
-        loop {
-            let settled = self.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if let Some(outcome) = self.outcome.get() {
-                return outcome;
-            }
-            settled.await;
-        }
-    }
-}
-
-/// A place in the queue. It becomes a position when its batch is written.
-#[derive(Clone)]
-pub(crate) struct Ticket {
-    batch: Arc<Batch>,
-    /// Of the append's last event within the batch.
-    last: u64,
-}
-
-impl Ticket {
-    pub(crate) fn has_fallen(&self) -> bool {
-        matches!(self.batch.outcome.get(), Some(Err(_)))
-    }
-
-    /// Whether nothing can happen to it any more.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.batch.outcome.get().is_some()
-    }
-
-    pub(crate) fn is_after(&self, other: &Ticket) -> bool {
-        (self.batch.number, self.last) > (other.batch.number, other.last)
-    }
-
-    /// Waits until the append is durable, and gives the position of its last event.
-    pub(crate) async fn position(&self) -> Result<Position, Fallen> {
-        match self.batch.wait().await {
-            Ok(appended) => Ok(appended.first + self.last),
-            Err(fallen) => Err(fallen.clone()),
-        }
-    }
-}
-
-/// Appends that are waiting, with the queue room that they hold until they are settled.
-struct Waiting {
-    batch: Arc<Batch>,
-    appends: Vec<Append>,
+/// Appends that are waiting.
+pub(crate) struct Waiting {
+    pub(crate) batch: Arc<Batch>,
+    pub(crate) appends: Vec<Append>,
+    /// One for each append.
+    pub(crate) tags: Vec<Tag>,
+    /// Appends and events that were ever queued here.
+    numbered: u32,
     events: u64,
-    room: Vec<OwnedSemaphorePermit>,
+    /// Events that fell alone.
+    pub(crate) gone: u64,
+}
+
+/// What the queue knows about an append besides itself.
+pub(crate) struct Tag {
+    /// Its number within the batch.
+    pub(crate) number: u32,
+    /// Whose link it is. Only kept for a shared log.
+    pub(crate) chain: Option<Arc<Chain>>,
+    /// Queue room that it holds until it is settled.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Waiting {
     fn new(number: u64) -> Self {
-        Waiting { batch: Batch::new(number), appends: Vec::new(), events: 0, room: Vec::new() }
+        Waiting { batch: Batch::new(number), appends: Vec::new(), tags: Vec::new(), numbered: 0, events: 0, gone: 0 }
+    }
+
+    fn is_full_for(&self, append: &Append) -> bool {
+        let events = self.events as usize + append.events.len();
+        !self.appends.is_empty() && (events > MAX_BATCH || self.appends.len() == MAX_BATCH)
+    }
+
+    fn push(&mut self, append: Append, chain: Option<Arc<Chain>>, room: Option<OwnedSemaphorePermit>) -> Ticket {
+        self.events += append.events.len() as u64;
+        let ticket = Ticket::new(&self.batch, self.numbered, self.events);
+        self.tags.push(Tag { number: self.numbered, chain, room });
+        self.appends.push(append);
+        self.numbered += 1;
+        ticket
+    }
+
+    /// How much of a batch it makes.
+    pub(crate) fn weight(&self) -> usize {
+        self.appends.len().max((self.events - self.gone) as usize)
+    }
+
+    /// Whether it only asks if streams are where they were.
+    fn has_only_checks(&self) -> bool {
+        self.appends.iter().all(|append| append.events.is_empty())
     }
 }
 
-struct Queue {
-    closed: VecDeque<Waiting>,
-    open: Waiting,
+pub(crate) struct Queue {
+    pub(crate) closed: VecDeque<Waiting>,
+    pub(crate) open: Waiting,
     /// Set when the log can no longer be used, or the writer has stopped.
     ended: Option<Fallen>,
 }
 
 impl Queue {
-    fn next_number(&self) -> u64 {
-        self.open.batch.number + 1
+    fn fresh(&mut self) -> Waiting {
+        let fresh = Waiting::new(self.open.batch.number() + 1);
+        std::mem::replace(&mut self.open, fresh)
     }
 
     /// Everything that waits, in order.
     fn take_all(&mut self) -> Vec<Waiting> {
-        let fresh = Waiting::new(self.next_number());
-        let open = std::mem::replace(&mut self.open, fresh);
+        let open = self.fresh();
         self.closed.drain(..).chain([open]).collect()
+    }
+
+    /// How much of a batch the next part makes, if one waits.
+    pub(crate) fn next_weight(&self) -> Option<usize> {
+        let open = || (!self.open.appends.is_empty()).then_some(&self.open);
+        self.closed.front().or_else(open).map(Waiting::weight)
+    }
+
+    pub(crate) fn take_next(&mut self) -> Option<Waiting> {
+        if let Some(waiting) = self.closed.pop_front() {
+            return Some(waiting);
+        }
+        if self.open.appends.is_empty() { None } else { Some(self.fresh()) }
+    }
+
+    /// What waits, when it appends nothing.
+    pub(crate) fn take_checks(&mut self) -> Option<Waiting> {
+        if self.closed.is_empty() && self.open.has_only_checks() { self.take_next() } else { None }
     }
 }
 
@@ -137,26 +139,43 @@ impl Default for QueueLimits {
 }
 
 pub(crate) struct Writer {
-    store: Arc<dyn EventStore>,
-    clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether other nodes append to the same log.
+    pub(crate) shared: bool,
     queue: Mutex<Queue>,
     filled: Notify,
     room: Arc<Semaphore>,
     limits: QueueLimits,
+    /// The last position that this node wrote.
+    wrote: AtomicU64,
+    /// What the tail need not read. Only kept for a shared log.
+    pub(crate) own_writes: OwnWrites,
+    pub(crate) counters: Counters,
+    /// Where this node's series of chance numbers stands.
+    chance: AtomicU64,
+    /// Set while the log does not say what became of an append.
+    in_doubt: AtomicBool,
     /// Cancelled when the log turned out to be unusable.
     pub(crate) failed: CancellationToken,
-    stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Writer {
     pub(crate) fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, limits: QueueLimits) -> Arc<Self> {
         Arc::new(Writer {
+            shared: store.is_shared(),
             store,
             clock,
             queue: Mutex::new(Queue { closed: VecDeque::new(), open: Waiting::new(1), ended: None }),
             filled: Notify::new(),
             room: Arc::new(Semaphore::new(limits.events as usize)),
             limits,
+            wrote: AtomicU64::new(0),
+            own_writes: OwnWrites::default(),
+            counters: Counters::default(),
+            chance: AtomicU64::new(RandomState::new().hash_one(())),
+            in_doubt: AtomicBool::new(false),
             failed: CancellationToken::new(),
             stopping: CancellationToken::new(),
         })
@@ -168,140 +187,236 @@ impl Writer {
         tokio::time::timeout(self.limits.patience, acquired).await.ok()?.ok()
     }
 
+    /// How long a caller may be kept waiting.
+    pub(crate) fn patience(&self) -> Duration {
+        self.limits.patience
+    }
+
     /// How much of the queue is taken, from 0 to 1.
     pub(crate) fn fullness(&self) -> f64 {
         1.0 - self.room.available_permits() as f64 / f64::from(self.limits.events)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    /// A chance number that other nodes do not share.
+    pub(crate) fn chance(&self) -> u64 {
+        let mut state = self.chance.fetch_add(SPLITMIX_STEP, Ordering::Relaxed);
+        splitmix64(&mut state)
+    }
+
+    /// Whether the log keeps silent about an append.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues an append behind everything queued before, unless something that it rests on has
-    /// fallen: that is looked at under the lock under which batches fall.
+    /// Queues a chain's append behind everything queued before, unless something that it rests on
+    /// has fallen: that is looked at under the lock under which appends fall. `stood_at` is the
+    /// ticket of what is before it on its stream.
     pub(crate) fn enqueue(
         &self,
         append: Append,
-        rests_on: &[Option<&Ticket>],
-        room: Option<OwnedSemaphorePermit>,
+        chain: &Arc<Chain>,
+        stood_at: Option<&Ticket>,
     ) -> Result<Ticket, Fallen> {
-        let mut queue = self.lock();
+        let room = chain.room(append.events.len());
+        let queue = self.lock();
         if let Some(ended) = &queue.ended {
             return Err(ended.clone());
         }
-        if rests_on.iter().flatten().any(|ticket| ticket.has_fallen()) {
-            return Err(Fallen("what it rests on was not written".to_owned()));
+        if stood_at.is_some_and(Ticket::has_fallen) || chain.has_fallen() {
+            return Err(Fallen::NotTaken("what it rests on was not written".to_owned()));
         }
-        if queue.open.events as usize + append.events.len() > MAX_BATCH_EVENTS && !queue.open.appends.is_empty() {
-            let fresh = Waiting::new(queue.next_number());
-            let full = std::mem::replace(&mut queue.open, fresh);
-            queue.closed.push_back(full);
-        }
-        let open = &mut queue.open;
-        open.events += append.events.len() as u64;
-        let ticket = Ticket { batch: Arc::clone(&open.batch), last: open.events - 1 };
-        open.appends.push(append);
-        open.room.extend(room);
-        drop(queue);
-        self.filled.notify_one();
-        Ok(ticket)
+        let chain = self.shared.then(|| Arc::clone(chain));
+        Ok(self.push(queue, append, chain, room))
     }
 
-    fn next(&self) -> Option<Waiting> {
-        let mut queue = self.lock();
-        if let Some(waiting) = queue.closed.pop_front() {
-            return Some(waiting);
+    /// Queues the question whether a stream is where `check`, which has no events, expects it.
+    pub(crate) fn enqueue_check(&self, check: Append) -> Result<Ticket, Fallen> {
+        let queue = self.lock();
+        match &queue.ended {
+            Some(ended) => Err(ended.clone()),
+            None => Ok(self.push(queue, check, None, None)),
         }
-        if queue.open.appends.is_empty() {
-            return None;
+    }
+
+    fn push(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        append: Append,
+        chain: Option<Arc<Chain>>,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Ticket {
+        if queue.open.is_full_for(&append) {
+            let full = queue.fresh();
+            queue.closed.push_back(full);
         }
-        let fresh = Waiting::new(queue.next_number());
-        Some(std::mem::replace(&mut queue.open, fresh))
+        let ticket = queue.open.push(append, chain, room);
+        drop(queue);
+        self.filled.notify_one();
+        ticket
+    }
+
+    /// Whether something waits; after [`Writer::stop`], whether something is left.
+    async fn is_filled(&self) -> bool {
+        loop {
+            {
+                let queue = self.lock();
+                if !queue.closed.is_empty() || !queue.open.appends.is_empty() {
+                    return true;
+                }
+            }
+            if self.stopping.is_cancelled() {
+                return false;
+            }
+            tokio::select! {
+                () = self.filled.notified() => {}
+                () = self.stopping.cancelled() => {}
+            }
+        }
     }
 
     /// Writes whatever waits until [`Writer::stop`]; then what is left, and ends.
     pub(crate) async fn run(self: Arc<Self>) {
-        loop {
-            let Some(waiting) = self.next() else {
-                if self.stopping.is_cancelled() {
-                    break;
-                }
-                tokio::select! {
-                    () = self.filled.notified() => {}
-                    () = self.stopping.cancelled() => {}
-                }
-                continue;
-            };
-            if !self.write(waiting).await {
+        while self.is_filled().await {
+            let usable = if self.shared { self.take_turn().await } else { self.write_next().await };
+            if !usable {
                 self.failed.cancel();
                 break;
             }
         }
-        let fallen = Fallen("the service is stopping".to_owned());
-        self.fall(None, &fallen, true);
+        let fallen = Fallen::NotTaken("the service is stopping".to_owned());
+        self.fall(vec![], &fallen, true);
     }
 
     pub(crate) fn stop(&self) {
         self.stopping.cancel();
     }
 
-    /// Whether the log can still be used.
-    async fn write(&self, mut waiting: Waiting) -> bool {
+    /// Writes the next batch to a log that is this node's alone. Whether the log can still be used.
+    async fn write_next(&self) -> bool {
+        let Some(mut waiting) = self.lock().take_next() else { return true };
         let appends = std::mem::take(&mut waiting.appends);
-        let first = appends.first().map(|append| (append.stream, append.expected, append.metadata.command));
+        let first = appends.first().map(Mark::of);
         match self.store.append(appends, self.clock.now()).await {
             Ok(appended) => {
-                waiting.batch.settle(Ok(appended));
+                self.stands(vec![waiting], appended.first);
                 true
             }
-            Err(StoreError::Unknown(why)) => {
+            Err(error) => self.not_taken(error, vec![waiting], first.as_slice()).await,
+        }
+    }
+
+    /// Says that `written` stands in the log from `first` on.
+    pub(crate) fn stands(&self, written: Vec<Waiting>, first: Position) {
+        let mut next = first;
+        for waiting in &written {
+            waiting.batch.written(next);
+            next += waiting.events - waiting.gone;
+        }
+        if next > first {
+            self.wrote.fetch_max(next - 1, Ordering::Relaxed);
+            if self.shared {
+                self.own_writes.note(first, next - 1);
+            }
+        }
+    }
+
+    /// Says that `checked`, which has no events, holds.
+    pub(crate) fn holds(&self, checked: Vec<Waiting>) {
+        self.stands(checked, self.wrote.load(Ordering::Relaxed) + 1);
+    }
+
+    /// Settles what the log did not simply take. Whether the log can still be used.
+    pub(crate) async fn not_taken(&self, error: StoreError, tried: Vec<Waiting>, marks: &[Mark]) -> bool {
+        match error {
+            StoreError::Unknown(why) => {
                 tracing::error!(%why, "the outcome of an append is not known; reading the log again");
-                match self.was_written(first).await {
-                    Some(appended) => waiting.batch.settle(Ok(appended)),
-                    None => self.fall(Some(waiting), &Fallen(why), false),
+                let found = self.find(marks).await;
+                self.in_doubt.store(false, Ordering::Relaxed);
+                match found {
+                    Some(first) => self.stands(tried, first),
+                    None => self.fall(tried, &Fallen::NotTaken(why), false),
                 }
                 true
             }
-            Err(error @ (StoreError::Conflict(_) | StoreError::Unavailable(_))) => {
+            StoreError::Conflict(_) | StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "a batch was not written");
-                self.fall(Some(waiting), &Fallen(error.to_string()), false);
+                self.fall(tried, &Fallen::NotTaken(error.to_string()), false);
                 true
             }
-            Err(StoreError::Unusable(why)) => {
+            StoreError::Unusable(why) => {
                 tracing::error!(%why, "the log cannot be used any more");
-                self.fall(Some(waiting), &Fallen(why), true);
+                self.fall(tried, &Fallen::NotTaken(why), true);
                 false
             }
         }
     }
 
-    /// Looks until the log answers. A batch is whole or absent, so its first event tells.
-    async fn was_written(
-        &self,
-        first: Option<(domain::StreamId, store::Version, domain::CommandId)>,
-    ) -> Option<Appended> {
-        let (stream, expected, command) = first?;
+    /// Where the first of `marks` stands in the log, if all of them do: looks until the log answers.
+    /// What waits behind them falls as soon as the log keeps silent, and newcomers are refused.
+    async fn find(&self, marks: &[Mark]) -> Option<Position> {
         loop {
-            match self.store.read_stream(stream, expected + 1, 1).await {
-                Ok(rows) => {
-                    let row = rows.first().filter(|row| row.metadata.command == command)?;
-                    return Some(Appended { first: row.position, recorded_at: row.recorded_at });
-                }
+            match self.look_for(marks).await {
+                Ok(found) => return found,
                 Err(error) => tracing::warn!(%error, "the log does not answer yet"),
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            self.in_doubt.store(true, Ordering::Relaxed);
+            self.fall(vec![], &Fallen::NotTaken("the log does not answer".to_owned()), false);
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.stopping.cancelled() => return None,
+            }
         }
     }
 
+    /// A batch is whole or absent. Its first event alone would not do where another node may have
+    /// carried out the same command.
+    async fn look_for(&self, marks: &[Mark]) -> Result<Option<Position>, StoreError> {
+        let Some(first) = marks.iter().find(|mark| mark.events > 0) else { return Ok(None) };
+        let rows = self.store.read_stream(first.stream, first.after + 1, 1).await?;
+        let Some(row) = rows.first().filter(|row| row.metadata.command == first.command) else { return Ok(None) };
+        let (first, mut next) = (row.position, row.position);
+        for mark in marks {
+            let events = usize::try_from(mark.events).unwrap_or(usize::MAX);
+            let rows = self.store.read_all(next, events).await?;
+            let is_its = |(row, version): (&EventRow, Version)| {
+                row.stream == mark.stream && row.version == version && row.metadata.command == mark.command
+            };
+            if rows.len() != events || !rows.iter().zip(mark.after + 1..).all(is_its) {
+                return Ok(None);
+            }
+            next += mark.events;
+        }
+        Ok(Some(first))
+    }
+
     /// Lets `failed` and everything queued behind it fall, in one step under the lock.
-    fn fall(&self, failed: Option<Waiting>, why: &Fallen, for_good: bool) {
+    fn fall(&self, failed: Vec<Waiting>, why: &Fallen, for_good: bool) {
         let mut queue = self.lock();
         let fallen: Vec<Waiting> = failed.into_iter().chain(queue.take_all()).collect();
         for waiting in &fallen {
-            waiting.batch.settle(Err(why.clone()));
+            waiting.batch.fall(why);
         }
         if for_good {
             queue.ended = Some(why.clone());
         }
+    }
+}
+
+/// By what an append is found again in the log.
+pub(crate) struct Mark {
+    stream: StreamId,
+    after: Version,
+    events: u64,
+    command: CommandId,
+}
+
+impl Mark {
+    pub(crate) fn of(append: &Append) -> Mark {
+        let (stream, after, command) = (append.stream, append.expected, append.metadata.command);
+        Mark { stream, after, events: append.events.len() as u64, command }
     }
 }
