@@ -4,7 +4,7 @@
 //! [`Manifest`]. It follows from the log alone, so every store that holds the same events writes the
 //! same bytes. Payloads stand in it as they were recorded, see [`write_event`].
 //!
-//! A file is read twice: once to see that all of it can be taken, and once to take it. So a file that
+//! A file is read twice: once to see that it is whole, and once to take it. So a file that
 //! is cut, changed, foreign or too new leaves no trace, and a pipe, which is read once, is not taken.
 
 mod file;
@@ -15,15 +15,13 @@ mod tests;
 use std::{
     fs::File,
     io::{self, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use tokio::sync::mpsc;
-use uuid::Uuid;
-
 pub use file::{ExportReader, ExportWriter, FORMAT, Header, Manifest};
 pub use line::write_event;
+use tokio::sync::mpsc;
 
 use crate::{
     EventRow, EventStore, LogState, Position, StoreError,
@@ -62,13 +60,12 @@ pub enum ExportError {
 }
 
 /// What an import did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Imported {
     /// Events that were written; the others were there already.
     pub written: u64,
+    /// Where the log stands now.
     pub head: Position,
-    pub log: Uuid,
-    pub manifest: Manifest,
 }
 
 /// Exports the events from `from` on, up to and with `to` or the head. `progress` takes how many are
@@ -133,104 +130,106 @@ fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, ExportError
     result.map_err(|error| ExportError::Read(io::Error::other(error)))
 }
 
-/// What an import is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Seeing that all of the file can be taken.
-    Verifying,
-    Writing,
+/// Takes how many events are done, of how many if that is known. It is called from another thread,
+/// every few thousand events.
+pub type OnEvents = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
+
+/// A file that was read to its end and is a whole export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    path: PathBuf,
+    pub header: Header,
+    pub manifest: Manifest,
 }
 
-/// Takes how many events of the file are done, of how many if that is known. It is called from
-/// another thread, every few thousand events.
-pub type OnImport = Arc<dyn Fn(Stage, u64, Option<u64>) + Send + Sync>;
+impl Verified {
+    /// Reads the whole file.
+    pub async fn read(path: &Path, progress: OnEvents) -> Result<Verified, ExportError> {
+        let header = {
+            let path = path.to_owned();
+            joined(tokio::task::spawn_blocking(move || open(&path).map(|reader| reader.header())).await)??
+        };
+        let (pass, _none) = Pass::start(path, (Position::MAX, Position::MAX), move |done| progress(done, None));
+        Ok(Verified { path: path.to_owned(), header, manifest: pass.whole(Ok(())).await? })
+    }
 
-/// Imports a file into an empty log, or goes on with an unfinished copy. What the log has already is
-/// compared. At the end of a sealed log the copy is [`LogState::Complete`].
-///
-/// # Errors
-/// Nothing is written unless the whole file can be taken. After [`ExportError::Changed`] and what a
-/// store refuses, the events before are there, and the same import goes on behind them.
-pub async fn import(store: &dyn EventStore, path: &Path, progress: OnImport) -> Result<Imported, ExportError> {
-    let head = store.head().await?;
-    let header = {
-        let path = path.to_owned();
-        joined(tokio::task::spawn_blocking(move || open(&path).map(|reader| reader.header())).await)??
-    };
-    fits(store, head, header).await?;
-    let verifying = progress.clone();
-    let (pass, mut known) = Pass::start(
-        path,
-        move |row| row.position <= head,
-        move |done| {
-            verifying(Stage::Verifying, done, None);
-        },
-    );
-    let mut compared = Ok(());
-    while let (true, Some(chunk)) = (compared.is_ok(), known.recv().await) {
-        compared = is_there(store, &chunk, header).await;
+    /// Imports the file into an empty log, or goes on with an unfinished copy. What the log has already
+    /// is compared first. At the end of a sealed log the copy is [`LogState::Complete`].
+    ///
+    /// # Errors
+    /// Nothing is written unless the file goes with the log. After [`ExportError::Changed`], and when the
+    /// store fails under way, the events before are there, and the same import goes on behind them.
+    pub async fn import(&self, store: &dyn EventStore, progress: OnEvents) -> Result<Imported, ExportError> {
+        let head = store.head().await?;
+        self.fits(store, head).await?;
+        self.compare(store, head).await?;
+        let head_then = self.write(store, head, progress).await?;
+        if self.manifest.sealed && store.state().await? == LogState::Copy {
+            store.set_state(LogState::Complete).await?;
+        }
+        Ok(Imported { written: head_then - head, head: head_then })
     }
-    drop(known);
-    let manifest = pass.end(compared).await?;
-    let last = (header.from + manifest.count).saturating_sub(1);
-    if last > head && store.state().await? == LogState::Complete {
-        return Err(ExportError::Refused(format!(
-            "this copy has all events of its origin, which was sealed at event {head}; the file goes on to {last}"
-        )));
-    }
-    let total = Some(manifest.count);
-    let (pass, mut new) = Pass::start(
-        path,
-        move |row| row.position > head,
-        move |done| {
-            progress(Stage::Writing, done, total);
-        },
-    );
-    let mut at = head;
-    let mut written = Ok(());
-    if head == 0 && manifest.count == 0 {
-        // A copy of a log that is empty still.
-        written = store.import(header.log, vec![]).await;
-    }
-    while let (true, Some(chunk)) = (written.is_ok(), new.recv().await) {
-        let end = chunk.last().map_or(at, |row| row.position);
-        written = store.import(header.log, chunk).await;
-        at = if written.is_ok() { end } else { at };
-    }
-    drop(new);
-    match pass.end(written.map_err(ExportError::from)).await {
-        Ok(again) if again == manifest => {}
-        Ok(_) | Err(ExportError::Line { .. }) => return Err(ExportError::Changed { at }),
-        Err(other) => return Err(other),
-    }
-    if manifest.sealed && store.state().await? == LogState::Copy {
-        store.set_state(LogState::Complete).await?;
-    }
-    Ok(Imported { written: at - head, head: at, log: header.log, manifest })
-}
 
-/// Whether a file of that header can be imported into the log as it is.
-async fn fits(store: &dyn EventStore, head: Position, header: Header) -> Result<(), ExportError> {
-    let own = store.identity().log;
-    match store.state().await? {
-        LogState::Open if head == 0 => {}
-        LogState::Open => return Err(ExportError::Refused(NOT_THAT_COPY.into())),
-        LogState::Sealed => return Err(ExportError::Refused(IS_SEALED.into())),
-        LogState::Copy | LogState::Complete if own == header.log => {}
-        LogState::Copy | LogState::Complete => {
-            return Err(ExportError::Refused(format!(
-                "this log is a copy of the log {own}, and the file is of the log {}",
-                header.log
-            )));
+    /// Writes what lies behind the head, and answers where the head is then.
+    async fn write(&self, store: &dyn EventStore, head: Position, progress: OnEvents) -> Result<Position, ExportError> {
+        let (log, total) = (self.header.log, Some(self.manifest.count));
+        let (pass, mut chunks) = Pass::start(&self.path, (head, Position::MAX), move |done| progress(done, total));
+        let mut at = head;
+        let mut taken = Ok(());
+        if head == 0 && self.manifest.count == 0 {
+            // A copy of a log that is empty still.
+            taken = store.import(log, vec![]).await;
+        }
+        while let (true, Some(chunk)) = (taken.is_ok(), chunks.recv().await) {
+            let end = chunk.last().map_or(at, |row| row.position);
+            taken = store.import(log, chunk).await;
+            at = if taken.is_ok() { end } else { at };
+        }
+        drop(chunks);
+        match pass.whole(taken.map_err(ExportError::from)).await {
+            Ok(again) if again == self.manifest => Ok(at),
+            Ok(_) | Err(ExportError::Line { .. }) => Err(ExportError::Changed { at }),
+            Err(other) => Err(other),
         }
     }
-    if header.from > head + 1 {
-        return Err(ExportError::Refused(format!(
-            "the file begins at event {}, and this log stands at event {head}: import what lies between first",
-            header.from
-        )));
+
+    /// Whether the log has the same events as the file, as far as it has them.
+    async fn compare(&self, store: &dyn EventStore, head: Position) -> Result<(), ExportError> {
+        if self.header.from > head {
+            return Ok(());
+        }
+        let (pass, mut chunks) = Pass::start(&self.path, (0, head), |_| {});
+        let mut same = Ok(());
+        while let (true, Some(chunk)) = (same.is_ok(), chunks.recv().await) {
+            same = is_there(store, &chunk, self.header).await;
+        }
+        drop(chunks);
+        pass.end(same).await.map(|_| ())
     }
-    Ok(())
+
+    /// Whether the file can be imported into the log as it is.
+    async fn fits(&self, store: &dyn EventStore, head: Position) -> Result<(), ExportError> {
+        let Header { log, from, .. } = self.header;
+        let own = store.identity().log;
+        let state = store.state().await?;
+        let end = (from + self.manifest.count).saturating_sub(1);
+        let refused = match state {
+            LogState::Open if head > 0 => NOT_THAT_COPY.into(),
+            LogState::Sealed => IS_SEALED.into(),
+            LogState::Copy | LogState::Complete if own != log => {
+                format!("this log is a copy of the log {own}, and the file is of the log {log}")
+            }
+            LogState::Complete if end > head => format!(
+                "this copy has all events of its origin, which was sealed at event {head}; the file goes on to {end}"
+            ),
+            _ if from > head + 1 => {
+                let lacking = "import what lies between first";
+                format!("the file begins at event {from}, and this log stands at event {head}: {lacking}")
+            }
+            LogState::Open | LogState::Copy | LogState::Complete => return Ok(()),
+        };
+        Err(ExportError::Refused(refused))
+    }
 }
 
 /// Whether the log has just these events.
@@ -269,10 +268,11 @@ fn open(path: &Path) -> Result<ExportReader<BufReader<File>>, ExportError> {
 struct Pass(tokio::task::JoinHandle<Result<Option<Manifest>, ExportError>>);
 
 impl Pass {
-    /// Verifies every line, and gives the events that `keep` takes, in chunks.
+    /// Verifies every line, and gives the events behind one position, up to and with another, in chunks.
+    /// It ends there, or at the end of the file.
     fn start(
         path: &Path,
-        keep: impl Fn(&EventRow) -> bool + Send + 'static,
+        (behind, to): (Position, Position),
         progress: impl Fn(u64) + Send + 'static,
     ) -> (Pass, mpsc::Receiver<Vec<EventRow>>) {
         let path = path.to_owned();
@@ -281,11 +281,14 @@ impl Pass {
             let mut reader = open(&path)?;
             let (mut chunk, mut bytes, mut done) = (Vec::new(), 0, 0);
             while let Some(row) = reader.next_event()? {
+                if row.position > to {
+                    break;
+                }
                 done += 1;
                 if done % PAGE as u64 == 0 {
                     progress(done);
                 }
-                if !keep(&row) {
+                if row.position <= behind {
                     continue;
                 }
                 bytes += row.payload.len();
@@ -307,9 +310,15 @@ impl Pass {
     }
 
     /// Waits for its end. What went wrong with the events comes first.
-    async fn end(self, taken: Result<(), ExportError>) -> Result<Manifest, ExportError> {
+    async fn end(self, taken: Result<(), ExportError>) -> Result<Option<Manifest>, ExportError> {
         let read = joined(self.0.await)?;
         taken?;
-        read?.ok_or_else(|| ExportError::Read(io::Error::other("the reading broke off")))
+        read
+    }
+
+    /// The manifest, after which nothing was left to read.
+    async fn whole(self, taken: Result<(), ExportError>) -> Result<Manifest, ExportError> {
+        let manifest = self.end(taken).await?;
+        manifest.ok_or_else(|| ExportError::Read(io::Error::other("the reading broke off")))
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use domain::{ActorId, CommandId, StreamId, StreamKind, Timestamp};
 use proptest::prelude::*;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
@@ -48,7 +49,7 @@ fn file(dir: &TempDir, text: impl AsRef<[u8]>) -> PathBuf {
 }
 
 async fn take(store: &dyn EventStore, path: &Path) -> Result<Imported, ExportError> {
-    import(store, path, Arc::new(|_, _, _| {})).await
+    Verified::read(path, Arc::new(|_, _| {})).await?.import(store, Arc::new(|_, _| {})).await
 }
 
 fn sqlite() -> (TempDir, SqliteLog) {
@@ -118,7 +119,8 @@ async fn a_copy_exports_the_same_bytes() {
     let memory = MemoryLog::new();
     for copy in [&sqlite as &dyn EventStore, &memory] {
         let imported = take(copy, &file(&dir, &text)).await.unwrap();
-        assert_eq!((imported.written, imported.head, imported.log), (5, 5, log.identity().log));
+        assert_eq!(imported, Imported { written: 5, head: 5 });
+        assert_eq!(copy.identity().log, log.identity().log);
         assert_eq!(copy.read_all(1, 10).await.unwrap(), log.read_all(1, 10).await.unwrap());
         assert_eq!((copy.state().await.unwrap(), all_of(copy).await), (LogState::Copy, text.clone()));
         // Once more: everything is there.
@@ -180,7 +182,8 @@ fn forged(lines: &[&str]) -> String {
 
 #[tokio::test]
 async fn a_bad_file_leaves_no_trace() {
-    let text = all_of(&origin().await).await;
+    let origin = origin().await;
+    let text = all_of(&origin).await;
     let lines: Vec<&str> = text.lines().collect();
     let events = &lines[..6];
     let with = |at: usize, from: &str, to: &str| {
@@ -256,8 +259,14 @@ async fn a_bad_file_leaves_no_trace() {
         ("an event twice", twice.into(), "line 3:", "event 1 stands where event 2 is due"),
         ("an event left out", without.into(), "line 3:", "event 3 stands where event 2 is due"),
         (
-            "a gap before",
+            "another beginning",
             with(0, "\"from\":1", "\"from\":3").into(),
+            "line 2:",
+            "event 1 stands where event 3 is due",
+        ),
+        (
+            "a gap before",
+            exported(&origin, (3, None)).await.0.into(),
             "",
             "begins at event 3, and this log stands at event 0",
         ),
@@ -360,19 +369,25 @@ async fn many_pages_keep_their_order() {
     take(&copy, &file(&dir, exported(&log, (1, Some(25_000))).await.0)).await.unwrap();
     let steps = Arc::new(Mutex::new(vec![]));
     let seen = steps.clone();
-    let path = file(&dir, &text);
-    let imported = import(
-        &copy,
-        &path,
-        Arc::new(move |stage, done, total| {
-            seen.lock().unwrap().push((stage, done, total));
-        }),
-    );
-    assert_eq!(imported.await.unwrap().written, 9 * 5_011 - 25_000);
+    let progress: OnEvents = Arc::new(move |done, total| seen.lock().unwrap().push((done, total)));
+    let verified = Verified::read(&file(&dir, &text), progress.clone()).await.unwrap();
+    let imported = verified.import(&copy, progress).await.unwrap();
+    assert_eq!(imported, Imported { written: 9 * 5_011 - 25_000, head: 45_099 });
     assert_eq!(all_of(&copy).await, text);
     let steps = steps.lock().unwrap();
-    assert_eq!(steps.first(), Some(&(Stage::Verifying, 5_000, None)));
-    assert_eq!(steps.last(), Some(&(Stage::Writing, 45_099, Some(45_099))));
+    assert_eq!((steps.first(), steps.last()), (Some(&(5_000, None)), Some(&(45_099, Some(45_099)))));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_under_way_is_noticed() {
+    let log = origin().await;
+    let text = all_of(&log).await;
+    let (dir, copy) = sqlite();
+    let path = file(&dir, &text);
+    let verified = Verified::read(&path, Arc::new(|_, _| {})).await.unwrap();
+    std::fs::write(&path, text.replace("Confirmed 1", "Confirmed 7")).unwrap();
+    let refused = verified.import(&copy, Arc::new(|_, _| {})).await.unwrap_err();
+    assert!(matches!(refused, ExportError::Changed { .. }), "{refused}");
 }
 
 /// Payloads with all that text can have: JSON as it may be written, and what is no JSON.
