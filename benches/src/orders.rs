@@ -130,8 +130,8 @@ impl Kitchen {
     async fn open(log: &Log, ordering: &Ordering) -> Result<Kitchen> {
         let identity = log.store.identity();
         let views = match &log.folder {
-            Some(folder) => Views::open_with(folder, identity, registry())?,
-            None => Views::in_memory_with(identity, registry())?,
+            Some(folder) => Views::open(folder, identity, registry())?,
+            None => Views::in_memory(identity, registry())?,
         };
         let stop = CancellationToken::new();
         let runner = Runner::open(Arc::clone(&log.store), views.clone()).await?;

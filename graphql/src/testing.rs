@@ -89,7 +89,7 @@ impl House {
         let store = Arc::new(MemoryLog::new());
         let clock = Arc::new(ManualClock::at(TEN_IN_THE_MORNING.parse().unwrap()));
         let commands = Commands::start(store.clone(), clock.clone(), Arc::new(SeededIds::new(1)), Limits::default());
-        let views = Views::in_memory(store.identity()).unwrap();
+        let views = Views::in_memory(store.identity(), projections::all()).unwrap();
         let mut runner = Runner::open(store.clone(), views.clone()).await.unwrap();
         runner.catch_up().await.unwrap();
         let stop = CancellationToken::new();

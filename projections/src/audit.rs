@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use store::{EventRow, Position, Recorded, Version};
 
 use crate::{
-    Difference, Report, Row, ViewError,
+    Difference, Report, ViewError,
     balances::{Balances, LimitedAccount},
     engine::Decoded,
     verify::Held,
@@ -57,10 +57,11 @@ impl Audit {
 
     /// The postings of a batch, and the limited accounts' own fold.
     pub(crate) fn events(&mut self, batch: &Decoded) {
-        if let Some((_, error)) = &batch.stop {
+        let unread = batch.newer.iter().chain(batch.events.iter().filter_map(|event| event.as_ref().err()));
+        for error in unread {
             self.differ("the log", error.clone(), "an event that this program can read".into());
         }
-        for it in &batch.events {
+        for it in batch.events.iter().flatten() {
             self.book(it);
             if let Fact::Account(account, event) = &it.fact {
                 self.accounts.entry((it.tenant, *account)).or_default().evolve(event, it.occurred_at);
@@ -89,10 +90,8 @@ impl Audit {
     /// Each limited account's own fold against its ledger account and against its view's row.
     pub(crate) fn compare_accounts(&mut self, refold: &Held) -> Result<(), ViewError> {
         let mut seen = FxHashMap::default();
-        refold.each(&Balances, &LimitedAccount::TABLE, |row| {
-            let row = LimitedAccount::read(row)?;
+        refold.each(&Balances, |row: LimitedAccount| {
             seen.insert((row.tenant, row.account), row);
-            Ok(())
         })?;
         let mut differences = Vec::new();
         for (key, account) in &self.accounts {

@@ -6,7 +6,7 @@ use domain::{
 };
 use store::Recorded;
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, column_of, row};
+use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
 
 row! {
     /// An account of the books in one currency.
@@ -221,11 +221,11 @@ pub async fn trial_balance(views: &Views, tenant: TenantId) -> Result<Vec<TrialB
             let sql = "SELECT tenant, currency, count(*), sum(debits_minor), sum(credits_minor), sum(balance_minor)
                  FROM {balances} WHERE tenant = ?1 GROUP BY tenant, currency ORDER BY currency";
             snapshot.query(sql, args![tenant], |row| {
-                let currency = column_of(row, 1)?;
+                let currency = row.get(1)?;
                 Ok(TrialBalance {
-                    tenant: column_of(row, 0)?,
+                    tenant: row.get(0)?,
                     currency,
-                    accounts: column_of(row, 2)?,
+                    accounts: row.get(2)?,
                     debits: Money::new(row.get(3)?, currency),
                     credits: Money::new(row.get(4)?, currency),
                     balance: Money::new(row.get(5)?, currency),
@@ -239,7 +239,7 @@ pub async fn trial_balance(views: &Views, tenant: TenantId) -> Result<Vec<TrialB
 pub async fn tenants(views: &Views) -> Result<Vec<TenantId>, ViewError> {
     views
         .read(|snapshot| {
-            snapshot.query("SELECT DISTINCT tenant FROM {balances} ORDER BY tenant", args![], |row| column_of(row, 0))
+            snapshot.query("SELECT DISTINCT tenant FROM {balances} ORDER BY tenant", args![], |row| row.get(0))
         })
         .await
 }

@@ -1,46 +1,119 @@
-//! The catalogue: which builds of which projections stand in the file, and how far each has come.
+//! The catalogue: which builds of which projections there are, how far each has come, and which
+//! events they could not take.
 //!
-//! A build's tables are named `{table}__v{version}_b{build}`. The one that is live for readers has
-//! a plain SQL view `{table}` in front, for people with an SQL prompt.
+//! A build's tables are named `{table}__v{version}_b{build}`. Each version has one build that readers
+//! get. A plain SQL view `{table}` stands in front of the newest, for people with an SQL prompt.
 
-use rusqlite::{Connection, OptionalExtension, params};
-use store::{LogIdentity, Position};
+use domain::{StreamId, StreamKind, TenantId, Timestamp};
+use store::{LogIdentity, Position, Version};
 use uuid::Uuid;
 
-use crate::{Projection, column::words, column_of, views::ViewError};
+use crate::{
+    Json, Param, Projection, Row, SqlError, args,
+    column::words,
+    db::{Connection, Mode, Transaction},
+    row,
+    views::ViewError,
+};
 
-/// "TIFV": marks the file as ours.
+/// "TIFV": marks a file as ours.
 const APPLICATION_ID: i64 = 0x5449_4656;
 /// Of the catalogue's own tables.
-const FORMAT: i64 = 1;
+const FORMAT: u32 = 2;
+/// Most parked events that one question lists.
+pub(crate) const LISTED: u32 = 1_000;
+/// Rows that are deleted at once before a big table is dropped, so that no transaction is long.
+const CHUNK: u32 = 2_000;
 
-/// How a build is.
+/// Whether a build takes events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It folds every event.
     Sound,
-    /// It met an event that it cannot take and stands before it.
-    Failed,
-    /// The next event is newer than this program.
+    /// Somebody told it to wait.
     Paused,
+    /// The next event is newer than this program.
+    Outdated,
 }
 
-words! { Health { Sound = "sound", Failed = "failed", Paused = "paused" } }
+words! { Health { Sound = "sound", Paused = "paused", Outdated = "outdated" } }
 
-/// One build of a projection, as the catalogue has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Build {
-    pub projection: String,
-    pub version: u32,
-    pub build: u32,
-    /// Whether readers get it. The others are being built.
-    pub live: bool,
-    /// The last event that is folded into it.
-    pub position: Position,
-    pub health: Health,
-    /// Why it is not sound.
-    pub error: Option<String>,
-    pub(crate) tables: Vec<String>,
+row! {
+    /// The builds of the views. The live build of the newest version is what the plain views show.
+    pub struct Build in "catalogue" {
+        key { projection: String, version: u32, build: u32 }
+        /// Whether readers of this version get it. The others are being built, or go.
+        live: bool,
+        /// The last event of the log that is folded into it.
+        position: Position,
+        health: Health,
+        /// Why it is not sound.
+        error: Option<String>,
+        tables: Json<Vec<String>>,
+        /// Events that it could not take; see the table parked.
+        parked: u64,
+        /// The first of them: what the view shows is incomplete from there on.
+        incomplete_since: Option<Position>,
+        /// Whether the plain views show it.
+        shown: bool,
+        /// Whether it is compared with the live build before it takes its place.
+        compare: bool,
+        /// What that comparison found.
+        compared: Option<String>,
+        /// Since when it is of no use any more.
+        replaced_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    /// Events that a view could not take, and those of the same streams behind them.
+    pub struct Parked in "parked" {
+        key { projection: String, version: u32, build: u32, position: Position }
+        tenant: TenantId,
+        /// The kind of aggregate.
+        kind: StreamKind,
+        stream: Uuid,
+        stream_version: Version,
+        event: String,
+        error: String,
+        parked_at: Timestamp,
+    }
+}
+
+row! {
+    /// Events that somebody decided a view shall do without. Every later build leaves them out too.
+    pub struct Dropped in "dropped" {
+        key { projection: String, position: Position }
+        tenant: TenantId,
+        kind: StreamKind,
+        stream: Uuid,
+        event: String,
+        error: String,
+        reason: String,
+        dropped_by: String,
+        dropped_at: Timestamp,
+    }
+}
+
+row! {
+    /// The log that the views are folded from.
+    pub(crate) struct Source in "source" {
+        key { one: u8 }
+        log: Uuid,
+        /// Of the store that holds the log. Views of another are folded anew.
+        incarnation: Uuid,
+        format: u32,
+        /// Grows when somebody changes the catalogue beside the runner.
+        revision: u64,
+    }
+}
+
+row! {
+    /// Which process keeps a view up, where several could.
+    pub(crate) struct Lease in "leases" {
+        key { name: String }
+        holder: Uuid,
+        until: Timestamp,
+    }
 }
 
 impl Build {
@@ -50,188 +123,423 @@ impl Build {
     }
 
     pub(crate) fn is_same(&self, other: &Build) -> bool {
-        let name = |build: &Build| (build.version, build.build);
-        self.projection == other.projection && name(self) == name(other)
-    }
-
-    /// Why it is not sound, as an error.
-    pub(crate) fn failure(&self) -> ViewError {
-        let error = self.error.clone().unwrap_or_default();
-        ViewError::Failed { projection: self.projection.clone(), error }
+        self.key() == other.key()
     }
 
     pub(crate) fn is_of(&self, projection: &dyn Projection) -> bool {
         self.projection == projection.name() && self.version == projection.version()
     }
+
+    /// Whether it is folded until it can take the live one's place.
+    pub fn is_being_built(&self) -> bool {
+        !self.live && self.replaced_at.is_none()
+    }
+
+    fn key_params(&self) -> [Param<'_>; 3] {
+        [Param::of(&self.projection), Param::of(&self.version), Param::of(&self.build)]
+    }
 }
 
-const TABLES: &str = "
-CREATE TABLE log (log BLOB NOT NULL, incarnation BLOB NOT NULL) STRICT;
-CREATE TABLE catalogue (
-    projection TEXT NOT NULL, version INTEGER NOT NULL, build INTEGER NOT NULL,
-    live INTEGER NOT NULL, position INTEGER NOT NULL,
-    health TEXT NOT NULL, error TEXT, tables TEXT NOT NULL,
-    PRIMARY KEY (projection, version, build)
-) STRICT, WITHOUT ROWID;";
+impl Parked {
+    pub fn stream_id(&self) -> StreamId {
+        StreamId { tenant: self.tenant, kind: self.kind, key: self.stream }
+    }
+}
 
-/// Whether the file is a views file that this program can use. A new file is none yet: `false`.
+/// What follows a statement that means one build.
+const ONE: &str = "WHERE projection = ?1 AND version = ?2 AND build = ?3";
+
+/// Now, by the machine's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Whether what is there are views that this program can use: `false` when there is nothing yet, or
+/// only what an older program left.
 pub(crate) fn check(connection: &Connection) -> Result<bool, ViewError> {
-    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let (application, format) = (number("application_id")?, number("user_version")?);
-    if tables == 0 && application == 0 {
-        return Ok(false);
-    }
-    if application != APPLICATION_ID {
-        return Err(ViewError::Unusable("this is a database of another program, not Tiffin's views".into()));
-    }
+    let foreign =
+        |what: &str| Err(ViewError::Unusable(format!("this is {what} of another program, not Tiffin's views")));
+    let format = match connection {
+        Connection::Sqlite(file) => {
+            let number = |pragma: &str| {
+                file.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(SqlError::from)
+            };
+            let (application, format) = (number("application_id")?, number("user_version")?);
+            if application == 0 && tables(connection)?.is_empty() {
+                return Ok(false);
+            }
+            if application != APPLICATION_ID {
+                return foreign("a database");
+            }
+            u32::try_from(format).unwrap_or(u32::MAX)
+        }
+        Connection::Postgres(_) => {
+            let tables = tables(connection)?;
+            if tables.is_empty() {
+                return Ok(false);
+            }
+            if !tables.iter().any(|name| name == Source::TABLE.name) {
+                return foreign("a schema named views");
+            }
+            source(connection)?.map_or(0, |source| source.format)
+        }
+    };
     if format > FORMAT {
         return Err(ViewError::Unusable(format!(
             "these views were written by a newer Tiffin (format {format}, this program knows {FORMAT}); use that one, \
              or delete them and start again: they are rebuilt from the log"
         )));
     }
-    Ok(true)
+    Ok(format == FORMAT)
 }
 
-/// Makes the catalogue when the file is new, and empties it when it was folded from another log.
-pub(crate) fn prepare(connection: &mut Connection, identity: LogIdentity) -> Result<(), ViewError> {
-    let known = check(connection)?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    if !known {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-        transaction.execute_batch(TABLES)?;
-    } else if self::identity(&transaction)? == Some(identity) {
-        return Ok(transaction.commit()?);
+/// The names of all tables of the views.
+fn tables(connection: &Connection) -> Result<Vec<String>, SqlError> {
+    let sql = if connection.is_postgres() {
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'views'"
     } else {
-        tracing::info!(incarnation = %identity.incarnation, "the views belong to another log: they are folded anew");
-        for build in builds(&transaction)? {
-            remove(&transaction, &build)?;
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    };
+    connection.query(sql, &[], |row| row.get(0))
+}
+
+/// Makes the catalogue when there is none, and empties it when it was folded from another log.
+pub(crate) fn prepare(connection: &Connection, identity: LogIdentity) -> Result<(), ViewError> {
+    if check(connection)? && self::identity(connection)? == Some(identity) {
+        return Ok(());
+    }
+    let transaction = connection.begin(Mode::Write)?;
+    if transaction.is_postgres() {
+        // Several nodes may start at once.
+        transaction.run("SELECT pg_advisory_xact_lock(6072344180914866)")?;
+        transaction.run("CREATE SCHEMA IF NOT EXISTS views")?;
+    }
+    if check(&transaction)? {
+        if self::identity(&transaction)? == Some(identity) {
+            return Ok(transaction.commit()?);
         }
-        transaction.execute("DELETE FROM log", [])?;
+        tracing::info!(incarnation = %identity.incarnation, "the views belong to another log: they are folded anew");
+    }
+    empty(&transaction)?;
+    for table in [Build::TABLE, Parked::TABLE, Dropped::TABLE, Source::TABLE, Lease::TABLE] {
+        transaction.create(&table, "")?;
+    }
+    if let Connection::Sqlite(file) = &*transaction {
+        let mark = |pragma: &str, number: i64| file.pragma_update(None, pragma, number).map_err(SqlError::from);
+        mark("application_id", APPLICATION_ID)?;
+        mark("user_version", i64::from(FORMAT))?;
     }
     transaction.execute(
-        "INSERT INTO log (log, incarnation) VALUES (?1, ?2)",
-        params![identity.log.as_bytes(), identity.incarnation.as_bytes()],
+        "INSERT INTO source (one, log, incarnation, format, revision) VALUES (1, ?1, ?2, ?3, 1)",
+        args![identity.log, identity.incarnation, FORMAT],
     )?;
     Ok(transaction.commit()?)
 }
 
-/// The log that the views are folded from.
-pub(crate) fn identity(connection: &Connection) -> Result<Option<LogIdentity>, ViewError> {
-    let identity = connection.query_row("SELECT log, incarnation FROM log", [], |row| {
-        Ok(LogIdentity { log: column_of::<Uuid>(row, 0)?, incarnation: column_of::<Uuid>(row, 1)? })
-    });
-    Ok(identity.optional()?)
+/// Removes every table and view that is there.
+fn empty(transaction: &Transaction<'_>) -> Result<(), SqlError> {
+    let views = if transaction.is_postgres() {
+        "SELECT viewname FROM pg_views WHERE schemaname = 'views'"
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'view'"
+    };
+    for name in transaction.query::<String>(views, &[], |row| row.get(0))? {
+        transaction.run(&format!("DROP VIEW {name}"))?;
+    }
+    for name in tables(transaction)? {
+        transaction.run(&format!("DROP TABLE {name}"))?;
+    }
+    Ok(())
 }
 
-/// Every build in the file.
-pub(crate) fn builds(connection: &Connection) -> Result<Vec<Build>, ViewError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT projection, version, build, live, position, health, error, tables FROM catalogue
-         ORDER BY projection, version, build",
-    )?;
-    let builds = statement.query_map([], |row| {
-        let tables: String = row.get(7)?;
-        Ok(Build {
-            projection: row.get(0)?,
-            version: row.get(1)?,
-            build: row.get(2)?,
-            live: column_of(row, 3)?,
-            position: column_of(row, 4)?,
-            health: column_of(row, 5)?,
-            error: row.get(6)?,
-            tables: tables.split_whitespace().map(str::to_owned).collect(),
-        })
-    })?;
-    Ok(builds.collect::<Result<_, _>>()?)
+fn source(connection: &Connection) -> Result<Option<Source>, SqlError> {
+    let sql = format!("SELECT {} FROM source", Source::TABLE.column_list());
+    Ok(connection.query(&sql, &[], Source::read)?.pop())
+}
+
+/// The log that the views are folded from.
+pub(crate) fn identity(connection: &Connection) -> Result<Option<LogIdentity>, ViewError> {
+    let source = source(connection)?;
+    Ok(source.map(|source| LogIdentity { log: source.log, incarnation: source.incarnation }))
+}
+
+/// Grows with every change that is made beside the runner.
+pub(crate) fn revision(connection: &Connection) -> Result<u64, SqlError> {
+    Ok(connection.query("SELECT revision FROM source", &[], |row| row.get(0))?.pop().unwrap_or(0))
+}
+
+fn revise(connection: &Connection) -> Result<(), SqlError> {
+    connection.execute("UPDATE source SET revision = revision + 1", &[]).map(|_| ())
+}
+
+/// Every build that there is.
+pub(crate) fn builds(connection: &Connection) -> Result<Vec<Build>, SqlError> {
+    let sql = format!("SELECT {} FROM catalogue ORDER BY projection, version, build", Build::TABLE.column_list());
+    connection.query(&sql, &[], Build::read)
 }
 
 /// Adds an empty build with its tables, beside those that are there.
-pub(crate) fn add(connection: &Connection, projection: &dyn Projection) -> Result<Build, ViewError> {
-    let taken: Option<u32> = connection.query_row(
-        "SELECT max(build) FROM catalogue WHERE projection = ?1 AND version = ?2",
-        params![projection.name(), projection.version()],
-        |row| row.get(0),
+pub(crate) fn add(connection: &Connection, projection: &dyn Projection, compare: bool) -> Result<Build, SqlError> {
+    let (name, version) = (projection.name().to_owned(), projection.version());
+    let taken = connection.query(
+        "SELECT coalesce(max(build), 0) FROM catalogue WHERE projection = ?1 AND version = ?2",
+        args![name, version],
+        |row| row.get::<u32>(0),
     )?;
     let build = Build {
-        projection: projection.name().to_owned(),
-        version: projection.version(),
-        build: taken.unwrap_or(0) + 1,
+        projection: name,
+        version,
+        build: taken.into_iter().max().unwrap_or(0) + 1,
         live: false,
         position: 0,
         health: Health::Sound,
         error: None,
-        tables: projection.tables().iter().map(|table| table.name.to_owned()).collect(),
+        tables: Json(projection.tables().iter().map(|table| table.name.to_owned()).collect()),
+        parked: 0,
+        incomplete_since: None,
+        shown: false,
+        compare,
+        compared: None,
+        replaced_at: None,
     };
     for table in projection.tables() {
-        connection.execute_batch(&table.create(&build.suffix()))?;
+        connection.create(table, &build.suffix())?;
     }
-    connection.execute(
-        "INSERT INTO catalogue (projection, version, build, live, position, health, error, tables)
-         VALUES (?1, ?2, ?3, 0, 0, 'sound', NULL, ?4)",
-        params![build.projection, build.version, build.build, build.tables.join(" ")],
-    )?;
+    insert(connection, &build)?;
+    revise(connection)?;
     Ok(build)
 }
 
-/// Moves a build's checkpoint on, if it still stands where `build` says.
-pub(crate) fn advance(connection: &Connection, build: &Build, to: Position) -> Result<(), ViewError> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE catalogue SET position = ?5, health = ?6, error = ?7
-         WHERE projection = ?1 AND version = ?2 AND build = ?3 AND position = ?4",
-    )?;
-    let health = crate::Arg(&build.health);
-    let moved = statement.execute(params![
-        build.projection,
-        build.version,
-        build.build,
-        crate::Arg(&build.position),
-        crate::Arg(&to),
-        health,
-        build.error
-    ])?;
-    if moved == 1 { Ok(()) } else { Err(ViewError::Overtaken) }
+fn insert<T: Row>(connection: &Connection, row: &T) -> Result<(), SqlError> {
+    let spec = T::TABLE;
+    let mut values = Vec::new();
+    row.values(&mut values)?;
+    let params: Vec<Param<'_>> = spec
+        .columns
+        .iter()
+        .zip(values)
+        .map(|(column, value)| Param { kind: column.of.kind, value: Ok(value) })
+        .collect();
+    let marks = (1..=params.len()).map(|index| format!("?{index}")).collect::<Vec<_>>().join(", ");
+    let sql = format!("INSERT INTO {} ({}) VALUES ({marks}) ON CONFLICT DO NOTHING", spec.name, spec.column_list());
+    connection.execute(&sql, &params).map(|_| ())
 }
 
-/// Gives `build` to the readers and points the plain SQL views at it. The builds that it replaces
-/// are answered; they are to be removed.
-pub(crate) fn switch(
+/// Moves a build on from where `before` stands, if it still stands there.
+pub(crate) fn advance(
     connection: &Connection,
-    projection: &dyn Projection,
-    build: &Build,
-) -> Result<Vec<Build>, ViewError> {
-    let others = |other: &Build| other.projection == build.projection && !other.is_same(build);
-    let replaced: Vec<Build> = builds(connection)?.into_iter().filter(others).collect();
+    before: &Build,
+    after: &Build,
+    parked: &[Parked],
+) -> Result<(), ViewError> {
+    for one in parked {
+        insert(connection, one)?;
+    }
+    let sql = format!(
+        "UPDATE catalogue SET position = ?5, health = ?6, error = ?7, parked = ?8, incomplete_since = ?9
+         {ONE} AND position = ?4"
+    );
+    let [projection, version, build] = before.key_params();
+    let params = [
+        projection,
+        version,
+        build,
+        Param::of(&before.position),
+        Param::of(&after.position),
+        Param::of(&after.health),
+        Param::of(&after.error),
+        Param::of(&after.parked),
+        Param::of(&after.incomplete_since),
+    ];
+    if connection.execute(&sql, &params)? == 1 { Ok(()) } else { Err(ViewError::Overtaken) }
+}
+
+/// Says what a comparison of a build with the live one has found.
+pub(crate) fn compared(connection: &Connection, build: &Build, found: &str) -> Result<(), SqlError> {
+    let [projection, version, number] = build.key_params();
+    let found = found.to_owned();
+    let sql = format!("UPDATE catalogue SET compared = ?4 {ONE}");
+    connection.execute(&sql, &[projection, version, number, Param::of(&found)]).map(|_| ())
+}
+
+/// Gives `build` to the readers of its version. The one that it replaces is to be removed.
+pub(crate) fn switch(connection: &Connection, build: &Build) -> Result<(), SqlError> {
+    let (projection, version, number, now) = (build.projection.clone(), build.version, build.build, now());
     connection.execute(
-        "UPDATE catalogue SET live = (version = ?2 AND build = ?3) WHERE projection = ?1",
-        params![build.projection, build.version, build.build],
+        "UPDATE catalogue SET replaced_at = ?4 WHERE projection = ?1 AND version = ?2 AND build <> ?3
+         AND live AND replaced_at IS NULL",
+        args![projection, version, number, now],
     )?;
-    for name in replaced.iter().flat_map(|old| &old.tables) {
-        connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}"))?;
+    connection.execute(
+        "UPDATE catalogue SET live = (build = ?3) WHERE projection = ?1 AND version = ?2",
+        args![projection, version, number],
+    )?;
+    revise(connection)
+}
+
+/// Takes a build away from readers and runners; its tables go later.
+pub(crate) fn replace(connection: &Connection, build: &Build) -> Result<(), SqlError> {
+    let [projection, version, number] = build.key_params();
+    let now = now();
+    let sql = format!("UPDATE catalogue SET live = ?5, replaced_at = ?4 {ONE}");
+    connection.execute(&sql, &[projection, version, number, Param::of(&now), Param::of(&false)])?;
+    revise(connection)
+}
+
+/// Points the plain SQL views at `build`, and away from every other build of its projection.
+pub(crate) fn show(connection: &Connection, projection: &dyn Projection, build: &Build) -> Result<(), SqlError> {
+    for name in &*build.tables {
+        connection.run(&format!("DROP VIEW IF EXISTS {name}"))?;
+    }
+    for other in builds(connection)?.iter().filter(|other| other.projection == build.projection && other.shown) {
+        for name in &*other.tables {
+            connection.run(&format!("DROP VIEW IF EXISTS {name}"))?;
+        }
     }
     for table in projection.tables() {
         let (name, columns, suffix) = (table.name, table.column_list(), build.suffix());
-        connection.execute_batch(&format!(
-            "DROP VIEW IF EXISTS {name}; CREATE VIEW {name} AS SELECT {columns} FROM {name}{suffix}"
-        ))?;
-    }
-    Ok(replaced)
-}
-
-/// Removes a build with its tables.
-pub(crate) fn remove(connection: &Connection, build: &Build) -> Result<(), ViewError> {
-    let suffix = build.suffix();
-    for name in &build.tables {
-        if build.live {
-            connection.execute_batch(&format!("DROP VIEW IF EXISTS {name}"))?;
-        }
-        connection.execute_batch(&format!("DROP TABLE IF EXISTS {name}{suffix}"))?;
+        connection.run(&format!("CREATE VIEW {name} AS SELECT {columns} FROM {name}{suffix}"))?;
     }
     connection.execute(
-        "DELETE FROM catalogue WHERE projection = ?1 AND version = ?2 AND build = ?3",
-        params![build.projection, build.version, build.build],
+        "UPDATE catalogue SET shown = (version = ?2 AND build = ?3) WHERE projection = ?1",
+        args![build.projection, build.version, build.build],
     )?;
     Ok(())
+}
+
+/// Removes some of a build: a number of rows, or the build itself once its tables are empty. Answers
+/// whether nothing is left of it.
+pub(crate) fn remove(connection: &Connection, build: &Build) -> Result<bool, SqlError> {
+    let suffix = build.suffix();
+    let there = tables(connection)?;
+    for name in build.tables.iter().filter(|name| there.contains(&format!("{name}{suffix}"))) {
+        if let Connection::Sqlite(file) = connection {
+            // A drop alone would visit every page in one go, with writers waiting.
+            let keys = "SELECT group_concat(name, ', ') FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
+            let keys: String = file.query_row(keys, [format!("{name}{suffix}")], |row| row.get(0))?;
+            let sql = format!(
+                "DELETE FROM {name}{suffix} WHERE ({keys}) IN (SELECT {keys} FROM {name}{suffix} LIMIT {CHUNK})"
+            );
+            if connection.execute(&sql, &[])? > 0 {
+                return Ok(false);
+            }
+        }
+        connection.run(&format!("DROP TABLE {name}{suffix}"))?;
+    }
+    connection.execute(&format!("DELETE FROM parked {ONE}"), &build.key_params())?;
+    connection.execute(&format!("DELETE FROM catalogue {ONE}"), &build.key_params())?;
+    Ok(true)
+}
+
+/// Stops or lets go on every build of a projection.
+pub(crate) fn set_paused(connection: &Connection, projection: &str, paused: bool) -> Result<(), SqlError> {
+    let (projection, from, to) = match paused {
+        true => (projection.to_owned(), Health::Sound, Health::Paused),
+        false => (projection.to_owned(), Health::Paused, Health::Sound),
+    };
+    connection.execute(
+        "UPDATE catalogue SET health = ?3 WHERE projection = ?1 AND health = ?2 AND replaced_at IS NULL",
+        args![projection, from, to],
+    )?;
+    revise(connection)
+}
+
+/// The parked events of a build's version, or of all live ones, oldest first; at most [`LISTED`].
+pub(crate) fn parked(connection: &Connection, build: &Build) -> Result<Vec<Parked>, SqlError> {
+    let sql = format!("SELECT {} FROM parked {ONE} ORDER BY position LIMIT {LISTED}", Parked::TABLE.column_list());
+    connection.query(&sql, &build.key_params(), Parked::read)
+}
+
+/// Every stream that has an event parked in a build.
+pub(crate) fn parked_streams(connection: &Connection, build: &Build) -> Result<Vec<StreamId>, SqlError> {
+    let sql = format!("SELECT DISTINCT tenant, kind, stream FROM parked {ONE}");
+    connection.query(&sql, &build.key_params(), |row| {
+        Ok(StreamId { tenant: row.get(0)?, kind: row.get(1)?, key: row.get(2)? })
+    })
+}
+
+/// The events that a projection does without.
+pub(crate) fn dropped(connection: &Connection, projection: &str) -> Result<Vec<Dropped>, SqlError> {
+    let projection = projection.to_owned();
+    let sql = format!("SELECT {} FROM dropped WHERE projection = ?1 ORDER BY position", Dropped::TABLE.column_list());
+    connection.query(&sql, args![projection], Dropped::read)
+}
+
+/// Drops every parked event of a stream for good, in all builds of the projection that have it parked.
+/// Answers how many events that were.
+pub(crate) fn drop_parked(
+    connection: &Connection,
+    projection: &str,
+    stream: StreamId,
+    reason: &str,
+    by: &str,
+) -> Result<u64, SqlError> {
+    let (projection, kind, now) = (projection.to_owned(), stream.kind, now());
+    let (reason, by) = (reason.to_owned(), by.to_owned());
+    let of_stream = "projection = ?1 AND tenant = ?2 AND kind = ?3 AND stream = ?4";
+    let dropped = connection.execute(
+        &format!(
+            "INSERT INTO dropped (projection, position, tenant, kind, stream, event, error, reason, dropped_by, dropped_at)
+             SELECT projection, position, tenant, kind, stream, min(event), min(error), ?5, ?6, ?7
+             FROM parked WHERE {of_stream} GROUP BY projection, position, tenant, kind, stream
+             ON CONFLICT DO NOTHING"
+        ),
+        args![projection, stream.tenant, kind, stream.key, reason, by, now],
+    )?;
+    connection.execute(
+        &format!("DELETE FROM parked WHERE {of_stream}"),
+        args![projection, stream.tenant, kind, stream.key],
+    )?;
+    connection.execute(
+        "UPDATE catalogue SET
+           parked = (SELECT count(*) FROM parked p WHERE p.projection = catalogue.projection
+                     AND p.version = catalogue.version AND p.build = catalogue.build),
+           incomplete_since = (SELECT min(position) FROM parked p WHERE p.projection = catalogue.projection
+                     AND p.version = catalogue.version AND p.build = catalogue.build)
+         WHERE projection = ?1",
+        args![projection],
+    )?;
+    revise(connection)?;
+    Ok(dropped)
+}
+
+/// Takes, or keeps, the task of folding a version of a projection; `false` when another process has
+/// it. Where only one process can write, it has all of them.
+pub(crate) fn hold(connection: &Connection, name: &str, holder: Uuid) -> Result<bool, SqlError> {
+    if !connection.is_postgres() {
+        return Ok(true);
+    }
+    let name = name.to_owned();
+    // By the database's clock, which all nodes share.
+    let held = connection.execute(
+        "INSERT INTO leases (name, holder, until) VALUES (?1, ?2, clock_timestamp() + interval '5 seconds')
+         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+         WHERE leases.holder = excluded.holder OR leases.until < clock_timestamp()",
+        args![name, holder],
+    )?;
+    Ok(held == 1)
+}
+
+/// Gives a lease back, so that the next process need not wait for its end.
+pub(crate) fn let_go(connection: &Connection, holder: Uuid) -> Result<(), SqlError> {
+    if connection.is_postgres() {
+        connection.execute("DELETE FROM leases WHERE holder = ?1", args![holder])?;
+    }
+    Ok(())
+}
+
+/// Whether a process has used a version of a projection within the last minute.
+pub(crate) fn is_in_use(connection: &Connection, name: &str) -> Result<bool, SqlError> {
+    if !connection.is_postgres() {
+        return Ok(false);
+    }
+    let name = name.to_owned();
+    let sql = "SELECT 1 FROM leases WHERE name = ?1 AND until > clock_timestamp() - interval '60 seconds'";
+    Ok(!connection.query(sql, args![name], |_| Ok(()))?.is_empty())
+}
+
+/// What a lease on folding a build's version is called.
+pub(crate) fn lease_of(projection: &str, version: u32) -> String {
+    format!("{projection}__v{version}")
 }

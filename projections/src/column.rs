@@ -1,35 +1,110 @@
-//! How the domain's words stand in a column.
+//! How the domain's words stand in a column, whatever the database.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    borrow::Cow,
+    ops::{Deref, DerefMut},
+};
 
 use domain::{
     AccountId, ActorId, CanteenId, CommandId, CompanyId, Currency, DinerId, DishId, OrderId, PaymentId, RefundId,
-    ServingId, TenantId, Timestamp, order::Channel, order::RefundReason, order::Terms, postings::LedgerAccount,
-    serving::Meal,
-};
-use rusqlite::{
-    ToSql,
-    types::{FromSqlError, FromSqlResult, ToSqlOutput, Value, ValueRef},
+    ServingId, StreamKind, TenantId, Timestamp, order::Channel, order::RefundReason, order::Terms,
+    postings::LedgerAccount, serving::Meal,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-/// A value that fits one column.
-pub trait Column: Sized {
-    /// Its SQL type with `NOT NULL`, unless it may be null.
-    const SQL: &'static str;
-
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>>;
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self>;
+/// What a column holds. Each database has its own type for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Integer,
+    Boolean,
+    Text,
+    Json,
+    Uuid,
+    /// Microseconds since 1970.
+    Time,
+    /// A calendar day, as `2026-11-23`.
+    Date,
 }
 
-/// Binds a [`Column`] as a parameter.
-#[derive(Debug)]
-pub struct Arg<'a, C>(pub &'a C);
+/// A column's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnType {
+    pub kind: Kind,
+    pub nullable: bool,
+}
 
-impl<C: Column> ToSql for Arg<'_, C> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_column()
+impl ColumnType {
+    const fn of(kind: Kind) -> ColumnType {
+        ColumnType { kind, nullable: false }
+    }
+}
+
+/// What stands in a column of one row. Booleans are 0 and 1; days and JSON are text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Integer(i64),
+    Text(Cow<'a, str>),
+    Uuid(Uuid),
+}
+
+/// A value that does not fit its column, or a column that does not fit what is read from it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(pub String);
+
+impl Misfit {
+    fn of(value: &Value<'_>, wanted: &str) -> Misfit {
+        let shown: String = format!("{value:?}").chars().take(60).collect();
+        Misfit(format!("{shown} is not {wanted}"))
+    }
+}
+
+impl<'a> Value<'a> {
+    fn integer(&self) -> Result<i64, Misfit> {
+        match self {
+            Value::Integer(number) => Ok(*number),
+            other => Err(Misfit::of(other, "a number")),
+        }
+    }
+
+    fn text(self) -> Result<Cow<'a, str>, Misfit> {
+        match self {
+            Value::Text(text) => Ok(text),
+            other => Err(Misfit::of(&other, "a text")),
+        }
+    }
+
+    /// The value with nothing borrowed.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Integer(number) => Value::Integer(number),
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Value::Uuid(id) => Value::Uuid(id),
+        }
+    }
+}
+
+/// A value that fits one column.
+pub trait Column: Sized {
+    const TYPE: ColumnType;
+
+    fn to_value(&self) -> Result<Value<'_>, Misfit>;
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit>;
+}
+
+/// A parameter of a query.
+#[derive(Clone, Debug)]
+pub struct Param<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) value: Result<Value<'a>, Misfit>,
+}
+
+impl<'a> Param<'a> {
+    pub fn of<C: Column>(value: &'a C) -> Param<'a> {
+        Param { kind: C::TYPE.kind, value: value.to_value() }
     }
 }
 
@@ -37,20 +112,19 @@ impl<C: Column> ToSql for Arg<'_, C> {
 #[macro_export]
 macro_rules! args {
     ($($value:expr),* $(,)?) => {
-        &[$(&$crate::Arg(&$value) as &dyn $crate::ToSql),*]
+        &[$($crate::Param::of(&$value)),*]
     };
 }
 
 macro_rules! ids {
     ($($name:ident)*) => {$(
-        /// As 16 bytes.
         impl Column for $name {
-            const SQL: &'static str = "BLOB NOT NULL";
-            fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
+            const TYPE: ColumnType = Uuid::TYPE;
+            fn to_value(&self) -> Result<Value<'_>, Misfit> {
+                Ok(Value::Uuid(self.0))
             }
-            fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                Uuid::from_column(value).map($name)
+            fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+                Uuid::from_value(value).map($name)
             }
         }
     )*};
@@ -59,37 +133,38 @@ macro_rules! ids {
 ids! { TenantId CompanyId CanteenId DinerId DishId ServingId OrderId PaymentId RefundId ActorId CommandId }
 
 impl Column for Uuid {
-    const SQL: &'static str = "BLOB NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+    const TYPE: ColumnType = ColumnType::of(Kind::Uuid);
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        Ok(Value::Uuid(*self))
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Uuid::from_slice(value.as_blob()?).map_err(FromSqlError::other)
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        match value {
+            Value::Uuid(id) => Ok(id),
+            other => Err(Misfit::of(&other, "an id")),
+        }
     }
 }
 
-/// As microseconds since 1970.
 impl Column for Timestamp {
-    const SQL: &'static str = "INTEGER NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.micros.into())
+    const TYPE: ColumnType = ColumnType::of(Kind::Time);
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        Ok(Value::Integer(self.micros))
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_i64().map(Timestamp::from_micros)
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        value.integer().map(Timestamp::from_micros)
     }
 }
 
 macro_rules! integers {
     ($($name:ident)*) => {$(
         impl Column for $name {
-            const SQL: &'static str = "INTEGER NOT NULL";
-            fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                let fits = i64::try_from(*self);
-                fits.map(ToSqlOutput::from).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+            const TYPE: ColumnType = ColumnType::of(Kind::Integer);
+            fn to_value(&self) -> Result<Value<'_>, Misfit> {
+                i64::try_from(*self).map(Value::Integer).map_err(|_| Misfit(format!("{self} is too large for a column")))
             }
-            fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                let number = value.as_i64()?;
-                number.try_into().map_err(|_| FromSqlError::OutOfRange(number))
+            fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+                let number = value.integer()?;
+                number.try_into().map_err(|_| Misfit::of(&value, concat!("a number of type ", stringify!($name))))
             }
         }
     )*};
@@ -98,69 +173,73 @@ macro_rules! integers {
 integers! { i64 u64 u32 u16 u8 usize }
 
 impl Column for bool {
-    const SQL: &'static str = "INTEGER NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok((*self).into())
+    const TYPE: ColumnType = ColumnType::of(Kind::Boolean);
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        Ok(Value::Integer(i64::from(*self)))
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_i64().map(|number| number != 0)
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        value.integer().map(|number| number != 0)
     }
 }
 
 impl Column for String {
-    const SQL: &'static str = "TEXT NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
+    const TYPE: ColumnType = ColumnType::of(Kind::Text);
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        Ok(Value::Text(Cow::Borrowed(self)))
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str().map(str::to_owned)
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        value.text().map(Cow::into_owned)
     }
 }
 
 impl Column for Currency {
-    const SQL: &'static str = "TEXT NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.code().into())
+    const TYPE: ColumnType = ColumnType::of(Kind::Text);
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        Ok(Value::Text(Cow::Borrowed(self.code())))
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map_err(FromSqlError::other)
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        parsed(value)
     }
 }
 
+fn parsed<T: std::str::FromStr>(value: Value<'_>) -> Result<T, Misfit>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = value.text()?;
+    text.parse().map_err(|error| Misfit(format!("{text:?} cannot be read: {error}")))
+}
+
 macro_rules! displayed {
-    ($($name:ty),*) => {$(
+    ($($name:ty: $kind:ident),*) => {$(
         /// As its text.
         impl Column for $name {
-            const SQL: &'static str = "TEXT NOT NULL";
-            fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.to_string().into())
+            const TYPE: ColumnType = ColumnType::of(Kind::$kind);
+            fn to_value(&self) -> Result<Value<'_>, Misfit> {
+                Ok(Value::Text(Cow::Owned(self.to_string())))
             }
-            fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                value.as_str()?.parse().map_err(FromSqlError::other)
+            fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+                parsed(value)
             }
         }
     )*};
 }
 
-displayed! { AccountId, LedgerAccount, jiff::civil::Date }
-
-/// A text that stands for no value of its column.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a value of this column")]
-pub(crate) struct UnknownWord(pub String);
+displayed! { AccountId: Text, LedgerAccount: Text, jiff::civil::Date: Date }
 
 macro_rules! words {
     ($($name:ident { $($variant:ident = $word:literal),* $(,)? })*) => {$(
         /// As a word.
         impl $crate::Column for $name {
-            const SQL: &'static str = "TEXT NOT NULL";
-            fn to_column(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-                Ok(match self { $($name::$variant => $word),* }.into())
+            const TYPE: $crate::ColumnType = <String as $crate::Column>::TYPE;
+            fn to_value(&self) -> Result<$crate::Value<'_>, $crate::Misfit> {
+                let word = match self { $($name::$variant => $word),* };
+                Ok($crate::Value::Text(std::borrow::Cow::Borrowed(word)))
             }
-            fn from_column(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-                match value.as_str()? {
-                    $($word => Ok($name::$variant),)*
-                    other => Err(rusqlite::types::FromSqlError::other($crate::column::UnknownWord(other.chars().take(40).collect()))),
+            fn from_value(value: $crate::Value<'_>) -> Result<Self, $crate::Misfit> {
+                match &value {
+                    $($crate::Value::Text(word) if word == $word => Ok($name::$variant),)*
+                    other => Err($crate::Misfit(format!("{other:?} is not a word for {}", stringify!($name)))),
                 }
             }
         }
@@ -170,6 +249,10 @@ pub(crate) use words;
 
 words! {
     Meal { Breakfast = "breakfast", Lunch = "lunch", Dinner = "dinner", Snack = "snack" }
+    StreamKind {
+        Menu = "menu", Serving = "serving", Order = "order", Payment = "payment", Wallet = "wallet",
+        Subsidy = "subsidy", Company = "company",
+    }
     Channel { Online = "online", Counter = "counter", Import = "import" }
     Terms { Balances = "balances", AtCounter = "at_counter", Elsewhere = "elsewhere" }
     RefundReason {
@@ -180,31 +263,19 @@ words! {
 
 /// Null when there is none.
 impl<C: Column> Column for Option<C> {
-    const SQL: &'static str = nullable(C::SQL);
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match self {
-            Some(value) => value.to_column(),
-            None => Ok(ToSqlOutput::Owned(Value::Null)),
-        }
+    const TYPE: ColumnType = ColumnType { nullable: true, ..C::TYPE };
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        self.as_ref().map_or(Ok(Value::Null), C::to_value)
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
         match value {
-            ValueRef::Null => Ok(None),
-            value => C::from_column(value).map(Some),
+            Value::Null => Ok(None),
+            value => C::from_value(value).map(Some),
         }
     }
 }
 
-/// The type without its `NOT NULL`.
-const fn nullable(sql: &'static str) -> &'static str {
-    match sql.as_bytes() {
-        [b'B', ..] => "BLOB",
-        [b'I', ..] => "INTEGER",
-        _ => "TEXT",
-    }
-}
-
-/// A nested value, as JSON text.
+/// A nested value, as JSON.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Json<T>(pub T);
 
@@ -222,12 +293,13 @@ impl<T> DerefMut for Json<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Column for Json<T> {
-    const SQL: &'static str = "TEXT NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let text = serde_json::to_string(&self.0);
-        text.map(ToSqlOutput::from).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    const TYPE: ColumnType = ColumnType::of(Kind::Json);
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        let text = serde_json::to_string(&self.0).map_err(|error| Misfit(error.to_string()))?;
+        Ok(Value::Text(Cow::Owned(text)))
     }
-    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?).map(Json).map_err(FromSqlError::other)
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        let text = value.text()?;
+        serde_json::from_str(&text).map(Json).map_err(|error| Misfit(error.to_string()))
     }
 }

@@ -9,9 +9,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use store::Recorded;
 
-use crate::{
-    Json, PageSize, Poison, Projection, Row, Rows, Snapshot, TableSpec, ViewError, Views, args, column_of, row,
-};
+use crate::{Json, PageSize, Poison, Projection, Row, Rows, Snapshot, TableSpec, ViewError, Views, args, row};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 
@@ -342,14 +340,14 @@ pub async fn totals(views: &Views, tenant: TenantId) -> Result<Totals, ViewError
                         coalesce(sum(cancelled), 0), coalesce(sum(expired), 0), coalesce(sum(picked_up), 0),
                         coalesce(sum(no_show), 0) FROM {dashboard} WHERE tenant = ?1",
                 args![tenant],
-                |row| (0..7).map(|index| column_of::<u64>(row, index)).collect::<Result<Vec<_>, _>>(),
+                |row| (0..7).map(|index| row.get::<u64>(index)).collect::<Result<Vec<_>, _>>(),
             )?;
             let sum = |index: usize| sums.first().and_then(|sums| sums.get(index)).copied().unwrap_or(0);
             let refusals = snapshot.query(
                 "SELECT reason, sum(orders) FROM {dashboard_refusals} WHERE tenant = ?1
                  GROUP BY reason ORDER BY 2 DESC, 1",
                 args![tenant],
-                |row| Ok((row.get(0)?, column_of(row, 1)?)),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             Ok(Totals {
                 placed: sum(0),
@@ -366,17 +364,17 @@ pub async fn totals(views: &Views, tenant: TenantId) -> Result<Totals, ViewError
         .await
 }
 
-fn takings(snapshot: &Snapshot<'_>, rest: &str, args: &[&dyn crate::ToSql]) -> Result<Vec<Takings>, ViewError> {
+fn takings(snapshot: &Snapshot<'_>, rest: &str, args: &[crate::Param<'_>]) -> Result<Vec<Takings>, ViewError> {
     let sql = format!(
         "SELECT currency, sum(portions), sum(refunded_portions), sum(paid_minor), sum(refunded_minor)
          FROM {{dashboard_dishes}} {rest} GROUP BY currency ORDER BY currency"
     );
     snapshot.query(&sql, args, |row| {
-        let currency = column_of(row, 0)?;
+        let currency = row.get(0)?;
         Ok(Takings {
             currency,
-            portions: column_of(row, 1)?,
-            refunded_portions: column_of(row, 2)?,
+            portions: row.get(1)?,
+            refunded_portions: row.get(2)?,
             paid: Money::new(row.get(3)?, currency),
             refunded: Money::new(row.get(4)?, currency),
         })
@@ -431,12 +429,12 @@ pub async fn sales_by_day(
             let args = args![tenant, start, to, canteen, date_after, canteen_after, dish_after, currency_after, page];
             snapshot.query(sql, args, |row| {
                 Ok(DaySales {
-                    date: column_of(row, 0)?,
-                    canteen: column_of(row, 1)?,
-                    dish: column_of(row, 2)?,
+                    date: row.get(0)?,
+                    canteen: row.get(1)?,
+                    dish: row.get(2)?,
                     name: row.get(3)?,
-                    units: column_of(row, 4)?,
-                    takings: Money::new(row.get(5)?, column_of(row, 6)?),
+                    units: row.get(4)?,
+                    takings: Money::new(row.get(5)?, row.get(6)?),
                 })
             })
         })
@@ -458,7 +456,7 @@ pub async fn sales_total(
                  WHERE s.tenant = ?1 AND s.date BETWEEN ?2 AND ?3 AND (?4 IS NULL OR s.canteen = ?4)
                  GROUP BY d.currency ORDER BY d.currency";
             snapshot.query(sql, args![tenant, from, to, canteen], |row| {
-                Ok((column_of(row, 0)?, Money::new(row.get(1)?, column_of(row, 2)?)))
+                Ok((row.get(0)?, Money::new(row.get(1)?, row.get(2)?)))
             })
         })
         .await

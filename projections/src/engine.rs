@@ -1,16 +1,40 @@
 //! The fold itself, on a thread of its own: a batch of events into every build that stands before
-//! it, and the changed rows with their checkpoints into the file, in one transaction.
+//! it. What changed goes to a second thread ([`writing`](crate::writing)), which puts rows and
+//! checkpoints into the tables in one transaction while the next batch is folded.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use domain::StreamId;
+use rustc_hash::{FxHashMap, FxHashSet};
 use store::{EventRow, Position, Recorded, SchemaError, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
-use crate::{Build, Health, Projection, Rows, catalogue, views::ViewError, views::Views};
+use crate::{
+    Build, Health, Parked, Projection, Rows,
+    catalogue::{self, Dropped, lease_of, now},
+    db::{Connection, Mode, SqlError},
+    views::{ViewError, Views},
+    writing::{BuildWrite, InFlight, WritingThread},
+};
 
 /// Most events of one transaction.
 pub(crate) const BATCH: usize = 5_000;
+/// What all rows in memory together may take, in bytes, before they are forgotten.
+const ROOM: usize = 192 << 20;
+/// A transaction for a build that is longer than this makes the next one smaller, so that whoever
+/// keeps the live views up need not wait.
+const SHORT: Duration = Duration::from_millis(50);
+/// How often needed rows lead to others that are fetched many at once; the rest is fetched singly.
+const ROUNDS: usize = 3;
+/// How often leases are renewed; they last five seconds.
+const RENEW: Duration = Duration::from_secs(1);
+/// How long readers of a server may still look at a build that was replaced.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Which builds are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,150 +54,263 @@ pub(crate) struct Span {
 
 /// A batch, decoded once for all projections.
 pub(crate) struct Decoded {
-    pub(crate) first: Position,
-    pub(crate) events: Vec<Recorded>,
-    /// Why it is shorter than what was read.
-    pub(crate) stop: Option<(Health, String)>,
+    pub(crate) rows: Vec<EventRow>,
+    /// The event of each row, or why it cannot be read.
+    pub(crate) events: Vec<Result<Recorded, String>>,
+    /// Why there are fewer events than rows: the next one is newer than this program.
+    pub(crate) newer: Option<String>,
 }
 
 impl Decoded {
-    /// Decodes up to the first event that this program cannot read. A gap in the positions is an
+    /// Decodes up to the first event that is newer than this program. A gap in the positions is an
     /// error.
-    pub(crate) fn of(batch: &[EventRow]) -> Result<Option<Decoded>, ViewError> {
-        let Some(first) = batch.first().map(|row| row.position) else { return Ok(None) };
-        let mut decoded = Decoded { first, events: Vec::with_capacity(batch.len()), stop: None };
-        for (row, expected) in batch.iter().zip(first..) {
+    pub(crate) fn of(rows: Vec<EventRow>) -> Result<Decoded, ViewError> {
+        let mut events = Vec::with_capacity(rows.len());
+        let mut newer = None;
+        for (row, expected) in rows.iter().zip(rows.first().map_or(1, |row| row.position)..) {
             if row.position != expected {
                 let gap = format!("the log has a gap: event {expected} is missing before {}", row.position);
                 return Err(ViewError::Log(StoreError::Unusable(gap)));
             }
             match Recorded::decode(row) {
-                Ok(event) => decoded.events.push(event),
-                Err(error) => {
-                    let health = match error {
-                        SchemaError::Newer { .. } => Health::Paused,
-                        SchemaError::Broken { .. } => Health::Failed,
-                    };
-                    decoded.stop = Some((health, error.to_string()));
+                Ok(event) => events.push(Ok(event)),
+                Err(error @ SchemaError::Newer { .. }) => {
+                    newer = Some(error.to_string());
                     break;
                 }
+                Err(error @ SchemaError::Broken { .. }) => events.push(Err(error.to_string())),
             }
         }
-        Ok(Some(decoded))
+        Ok(Decoded { rows, events, newer })
+    }
+
+    /// The position of the first event; 0 when there is none.
+    pub(crate) fn first(&self) -> Position {
+        self.rows.first().map_or(0, |row| row.position)
     }
 }
 
 /// A build that is kept up.
 struct Running {
     projection: Arc<dyn Projection>,
+    /// As it is folded; the tables may lag behind by the write that is in flight.
     build: Build,
     rows: Rows,
+    /// Streams with an event that was parked: later ones are parked behind it.
+    parked: FxHashSet<StreamId>,
+    /// Events that somebody decided to do without.
+    dropped: FxHashSet<Position>,
+    /// Whether this process folds it.
+    ours: bool,
+}
+
+/// Why a batch has to be folded again.
+struct Stuck {
+    position: Position,
+    poison: String,
 }
 
 impl Running {
     fn is(&self, kind: Kind) -> bool {
-        self.build.health == Health::Sound && self.build.live == (kind == Kind::Live)
+        let kinds = match kind {
+            Kind::Live => self.build.live,
+            Kind::Building => self.build.is_being_built(),
+        };
+        kinds && self.ours && self.build.health == Health::Sound
     }
 
-    /// Folds `events` as far as they go. Answers how many were folded, and what stopped it.
-    fn fold(&mut self, events: &[Recorded]) -> Result<(usize, Option<String>), ViewError> {
-        for (index, it) in events.iter().enumerate() {
-            if let Err(poison) = self.projection.apply(it, &mut self.rows) {
-                self.check()?;
-                // What the event has half done is taken back by folding those before it again.
-                self.rows.clear();
-                let again = events[..index].iter().try_for_each(|it| self.projection.apply(it, &mut self.rows));
-                self.check()?;
-                return match again {
-                    Ok(()) => Ok((index, Some(poison.to_string()))),
-                    Err(other) => Err(ViewError::Unusable(format!(
-                        "the projection {} is not a pure fold: an event that it took is refused now: {other}",
-                        self.build.projection
-                    ))),
-                };
+    /// Fetches the rows that a batch needs, many at once.
+    fn prefetch(&mut self, batch: &Decoded) -> Result<(), SqlError> {
+        let projection = &self.projection;
+        for _ in 0..ROUNDS {
+            let tried = self.rows.try_out(|rows| {
+                for it in batch.events.iter().flatten() {
+                    // What is poison only because rows are missing is none in the next round.
+                    let _ = projection.apply(it, rows);
+                }
+            });
+            if tried? == 0 {
+                break;
             }
         }
-        self.check()?;
-        Ok((events.len(), None))
+        Ok(())
     }
 
-    fn check(&mut self) -> Result<(), ViewError> {
-        self.rows.take_failure().map_or(Ok(()), |error| Err(error.into()))
+    /// Folds a batch but for the events that are `poisoned`. Answers those that are parked.
+    fn attempt(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Result<Vec<Parked>, Stuck> {
+        let mut parked = Vec::new();
+        let mut streams: FxHashSet<StreamId> = FxHashSet::default();
+        for (row, event) in batch.rows.iter().zip(&batch.events) {
+            if self.dropped.contains(&row.position) {
+                continue;
+            }
+            let behind =
+                (!self.parked.is_empty() && self.parked.contains(&row.stream)) || streams.contains(&row.stream);
+            let error = match (behind, event) {
+                (true, _) => Some("an earlier event of its stream is parked".to_owned()),
+                (false, Err(broken)) => Some(broken.clone()),
+                (false, Ok(it)) => match poisoned.get(&row.position) {
+                    Some(poison) => Some(poison.clone()),
+                    None => {
+                        let applied = self.projection.apply(it, &mut self.rows);
+                        applied.map_err(|poison| Stuck { position: row.position, poison: poison.to_string() })?;
+                        None
+                    }
+                },
+            };
+            if let Some(error) = error {
+                streams.insert(row.stream);
+                parked.push(self.park(row, error));
+            }
+        }
+        Ok(parked)
+    }
+
+    fn park(&self, row: &EventRow, error: String) -> Parked {
+        Parked {
+            projection: self.build.projection.clone(),
+            version: self.build.version,
+            build: self.build.build,
+            position: row.position,
+            tenant: row.stream.tenant,
+            kind: row.stream.kind,
+            stream: row.stream.key,
+            stream_version: row.version,
+            event: row.event_type.to_string(),
+            error,
+            parked_at: now(),
+        }
+    }
+
+    /// Where the build stands after a batch.
+    fn after(&self, batch: &Decoded, parked: &[Parked]) -> Build {
+        let mut build = self.build.clone();
+        build.position = batch.first() + batch.events.len() as u64 - 1;
+        if let Some(newer) = &batch.newer {
+            (build.health, build.error) = (Health::Outdated, Some(newer.clone()));
+            tracing::error!(projection = build.projection, %newer, "a view waits for a newer program");
+        }
+        for one in parked {
+            let Parked { projection, position, event, error, .. } = one;
+            tracing::error!(projection, position, event, %error, "an event is parked: the view is incomplete");
+        }
+        build.parked += parked.len() as u64;
+        build.incomplete_since = build.incomplete_since.or(parked.first().map(|one| one.position));
+        build
     }
 }
 
-/// Everything that writes views. It lives on one thread.
+/// Everything that folds views. It lives on one thread.
 pub(crate) struct Engine {
     views: Views,
     connection: Rc<Connection>,
+    writing: WritingThread,
+    in_flight: Option<InFlight>,
     running: Vec<Running>,
+    revision: u64,
+    /// Most events of the next transaction for builds that are not live.
+    building: usize,
+    holder: Uuid,
+    renewed: Option<Instant>,
+    /// Whether the connection may have gone with an error.
+    broken: bool,
 }
 
 impl Engine {
     /// Takes up every build where its checkpoint stands. Views ahead of a log that ends at `head`
-    /// belong to another history and are removed; a projection without a build of its version
-    /// gets one.
+    /// belong to another history and are removed; a projection without a build of its version gets
+    /// one.
     fn open(views: Views, head: Position) -> Result<Engine, ViewError> {
+        if !views.is_writable() {
+            return Err(ViewError::Unusable("these views were opened to be read only".into()));
+        }
         let connection = Rc::new(views.connect()?);
-        connection.pragma_update(None, "cache_size", -64 * 1024)?;
-        let mut engine = Engine { views, connection: connection.clone(), running: Vec::new() };
-        let transaction = begin(&connection)?;
-        let mut kept = Vec::new();
-        for build in catalogue::builds(&transaction)? {
-            let projection = engine.views.registry().iter().find(|projection| projection.name() == build.projection);
-            let ahead = build.position > head;
-            if ahead {
-                tracing::warn!(
-                    projection = build.projection,
-                    position = build.position,
-                    head,
-                    "a view is ahead of its log: it is folded anew"
-                );
-            }
-            match projection {
-                Some(projection) if !ahead && build.is_of(&**projection) => kept.push((projection.clone(), build)),
-                // The last version serves SQL prompts until its successor is whole.
-                Some(_) if !ahead && build.live => {}
-                // Another program's own: it goes on with it where it stands.
-                None if !ahead => {}
-                _ => catalogue::remove(&transaction, &build)?,
-            }
-        }
-        // What a crash left of a build that was replaced.
-        let superseded = |build: &Build| {
-            !build.live
-                && kept
-                    .iter()
-                    .any(|(_, other)| other.live && other.projection == build.projection && other.build > build.build)
+        let writing = WritingThread::start(&views)?;
+        let mut engine = Engine {
+            views,
+            connection,
+            writing,
+            in_flight: None,
+            running: Vec::new(),
+            revision: 0,
+            building: BATCH,
+            holder: Uuid::new_v4(),
+            renewed: None,
+            broken: false,
         };
-        let (gone, mut kept): (Vec<_>, Vec<_>) = kept.iter().cloned().partition(|(_, build)| superseded(build));
-        for (_, build) in &gone {
-            catalogue::remove(&transaction, build)?;
-        }
-        for projection in engine.views.registry().iter() {
-            if !kept.iter().any(|(_, build)| build.is_of(&**projection)) {
-                kept.push((projection.clone(), catalogue::add(&transaction, &**projection)?));
-            }
-        }
-        for (_, build) in &mut kept {
-            // What stopped it may have been mended with this program.
-            (build.health, build.error) = (Health::Sound, None);
-            catalogue::advance(&transaction, build, build.position)?;
-        }
-        transaction.commit()?;
-        engine.running = kept.into_iter().map(|(projection, build)| engine.run(projection, build)).collect();
+        engine.tidy_up_at_start(head)?;
+        engine.sync()?;
         engine.settle(head)?;
-        engine.publish();
         Ok(engine)
     }
 
-    fn run(&self, projection: Arc<dyn Projection>, build: Build) -> Running {
-        let rows = Rows::over(self.connection.clone(), build.suffix());
-        Running { projection, build, rows }
+    /// Makes the catalogue fit the log and the program.
+    fn tidy_up_at_start(&mut self, head: Position) -> Result<(), ViewError> {
+        let transaction = self.connection.begin(Mode::Write)?;
+        let mut builds = catalogue::builds(&transaction)?;
+        for build in builds.iter_mut().filter(|build| build.position > head && build.replaced_at.is_none()) {
+            let Build { projection, position, .. } = &*build;
+            tracing::warn!(projection, position, head, "a view is ahead of its log: it is folded anew");
+            catalogue::replace(&transaction, build)?;
+            build.replaced_at = Some(now());
+        }
+        for projection in self.views.registry().iter() {
+            let ours = |build: &&Build| build.is_of(&**projection) && build.replaced_at.is_none();
+            if !builds.iter().any(|build| ours(&build)) {
+                catalogue::add(&transaction, &**projection, false)?;
+            }
+            // What stopped it may have been mended with this program.
+            for build in builds.iter().filter(ours).filter(|build| build.health == Health::Outdated) {
+                let mended = Build { health: Health::Sound, error: None, ..build.clone() };
+                catalogue::advance(&transaction, build, &mended, &[])?;
+            }
+        }
+        Ok(transaction.commit()?)
     }
 
+    /// Takes over what was changed in the catalogue beside this thread, and renews the leases.
+    pub(crate) fn sync(&mut self) -> Result<(), ViewError> {
+        if self.broken {
+            self.connection = Rc::new(self.views.connect()?);
+            self.broken = false;
+        }
+        let due = self.connection.is_postgres() && self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW);
+        if catalogue::revision(&self.connection)? == self.revision && !due {
+            return Ok(());
+        }
+        self.finish()?;
+        let transaction = self.connection.begin(Mode::Read)?;
+        let (revision, builds) = (catalogue::revision(&transaction)?, catalogue::builds(&transaction)?);
+        transaction.commit()?;
+        let mut known = std::mem::take(&mut self.running);
+        for build in builds.into_iter().filter(|build| build.replaced_at.is_none()) {
+            let Some(projection) = self.views.registry().iter().find(|projection| build.is_of(&***projection)) else {
+                continue;
+            };
+            let projection = Arc::clone(projection);
+            let ours = catalogue::hold(&self.connection, &lease_of(&build.projection, build.version), self.holder)?;
+            let known = known.iter().position(|one| one.build.is_same(&build)).map(|index| known.swap_remove(index));
+            // Rows in memory are worth something only while nobody else has moved the build.
+            let rows = match known {
+                Some(known) if known.ours && ours && known.build.position == build.position => known.rows,
+                _ => Rows::over(Rc::clone(&self.connection), build.suffix(), build.position == 0),
+            };
+            let parked = catalogue::parked_streams(&self.connection, &build)?.into_iter().collect();
+            let dropped = catalogue::dropped(&self.connection, &build.projection)?;
+            let dropped = dropped.into_iter().map(|Dropped { position, .. }| position).collect();
+            self.running.push(Running { projection, build, rows, parked, dropped, ours });
+        }
+        (self.revision, self.renewed) = (revision, Some(Instant::now()));
+        self.publish();
+        Ok(())
+    }
+
+    /// Shows how far the views have come, if it is this process that keeps all of them up; otherwise
+    /// whoever wants to know has to ask the database.
     fn publish(&self) {
-        self.views.publish(self.running.iter().map(|running| running.build.clone()).collect());
+        let all = self.running.iter().all(|running| running.ours);
+        let builds = self.running.iter().filter(|_| all).map(|running| running.build.clone());
+        self.views.publish(builds.collect());
     }
 
     /// What the builds of a kind that lag most need next; nothing when they have come to `head`.
@@ -182,102 +319,174 @@ impl Engine {
         let lowest = positions().min().filter(|lowest| *lowest < head)?;
         // One that lags catches up by itself, and then goes on with the others.
         let next = positions().filter(|position| *position > lowest).min().unwrap_or(head).min(head);
-        let limit = usize::try_from(next - lowest).unwrap_or(BATCH).min(BATCH);
+        let most = if kind == Kind::Live { BATCH } else { self.building };
+        let limit = usize::try_from(next - lowest).unwrap_or(most).min(most);
         Some(Span { from: lowest + 1, limit })
     }
 
-    /// Folds a batch into every build of a kind that stands right before it. On an error nothing
-    /// has changed.
-    pub(crate) fn fold(&mut self, kind: Kind, batch: &Decoded) -> Result<(), ViewError> {
-        let connection = self.connection.clone();
-        let transaction = begin(&connection)?;
-        let concerned = |running: &&mut Running| running.is(kind) && running.build.position + 1 == batch.first;
-        let folded: Result<Vec<Build>, ViewError> =
-            self.running.iter_mut().filter(concerned).map(|running| fold_one(&connection, running, batch)).collect();
-        let outcome = folded.and_then(|folded| Ok(transaction.commit().map(|()| folded)?));
-        let before = |running: &&mut Running| running.is(kind) && running.build.position + 1 == batch.first;
-        match outcome {
-            Ok(folded) => {
-                for (running, build) in self.running.iter_mut().filter(before).zip(folded) {
-                    running.build = build;
+    /// Folds a batch into every build of a kind that stands right before it, and has it written.
+    /// With `ahead` the write may still be in flight when this returns. On an error the rows in
+    /// memory are forgotten, and the builds stand where the tables say.
+    pub(crate) fn fold(&mut self, kind: Kind, batch: &Decoded, ahead: bool) -> Result<(), ViewError> {
+        let folded = self.fold_and_write(kind, batch, ahead);
+        if folded.is_err() {
+            self.forget();
+        }
+        folded
+    }
+
+    fn fold_and_write(&mut self, kind: Kind, batch: &Decoded, ahead: bool) -> Result<(), ViewError> {
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Vec::new();
+        for index in 0..self.running.len() {
+            let running = &self.running[index];
+            if running.is(kind) && running.build.position + 1 == batch.first() {
+                writes.push(self.fold_one(index, batch)?);
+            }
+        }
+        self.finish()?;
+        self.in_flight = Some(self.writing.write(kind, writes)?);
+        let weight: usize = self.running.iter().map(|running| running.rows.weight()).sum();
+        if !ahead || weight > ROOM {
+            self.finish()?;
+        }
+        if weight > ROOM {
+            let heaviest = self.running.iter_mut().max_by_key(|running| running.rows.weight());
+            heaviest.into_iter().for_each(|running| running.rows.clear());
+        }
+        Ok(())
+    }
+
+    fn fold_one(&mut self, index: usize, batch: &Decoded) -> Result<BuildWrite, ViewError> {
+        if self.views.is_remote() {
+            self.running[index].prefetch(batch)?;
+        }
+        let mut poisoned = FxHashMap::default();
+        let parked = loop {
+            let attempt = self.running[index].attempt(batch, &poisoned);
+            if let Some(error) = self.running[index].rows.take_failure() {
+                return Err(error.into());
+            }
+            match attempt {
+                Ok(parked) => break parked,
+                Err(Stuck { position, poison }) => {
+                    // What the event has half done is taken back: the batch is folded again without it.
+                    self.finish()?;
+                    self.running[index].rows.clear();
+                    poisoned.insert(position, poison);
+                }
+            }
+        };
+        let running = &mut self.running[index];
+        let (before, after) = (running.build.clone(), running.after(batch, &parked));
+        running.parked.extend(parked.iter().map(Parked::stream_id));
+        running.build = after.clone();
+        Ok(BuildWrite { before, after, parked, changes: running.rows.take_changes() })
+    }
+
+    /// Waits for the write that is in flight, and shows what it has brought.
+    pub(crate) fn finish(&mut self) -> Result<(), ViewError> {
+        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        let written = in_flight.wait();
+        match written {
+            Ok((kind, took)) => {
+                if kind == Kind::Building {
+                    let slower = took > SHORT;
+                    self.building = if slower { self.building / 2 } else { self.building + self.building / 4 };
+                    self.building = self.building.clamp(200, BATCH);
                 }
                 self.publish();
                 Ok(())
             }
             Err(error) => {
-                self.running.iter_mut().for_each(|running| running.rows.clear());
+                self.forget();
                 Err(error)
             }
         }
     }
 
-    /// Gives builds that have come to `head` to the readers, all at once, and removes those that
-    /// they replace. Answers whether there were any.
+    /// Takes everything up again where the tables say that it stands.
+    fn forget(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            // Whatever came of it, the tables tell.
+            let _ = in_flight.wait();
+        }
+        self.running.clear();
+        (self.revision, self.broken) = (0, true);
+    }
+
+    /// Gives builds that have come to `head` to the readers, all at once. Answers whether there
+    /// were any.
     pub(crate) fn settle(&mut self, head: Position) -> Result<bool, ViewError> {
         let whole = |running: &Running| running.is(Kind::Building) && running.build.position >= head;
         if !self.running.iter().any(whole) {
             return Ok(false);
         }
-        let connection = self.connection.clone();
-        let transaction = begin(&connection)?;
-        let mut replaced = Vec::new();
+        self.finish()?;
+        let transaction = self.connection.begin(Mode::Write)?;
         for running in self.running.iter().filter(|running| whole(running)) {
-            replaced.extend(catalogue::switch(&transaction, &*running.projection, &running.build)?);
+            if running.build.compare {
+                let found = crate::compare::with_live(&transaction, &*running.projection, &running.build)?;
+                catalogue::compared(&transaction, &running.build, &found)?;
+            }
+            catalogue::switch(&transaction, &running.build)?;
         }
         transaction.commit()?;
-        for running in self.running.iter_mut().filter(|running| whole(running)) {
-            running.build.live = true;
-        }
-        self.running.retain(|running| !replaced.iter().any(|old| old.is_same(&running.build)));
-        self.publish();
-        for old in replaced {
-            let transaction = begin(&connection)?;
-            catalogue::remove(&transaction, &Build { live: false, ..old })?;
-            transaction.commit()?;
-        }
+        self.sync()?;
         Ok(true)
     }
 
-    /// Begins a new build of a projection beside the live one. One that is under way is thrown away.
-    pub(crate) fn start_build(&mut self, name: &str) -> Result<Build, ViewError> {
-        let known = self.views.registry().iter().find(|projection| projection.name() == name).cloned();
-        let projection = known.ok_or_else(|| ViewError::UnknownProjection(name.to_owned()))?;
-        let connection = self.connection.clone();
-        let transaction = begin(&connection)?;
-        let started = catalogue::add(&transaction, &*projection)?;
-        let under_way = |running: &Running| running.build.projection == name && !running.build.live;
-        for running in self.running.iter().filter(|running| under_way(running)) {
-            catalogue::remove(&transaction, &running.build)?;
+    /// Points the plain views at what is live, and removes some of what is of no use any more.
+    /// Answers whether there is more to do right now. Whatever is locked is left for the next time.
+    pub(crate) fn tidy(&mut self) -> Result<bool, ViewError> {
+        self.finish()?;
+        let builds = catalogue::builds(&self.connection)?;
+        for projection in self.views.registry().iter() {
+            let of = |build: &&Build| build.projection == projection.name();
+            let newest = builds.iter().filter(of).filter(|build| build.live).max_by_key(|build| build.version);
+            let Some(newest) = newest.filter(|build| build.is_of(&**projection)) else { continue };
+            if !newest.shown && self.is_ours(newest) {
+                let transaction = self.connection.begin(Mode::Write)?;
+                catalogue::show(&transaction, &**projection, newest)?;
+                transaction.commit()?;
+                return Ok(true);
+            }
+            // Its version's last user has gone.
+            let old = builds
+                .iter()
+                .filter(of)
+                .find(|build| build.version < newest.version && build.replaced_at.is_none() && newest.shown);
+            if let Some(old) = old
+                && !catalogue::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
+            {
+                let transaction = self.connection.begin(Mode::Write)?;
+                catalogue::replace(&transaction, old)?;
+                transaction.commit()?;
+                return Ok(true);
+            }
         }
+        let grace = if self.views.is_remote() { GRACE } else { Duration::ZERO };
+        let over = now().micros - i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+        let gone = |build: &&Build| !build.shown && build.replaced_at.is_some_and(|at| at.micros <= over);
+        let Some(gone) = builds.iter().find(gone) else { return Ok(false) };
+        let transaction = self.connection.begin(Mode::Write)?;
+        catalogue::remove(&transaction, gone)?;
         transaction.commit()?;
-        self.running.retain(|running| !under_way(running));
-        self.running.push(self.run(projection, started.clone()));
-        self.publish();
-        Ok(started)
+        Ok(true)
     }
-}
 
-fn begin(connection: &Connection) -> Result<Transaction<'_>, ViewError> {
-    Ok(Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?)
-}
-
-/// Folds and writes one build within the caller's transaction. Answers where it then stands.
-fn fold_one(connection: &Connection, running: &mut Running, batch: &Decoded) -> Result<Build, ViewError> {
-    let (folded, poison) = running.fold(&batch.events)?;
-    let position = batch.first + folded as u64 - 1;
-    let mut build = running.build.clone();
-    let stop = match poison {
-        Some(poison) => Some((Health::Failed, poison)),
-        None => batch.stop.clone(),
-    };
-    if let Some((health, error)) = stop {
-        let next = position + 1;
-        tracing::error!(projection = build.projection, position = next, %error, "a view stops before an event that it cannot take");
-        (build.health, build.error) = (health, Some(format!("event {next}: {error}")));
+    fn is_ours(&self, build: &Build) -> bool {
+        self.running.iter().any(|running| running.ours && running.build.is_same(build))
     }
-    running.rows.flush()?;
-    catalogue::advance(connection, &build, position)?;
-    Ok(Build { position, ..build })
+
+    fn close(mut self) {
+        let ended = self.finish().and_then(|()| Ok(catalogue::let_go(&self.connection, self.holder)?));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "the last write is folded again at the next start");
+        }
+    }
 }
 
 type Job = Box<dyn FnOnce(&mut Engine) + Send>;
@@ -295,6 +504,7 @@ impl EngineThread {
                 while let Some(job) = jobs.blocking_recv() {
                     job(&mut engine);
                 }
+                engine.close();
             }
             Err(error) => {
                 let _ = opened.send(Err(error));

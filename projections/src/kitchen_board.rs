@@ -1,5 +1,7 @@
 //! What a serving's kitchen still has to cook or hand over, oldest first.
 
+use std::collections::BTreeMap;
+
 use domain::{
     CanteenId, DinerId, DishId, Fact, OrderId, ServingId, TenantId, Timestamp,
     order::{self, LineCount, Placement, Selection},
@@ -177,17 +179,18 @@ pub struct ToCook {
 pub async fn to_cook(views: &Views, tenant: TenantId, serving: ServingId) -> Result<Vec<ToCook>, ViewError> {
     views
         .read(move |snapshot| {
-            let sql = "SELECT line.value ->> 'dish', max(line.value ->> 'name'), sum(line.value ->> 'quantity')
-                 FROM {kitchen_board} AS ticket, json_each(ticket.lines) AS line
-                 WHERE tenant = ?1 AND serving = ?2 AND stage IN ('confirmed', 'preparing')
-                 GROUP BY 1 HAVING sum(line.value ->> 'quantity') > 0 ORDER BY 2, 1";
-            snapshot.query(sql, args![tenant, serving], |row| {
-                let dish: String = row.get(0)?;
-                let dish = dish.parse().map_err(|error: uuid::Error| {
-                    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-                })?;
-                Ok(ToCook { dish, name: row.get(1)?, portions: crate::column_of(row, 2)? })
-            })
+            let sql = "SELECT lines FROM {kitchen_board} WHERE tenant = ?1 AND serving = ?2
+                       AND stage IN ('confirmed', 'preparing')";
+            let mut to_cook: BTreeMap<DishId, ToCook> = BTreeMap::new();
+            for lines in snapshot.query(sql, args![tenant, serving], |row| row.get::<Json<Vec<TicketLine>>>(0))? {
+                for TicketLine { dish, name, quantity, .. } in lines.0.into_iter().filter(|line| line.quantity > 0) {
+                    let of_dish = to_cook.entry(dish).or_insert(ToCook { dish, name, portions: 0 });
+                    of_dish.portions += u64::from(quantity);
+                }
+            }
+            let mut to_cook: Vec<ToCook> = to_cook.into_values().collect();
+            to_cook.sort_by(|one, other| one.name.cmp(&other.name));
+            Ok(to_cook)
         })
         .await
 }

@@ -6,7 +6,7 @@
 //! its checkpoint belong together. Everything here can be thrown away and folded anew.
 //!
 //! ```text
-//! let views = Views::open(folder, store.identity())?;          // or Views::in_memory(identity)
+//! let views = Views::open(folder, store.identity(), all())?;   // or Views::open_postgres(url, …)
 //! let runner = Runner::open(store, views.clone()).await?;      // catch_up().await for one pass
 //! let handle = runner.handle();                                // rebuilds while it runs
 //! tokio::spawn(runner.run(stop));
@@ -17,14 +17,19 @@ use std::sync::Arc;
 
 use store::Recorded;
 
+mod administration;
 mod audit;
 mod catalogue;
 mod column;
+mod compare;
+mod db;
 mod engine;
+mod row;
 mod rows;
 mod runner;
 mod verify;
 mod views;
+mod writing;
 
 pub mod balances;
 pub mod dashboard;
@@ -33,12 +38,12 @@ pub mod journal;
 pub mod kitchen_board;
 pub mod menu;
 
-pub use catalogue::{Build, Health};
-pub use column::{Arg, Column, Json};
-pub use rows::{Row, Rows, TableSpec, column_of};
+pub use catalogue::{Build, Dropped, Health, Parked};
+pub use column::{Column, ColumnType, Json, Kind, Misfit, Param, Value};
+pub use db::{SqlError, SqlRow};
+pub use row::{ColumnSpec, Row, TableSpec};
+pub use rows::Rows;
 pub use runner::{Progress, Runner, RunnerHandle};
-#[doc(hidden)]
-pub use rusqlite::{Result as SqlResult, Row as SqlRow, Statement, ToSql};
 pub use verify::{Difference, Report, verify};
 pub use views::{PageSize, Snapshot, Stale, ViewError, Views};
 

@@ -1,14 +1,14 @@
 //! The runner: tails the log, keeps every view up, and rebuilds beside the live ones.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use store::{EventStore, Position, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Build, Health,
-    engine::{Decoded, EngineThread, Kind},
+    engine::{Decoded, EngineThread, Kind, Span},
     views::{ViewError, Views},
 };
 
@@ -18,8 +18,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// transaction has its price.
 const GATHER: Duration = Duration::from_millis(2);
 const SMALL: usize = 200;
+/// Between two questions to a runner of another process.
+const ASK: Duration = Duration::from_millis(100);
 /// First and longest pause after an error.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Batches that are read and decoded ahead of the fold.
+const AHEAD: usize = 2;
 
 /// How far a rebuild has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,25 +36,33 @@ pub struct Progress {
     pub head: Position,
 }
 
-enum Command {
-    Rebuild { names: Vec<String>, reply: oneshot::Sender<Result<Vec<Build>, ViewError>> },
-}
-
-/// Keeps the views up with the log. There is one to a file.
+/// Keeps the views up with the log. Where one process can write there is one to a file; elsewhere
+/// the runners of several processes share the projections among them.
 pub struct Runner {
     store: Arc<dyn EventStore>,
     views: Views,
     engine: EngineThread,
-    commands: mpsc::Receiver<Command>,
-    handle: mpsc::Sender<Command>,
+    /// What is read ahead, by the kind of builds that it is for.
+    ahead: [Ahead; 2],
 }
 
-/// Speaks to a runner that runs.
+/// Batches that are read and decoded while the one before is folded.
+type Ahead = VecDeque<(Position, JoinHandle<Result<Decoded, ViewError>>)>;
+
+/// Whether anything else wants the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Reading, decoding, folding and writing go on side by side.
+    Alone,
+    /// One after the other, on one core.
+    BesideOthers,
+}
+
+/// Rebuilds while a runner runs, in this process or in another.
 #[derive(Clone)]
 pub struct RunnerHandle {
     store: Arc<dyn EventStore>,
     views: Views,
-    commands: mpsc::Sender<Command>,
 }
 
 impl Runner {
@@ -57,12 +70,11 @@ impl Runner {
     pub async fn open(store: Arc<dyn EventStore>, views: Views) -> Result<Runner, ViewError> {
         let head = store.head().await?;
         let engine = EngineThread::start(views.clone(), head).await?;
-        let (handle, commands) = mpsc::channel(4);
-        Ok(Runner { store, views, engine, commands, handle })
+        Ok(Runner { store, views, engine, ahead: Default::default() })
     }
 
     pub fn handle(&self) -> RunnerHandle {
-        RunnerHandle { store: self.store.clone(), views: self.views.clone(), commands: self.handle.clone() }
+        RunnerHandle { store: self.store.clone(), views: self.views.clone() }
     }
 
     /// Runs until `stop`; the batch in hand is finished. What the disk or the log refuses for the
@@ -72,19 +84,23 @@ impl Runner {
         let mut pause = RETRY.0;
         while !stop.is_cancelled() {
             hint.borrow_and_update();
-            let wait = match self.step().await {
-                Ok(0) => LOOK,
+            match self.step(Pace::BesideOthers).await {
+                Ok(0) => {
+                    pause = RETRY.0;
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        Ok(()) = hint.changed() => {}
+                        () = self.views.changed() => {}
+                        () = tokio::time::sleep(LOOK) => {}
+                    }
+                }
                 Ok(folded) => {
                     pause = RETRY.0;
-                    if folded >= SMALL {
-                        self.take_commands().await;
-                        continue;
+                    if folded < SMALL {
+                        tokio::time::sleep(GATHER).await;
                     }
-                    tokio::time::sleep(GATHER).await;
-                    self.take_commands().await;
-                    continue;
                 }
-                Err(error) if is_final(&error) => return Err(error),
+                Err(error) if is_final(&error, self.views.is_remote()) => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "the views do not move; trying again");
                     tokio::select! {
@@ -92,14 +108,7 @@ impl Runner {
                         () = tokio::time::sleep(pause) => {}
                     }
                     pause = (pause * 2).min(RETRY.1);
-                    continue;
                 }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Ok(()) = hint.changed() => {}
-                Some(command) = self.commands.recv() => self.obey(command).await,
-                () = tokio::time::sleep(wait) => {}
             }
         }
         Ok(())
@@ -112,7 +121,7 @@ impl Runner {
 
     /// As [`Runner::catch_up`], saying after each batch how far the view that lags most has come.
     pub async fn catch_up_with(&mut self, mut progress: impl FnMut(Progress)) -> Result<Position, ViewError> {
-        while self.step().await? > 0 {
+        while self.step(Pace::Alone).await? > 0 {
             let lags = self.views.watch().borrow().iter().min_by_key(|build| build.position).cloned();
             if let Some(build) = lags {
                 let head = self.store.head().await?;
@@ -123,17 +132,20 @@ impl Runner {
     }
 
     /// Folds the projections with these names (none: all) anew beside the live ones, and then puts
-    /// them in their place. Readers never see a half-built view.
+    /// them in their place. Readers never see a half-built view. With `compare` each says what it
+    /// found different from the one that it replaces.
     pub async fn rebuild(
         &mut self,
         names: &[String],
+        compare: bool,
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<Build>, ViewError> {
-        let started = self.start(names.to_vec()).await?;
+        let started = self.views.start_builds(names, compare).await?;
         loop {
-            let moved = self.step().await?;
+            let moved = self.step(Pace::Alone).await?;
             let head = self.store.head().await?;
-            if let Some(done) = look(&self.views, &started, head, &mut progress)? {
+            if let Some(done) = look(&self.views, &started, head, &mut progress).await? {
+                while self.step(Pace::Alone).await? > 0 {}
                 return Ok(done);
             }
             if moved == 0 {
@@ -142,105 +154,142 @@ impl Runner {
         }
     }
 
-    async fn start(&self, names: Vec<String>) -> Result<Vec<Build>, ViewError> {
-        let all = || self.views.registry().iter().map(|projection| projection.name().to_owned()).collect();
-        let names: Vec<String> = if names.is_empty() { all() } else { names };
-        let known = |name: &String| self.views.registry().iter().any(|projection| projection.name() == name);
-        if let Some(unknown) = names.iter().find(|name| !known(name)) {
-            return Err(ViewError::UnknownProjection(unknown.clone()));
-        }
-        self.engine.call(move |engine| names.iter().map(|name| engine.start_build(name)).collect()).await?
-    }
-
-    async fn take_commands(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
-            self.obey(command).await;
-        }
-    }
-
-    async fn obey(&mut self, command: Command) {
-        match command {
-            Command::Rebuild { names, reply } => {
-                // Whoever asked may have gone away; the rebuild goes on.
-                let _gone = reply.send(self.start(names).await);
-            }
-        }
-    }
-
-    /// Folds one batch into the live builds, then one into those being built, and switches those
-    /// that are whole. Answers how many events were folded, or 1 for a switch alone.
-    pub(crate) async fn step(&mut self) -> Result<usize, ViewError> {
+    /// Folds one batch into the live builds, then one into those being built, switches those that
+    /// are whole, and tidies up after them. Answers how much it did; 0 when there is nothing to do.
+    async fn step(&mut self, pace: Pace) -> Result<usize, ViewError> {
+        self.engine.call(|engine| engine.sync()).await??;
         let head = self.store.head().await?;
-        let mut folded = 0;
+        let mut moved = 0;
         for kind in [Kind::Live, Kind::Building] {
-            let Some(span) = self.engine.call(move |engine| engine.next(kind, head)).await? else { continue };
-            let batch = self.store.read_all(span.from, span.limit).await?;
-            folded += batch.len();
-            let fold = self.engine.call(move |engine| match Decoded::of(&batch)? {
-                Some(batch) => engine.fold(kind, &batch),
-                None => Ok(()),
-            });
-            fold.await??;
+            moved += self.advance(kind, head, pace).await?;
         }
         let switched = self.engine.call(move |engine| engine.settle(head)).await??;
-        Ok(folded.max(usize::from(switched)))
+        moved += usize::from(switched);
+        if moved == 0 {
+            moved += usize::from(self.engine.call(|engine| engine.tidy()).await??);
+        }
+        Ok(moved)
+    }
+
+    /// Folds one batch into the builds of a kind. Answers how many events it had.
+    async fn advance(&mut self, kind: Kind, head: Position, pace: Pace) -> Result<usize, ViewError> {
+        let Some(span) = self.engine.call(move |engine| engine.next(kind, head)).await? else {
+            self.ahead[kind as usize].clear();
+            self.engine.call(|engine| engine.finish()).await??;
+            return Ok(0);
+        };
+        let mut batch = None;
+        while let Some((from, reading)) = self.ahead[kind as usize].pop_front() {
+            if from == span.from {
+                let decoded = reading.await.map_err(|_| ViewError::Stopped)??;
+                batch = Some(decoded).filter(|decoded| decoded.rows.len() <= span.limit && !decoded.rows.is_empty());
+                break;
+            }
+        }
+        let batch = match batch {
+            Some(batch) => batch,
+            None => {
+                self.ahead[kind as usize].clear();
+                read(self.store.clone(), span).await?
+            }
+        };
+        let read_events = batch.rows.len();
+        if pace == Pace::Alone && read_events == span.limit {
+            self.read_ahead(kind, batch.first() + read_events as u64, span.limit, head);
+        }
+        self.engine.call(move |engine| engine.fold(kind, &batch, pace == Pace::Alone)).await??;
+        Ok(read_events)
+    }
+
+    /// Reads and decodes the next batches beside the fold.
+    fn read_ahead(&mut self, kind: Kind, next: Position, limit: usize, head: Position) {
+        let ahead = &mut self.ahead[kind as usize];
+        while ahead.len() < AHEAD {
+            let from = next + (ahead.len() * limit) as u64;
+            if from > head {
+                break;
+            }
+            ahead.push_back((from, tokio::spawn(read(self.store.clone(), Span { from, limit }))));
+        }
     }
 }
 
+/// Reads and decodes a batch, the latter off the async threads.
+async fn read(store: Arc<dyn EventStore>, span: Span) -> Result<Decoded, ViewError> {
+    let rows = store.read_all(span.from, span.limit).await?;
+    tokio::task::spawn_blocking(move || Decoded::of(rows)).await.map_err(|_| ViewError::Stopped)?
+}
+
 impl RunnerHandle {
-    /// Folds the projections with these names (none: all) anew beside the live ones, while the
-    /// runner runs, and then puts them in their place.
-    pub async fn rebuild(&self, names: &[String], mut progress: impl FnMut(Progress)) -> Result<Vec<Build>, ViewError> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Rebuild { names: names.to_vec(), reply };
-        self.commands.send(command).await.map_err(|_| ViewError::Stopped)?;
-        let started = answer.await.map_err(|_| ViewError::Stopped)??;
+    /// Folds the projections with these names (none: all) anew beside the live ones, while a runner
+    /// runs, and then puts them in their place.
+    pub async fn rebuild(
+        &self,
+        names: &[String],
+        compare: bool,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Vec<Build>, ViewError> {
+        let started = self.views.start_builds(names, compare).await?;
         let mut watch = self.views.watch();
         loop {
             watch.borrow_and_update();
             let head = self.store.head().await?;
-            if let Some(done) = look(&self.views, &started, head, &mut progress)? {
+            if let Some(done) = look(&self.views, &started, head, &mut progress).await? {
                 return Ok(done);
             }
-            tokio::select! {
-                changed = watch.changed() => changed.map_err(|_| ViewError::Stopped)?,
-                () = self.commands.closed() => return Err(ViewError::Stopped),
-            }
+            // Another process may be at work, which this one has to ask.
+            let _moved = tokio::time::timeout(ASK, watch.changed()).await;
         }
     }
 }
 
 /// How far builds have come: all of them once they are live, nothing while they are under way.
-fn look(
+async fn look(
     views: &Views,
     started: &[Build],
     head: Position,
     progress: &mut impl FnMut(Progress),
 ) -> Result<Option<Vec<Build>>, ViewError> {
-    let builds = views.watch().borrow().clone();
+    let mut builds = views.builds_now().await?;
+    if !started.iter().all(|one| builds.iter().any(|build| build.is_same(one))) {
+        // The runner may not have seen them yet.
+        builds = views.builds().await?.into();
+    }
     let mut live = Vec::new();
     for one in started {
         // It is gone when somebody has begun yet another build.
         let build = builds.iter().find(|build| build.is_same(one)).ok_or(ViewError::Overtaken)?;
-        if build.health != Health::Sound {
-            return Err(build.failure());
+        match build.health {
+            Health::Sound => {}
+            Health::Paused => return Err(ViewError::Paused(build.projection.clone())),
+            Health::Outdated => {
+                let error = build.error.clone().unwrap_or_default();
+                return Err(ViewError::Outdated { projection: build.projection.clone(), error });
+            }
         }
         progress(Progress { projection: build.projection.clone(), position: build.position, head });
         live.extend(build.live.then(|| build.clone()));
     }
-    Ok((live.len() == started.len()).then_some(live))
+    if live.len() < started.len() {
+        return Ok(None);
+    }
+    // With what the comparison has found, which only the catalogue knows.
+    let builds = views.builds().await?;
+    Ok(Some(builds.into_iter().filter(|build| started.iter().any(|one| one.is_same(build))).collect()))
 }
 
 /// Whether trying again would be no use, or wrong.
-fn is_final(error: &ViewError) -> bool {
+fn is_final(error: &ViewError, remote: bool) -> bool {
     match error {
-        ViewError::Log(StoreError::Unusable(_))
-        | ViewError::Unusable(_)
-        | ViewError::Overtaken
-        | ViewError::Stopped => true,
-        ViewError::Sql(error) => crate::views::is_damage(error),
-        ViewError::Log(_) | ViewError::Building { .. } | ViewError::Failed { .. } | ViewError::UnknownProjection(_) => {
-            false
-        }
+        ViewError::Log(StoreError::Unusable(_)) | ViewError::Unusable(_) | ViewError::Stopped => true,
+        // Where several processes may keep the views up, this one lets the other.
+        ViewError::Overtaken => !remote,
+        ViewError::Sql(error) => error.is_damage(),
+        ViewError::Log(_)
+        | ViewError::Building { .. }
+        | ViewError::Outdated { .. }
+        | ViewError::Paused(_)
+        | ViewError::UnknownProjection(_)
+        | ViewError::NothingParked { .. } => false,
     }
 }

@@ -86,7 +86,7 @@ fn in_file(folder: &Path, name: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_lunch_is_read_back_through_every_view() {
     let world = World::with(&lunch(35)).await;
-    let views = Views::in_memory(world.store.identity()).unwrap();
+    let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
     let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
     assert_eq!(runner.catch_up().await.unwrap(), world.store.head().await.unwrap());
 
@@ -135,7 +135,7 @@ async fn a_lunch_is_read_back_through_every_view() {
 #[tokio::test]
 async fn another_tenant_sees_nothing() {
     let world = World::with(&lunch(10)).await;
-    let views = Views::in_memory(world.store.identity()).unwrap();
+    let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
     caught_up(&world, &views).await;
     let other = TenantId(id(2));
     let (page, day) = (PageSize::MAX, jiff::civil::date(2026, 11, 23));
@@ -153,7 +153,7 @@ async fn another_tenant_sees_nothing() {
 #[tokio::test]
 async fn pages_of_the_journal_and_the_balances_join_without_gap_or_repeat() {
     let world = World::with(&lunch(10)).await;
-    let views = Views::in_memory(world.store.identity()).unwrap();
+    let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
     caught_up(&world, &views).await;
     let page = PageSize::clamped(7);
     let whole = crate::journal::latest(&views, tenant(), None, PageSize::MAX).await.unwrap();
@@ -199,7 +199,7 @@ async fn events_count_once_however_often_the_runner_falls() {
     let world = World::with(&lunch(1_500)).await;
     let folder = tempfile::tempdir().unwrap();
     let head = world.store.head().await.unwrap();
-    let open = || Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
+    let open = || Views::open(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
     let mut falls = 0;
     loop {
         let views = open();
@@ -224,7 +224,7 @@ async fn events_count_once_however_often_the_runner_falls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_never_sees_rows_and_checkpoint_apart() {
     let mut world = World::new();
-    let views = Views::in_memory_with(world.store.identity(), tallies(1, None)).unwrap();
+    let views = Views::in_memory(world.store.identity(), tallies(1, None)).unwrap();
     let runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
     let handle = runner.handle();
     let stop = CancellationToken::new();
@@ -235,14 +235,15 @@ async fn a_reader_never_sees_rows_and_checkpoint_apart() {
         world.happen(&[funded(number), confirmed(number)].concat()).await;
         if number == 20 {
             let handle = handle.clone();
-            tokio::spawn(async move { handle.rebuild(&[], |_| {}).await });
+            tokio::spawn(async move { handle.rebuild(&[], false, |_| {}).await });
         }
         if number % 8 == 0 {
             views.wait_for(world.store.head().await.unwrap(), Duration::from_secs(10)).await.unwrap();
         }
         let snapshot = views.read(|snapshot| {
             let row = snapshot.fetch_one::<Tally>("WHERE tenant = ?1", args![tenant()])?;
-            let build = build(snapshot.builds_now(), "tallies").clone();
+            let builds: Vec<_> = snapshot.builds_now().cloned().collect();
+            let build = build(&builds, "tallies");
             Ok((row.map_or(0, |row| row.events), build.position))
         });
         let (events, position) = snapshot.await.unwrap();
@@ -259,7 +260,7 @@ async fn a_reader_never_sees_rows_and_checkpoint_apart() {
 #[tokio::test]
 async fn what_is_written_is_read_after_waiting_for_it() {
     let mut world = World::with(&opening()).await;
-    let views = Views::in_memory(world.store.identity()).unwrap();
+    let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
     let stop = CancellationToken::new();
     let runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
     let running = tokio::spawn(runner.run(stop.clone()));
@@ -282,11 +283,11 @@ fn confirmed_with_funds(number: usize) -> Vec<Fact> {
 async fn a_restart_goes_on_where_it_stood() {
     let mut world = World::with(&lunch(20)).await;
     let folder = tempfile::tempdir().unwrap();
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     drop(caught_up(&world, &views).await);
     drop(views);
     world.happen(&confirmed_with_funds(500)).await;
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut progress = Vec::new();
     let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
     runner.catch_up_with(|step| progress.push(step.position)).await.unwrap();
@@ -300,7 +301,7 @@ async fn a_higher_version_is_folded_anew_and_then_takes_the_place() {
     let world = World::with(&lunch(5)).await;
     let head = world.store.head().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let open = |version| Views::open_with(folder.path(), world.store.identity(), tallies(version, None)).unwrap();
+    let open = |version| Views::open(folder.path(), world.store.identity(), tallies(version, None)).unwrap();
     let views = open(1);
     drop(caught_up(&world, &views).await);
     assert_eq!(tally(&views).await.unwrap(), (head, head));
@@ -326,18 +327,18 @@ async fn a_higher_version_is_folded_anew_and_then_takes_the_place() {
 async fn a_rebuild_equals_what_was_live_and_mends_what_was_not() {
     let world = World::with(&lunch(400)).await;
     let folder = tempfile::tempdir().unwrap();
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut runner = caught_up(&world, &views).await;
     let connection = Connection::open(folder.path().join("views.sqlite")).unwrap();
     connection.execute("UPDATE balances__v1_b1 SET balance_minor = 1", []).unwrap();
     assert_eq!(differences(&world, &views).await.len(), 1);
     let mut steps = Vec::new();
-    let built = runner.rebuild(&["balances".into(), "journal".into()], |step| steps.push(step)).await.unwrap();
+    let built = runner.rebuild(&["balances".into(), "journal".into()], false, |step| steps.push(step)).await.unwrap();
     assert_eq!(built.iter().map(|build| (build.build, build.live)).collect::<Vec<_>>(), [(2, true), (2, true)]);
-    assert!(steps.iter().any(|step| step.position < step.head) && steps.last().unwrap().projection == "journal");
+    assert!(steps.iter().any(|step| step.position < step.head) && steps.last().unwrap().projection == "balances");
     assert_eq!(differences(&world, &views).await, []);
     assert_eq!(in_file(folder.path(), "journal"), ["table journal__v1_b2", "view journal"]);
-    let unknown = runner.rebuild(&["tips".into()], |_| {}).await;
+    let unknown = runner.rebuild(&["tips".into()], false, |_| {}).await;
     assert!(matches!(unknown, Err(ViewError::UnknownProjection(name)) if name == "tips"));
 }
 
@@ -345,9 +346,9 @@ async fn a_rebuild_equals_what_was_live_and_mends_what_was_not() {
 async fn a_rebuild_that_is_cut_off_goes_on_after_the_restart() {
     let world = World::with(&lunch(1_000)).await;
     let folder = tempfile::tempdir().unwrap();
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut runner = caught_up(&world, &views).await;
-    let cut = tokio::time::timeout(Duration::from_millis(5), runner.rebuild(&["journal".into()], |_| {})).await;
+    let cut = tokio::time::timeout(Duration::from_millis(5), runner.rebuild(&["journal".into()], false, |_| {})).await;
     assert!(cut.is_err());
     drop(runner);
     loop {
@@ -366,12 +367,12 @@ async fn a_rebuild_that_is_cut_off_goes_on_after_the_restart() {
 async fn views_of_another_incarnation_or_ahead_of_the_log_are_folded_anew() {
     let folder = tempfile::tempdir().unwrap();
     let long = World::with(&lunch(30)).await;
-    let views = Views::open(folder.path(), long.store.identity()).unwrap();
+    let views = Views::open(folder.path(), long.store.identity(), crate::all()).unwrap();
     drop(caught_up(&long, &views).await);
     let short = World::with(&lunch(10)).await;
-    let read_only = Views::open_read_only(folder.path(), short.store.identity());
+    let read_only = Views::open_read_only(folder.path(), short.store.identity(), crate::all());
     assert!(read_only.unwrap_err().to_string().contains("belong to another log"));
-    let views = Views::open(folder.path(), short.store.identity()).unwrap();
+    let views = Views::open(folder.path(), short.store.identity(), crate::all()).unwrap();
     assert!(views.builds().await.unwrap().is_empty());
     caught_up(&short, &views).await;
     assert_eq!(differences(&short, &views).await, []);
@@ -381,82 +382,155 @@ async fn views_of_another_incarnation_or_ahead_of_the_log_are_folded_anew() {
     let mut restored = World::new();
     restored.store = Arc::new(store::MemoryLog::with_identity(identity));
     restored.happen(&lunch(5)).await;
-    let views = Views::open(folder.path(), identity).unwrap();
+    let views = Views::open(folder.path(), identity, crate::all()).unwrap();
     caught_up(&restored, &views).await;
     assert_eq!(differences(&restored, &views).await, []);
 }
 
 #[tokio::test]
-async fn poison_stops_one_view_and_no_other() {
+async fn poison_parks_its_stream_and_everything_else_flows_on() {
     let mut world = World::with(&lunch(10)).await;
     let folder = tempfile::tempdir().unwrap();
-    let open = |poison| Views::open_with(folder.path(), world.store.identity(), tallies(1, poison)).unwrap();
-    // One that is live when it meets its poison.
-    let views = Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
+    let identity = world.store.identity();
+    let open = |poison| Views::open(folder.path(), identity, tallies(1, poison)).unwrap();
+    let views = open(None);
     drop(caught_up(&world, &views).await);
     let before = world.store.head().await.unwrap();
-    let views = open(Some(before + 3));
+    // The first event of a wallet is poison; a later one of it follows, and other streams' events.
+    let views = open(Some(before + 1));
     world.happen(&confirmed_with_funds(500)).await;
+    world.happen(&confirmed_with_funds(501)).await;
     let head = world.store.head().await.unwrap();
     let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
     runner.catch_up().await.unwrap();
+    let parked = views.parked(&["tallies".into()]).await.unwrap();
+    let stream = parked[0].stream_id();
+    let of_stream = world.store.read_stream(stream, 1, 100).await.unwrap().len();
+    assert!(of_stream > 1 && of_stream == parked.len(), "{parked:?}");
+    assert_eq!((parked[0].position, parked[0].error.as_str()), (before + 1, "bitter"));
+    assert!(parked[1..].iter().all(|one| one.error == "an earlier event of its stream is parked"));
     let builds = views.builds().await.unwrap();
-    let failed = build(&builds, "tallies");
-    assert_eq!((failed.position, failed.health), (before + 2, Health::Failed));
-    assert_eq!(failed.error.as_deref(), Some(format!("event {}: bitter", before + 3).as_str()));
-    assert_eq!(build(&builds, "balances").position, head);
+    let tallies_now = build(&builds, "tallies");
+    assert_eq!((tallies_now.position, tallies_now.health), (head, Health::Sound));
+    assert_eq!((tallies_now.parked, tallies_now.incomplete_since), (parked.len() as u64, Some(before + 1)));
     // What the poisoned event had half done is not in the rows, and readers are told.
-    let (events, position) = tally(&views).await.unwrap();
-    assert_eq!((events, position), (before + 2, head));
+    assert_eq!(tally(&views).await.unwrap(), (head - parked.len() as u64, head));
     let flagged =
         views.read(|snapshot| Ok(snapshot.incomplete().map(|build| build.projection.clone()).collect::<Vec<_>>()));
     assert_eq!(flagged.await.unwrap(), ["tallies"]);
-    views.wait_for(head, Duration::ZERO).await.unwrap();
+    let found = differences(&world, &views).await;
+    assert!(found[0].found.contains("events are parked"), "{found:?}");
+    // After a restart the stream is still parked.
     drop(runner);
-
-    // A program that can take the event goes on from there.
-    let views = Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
-    caught_up(&world, &views).await;
-    assert_eq!(tally(&views).await.unwrap(), (head, head));
-}
-
-#[tokio::test]
-async fn a_view_that_fails_while_it_is_built_says_so() {
-    let world = World::with(&lunch(3)).await;
-    let views = Views::in_memory_with(world.store.identity(), tallies(1, Some(4))).unwrap();
+    let views = open(None);
+    world.happen(&[funded(500)].concat()[1..]).await;
     let mut runner = caught_up(&world, &views).await;
-    let error = tally(&views).await.unwrap_err();
-    assert!(matches!(&error, ViewError::Failed { error, .. } if error == "event 4: bitter"), "{error}");
-    let again = runner.rebuild(&["tallies".into()], |_| {}).await.unwrap_err();
-    assert!(again.to_string().contains("cannot go on: event 4: bitter"), "{again}");
+    let now = views.parked(&[]).await.unwrap();
+    assert_eq!(now.len(), parked.len() + 1);
+
+    // A program that can take the event folds the view anew, and nothing is parked any more.
+    runner.rebuild(&["tallies".into()], false, |_| {}).await.unwrap();
+    let head = world.store.head().await.unwrap();
+    assert_eq!(tally(&views).await.unwrap(), (head, head));
+    assert_eq!(views.parked(&[]).await.unwrap(), []);
+    assert_eq!(differences(&world, &views).await, []);
 }
 
 #[tokio::test]
-async fn an_event_newer_than_the_program_pauses_and_a_broken_one_fails() {
-    for (schema_version, payload, health) in
-        [(99, r#""Confirmed""#, Health::Paused), (1, r#"{"Confirmed":7}"#, Health::Failed)]
-    {
+async fn what_is_dropped_stays_out_of_every_later_build() {
+    let mut world = World::with(&lunch(3)).await;
+    let before = world.store.head().await.unwrap();
+    let views = Views::in_memory(world.store.identity(), tallies(1, Some(before + 1))).unwrap();
+    world.happen(&confirmed_with_funds(500)).await;
+    let mut runner = caught_up(&world, &views).await;
+    let parked = views.parked(&[]).await.unwrap();
+    let stream = parked[0].stream_id();
+    let other = store::contract::stream(1, 999);
+    let nothing = views.drop_parked("tallies", other, "no use", "ops").await.unwrap_err();
+    assert!(matches!(nothing, ViewError::NothingParked { projection: "tallies", .. }), "{nothing}");
+    let dropped = views.drop_parked("tallies", stream, "a test's own", "ops").await.unwrap();
+    assert_eq!(dropped, parked.len() as u64);
+    let noted = views.dropped("tallies").await.unwrap();
+    assert_eq!(
+        (noted.len(), noted[0].reason.as_str(), noted[0].dropped_by.as_str()),
+        (parked.len(), "a test's own", "ops")
+    );
+    assert_eq!(views.read(|snapshot| Ok(snapshot.incomplete().count())).await.unwrap(), 0);
+    // What comes after flows again, now and in a rebuild.
+    world.happen(&funded(500)[1..]).await;
+    for _ in 0..2 {
+        runner.catch_up().await.unwrap();
+        let head = world.store.head().await.unwrap();
+        assert_eq!(tally(&views).await.unwrap(), (head - dropped, head));
+        runner.rebuild(&[], false, |_| {}).await.unwrap();
+    }
+    assert_eq!(views.parked(&[]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_paused_projection_waits_and_then_goes_on() {
+    let mut world = World::with(&lunch(3)).await;
+    let views = Views::in_memory(world.store.identity(), tallies(1, None)).unwrap();
+    let mut runner = caught_up(&world, &views).await;
+    let before = world.store.head().await.unwrap();
+    views.set_paused(&["tallies".into()], true).await.unwrap();
+    world.happen(&confirmed_with_funds(500)).await;
+    let head = runner.catch_up().await.unwrap();
+    // The others go on, and who waits for them does not wait for it.
+    assert_eq!(views.position(), head);
+    let (events, _) = tally(&views).await.unwrap();
+    assert_eq!(events, before);
+    assert_eq!(views.read(|snapshot| Ok(snapshot.incomplete().count())).await.unwrap(), 1);
+    views.set_paused(&["tallies".into()], false).await.unwrap();
+    runner.catch_up().await.unwrap();
+    assert_eq!(tally(&views).await.unwrap(), (head, head));
+    let unknown = views.set_paused(&["tips".into()], true).await;
+    assert!(matches!(unknown, Err(ViewError::UnknownProjection(name)) if name == "tips"));
+}
+
+#[tokio::test]
+async fn an_event_newer_than_the_program_makes_it_wait_and_a_broken_one_parks() {
+    for (schema_version, payload) in [(99, r#""Confirmed""#), (1, r#"{"Confirmed":7}"#)] {
         let mut world = World::with(&lunch(3)).await;
-        let views = Views::in_memory(world.store.identity()).unwrap();
+        let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
         let mut runner = caught_up(&world, &views).await;
-        let before = world.store.head().await.unwrap();
         world.happen(&confirmed_with_funds(500)).await;
         let sound = world.store.head().await.unwrap();
         world.happen_raw(&ordered(500, order::Event::Confirmed), schema_version, payload.as_bytes()).await;
         world.happen(&confirmed_with_funds(501)).await;
+        let head = world.store.head().await.unwrap();
         runner.catch_up().await.unwrap();
         let builds = views.builds().await.unwrap();
-        assert!(builds.iter().all(|build| build.health == health && build.position == sound && sound > before));
+        if schema_version == 99 {
+            assert!(builds.iter().all(|build| build.health == Health::Outdated && build.position == sound));
+        } else {
+            assert!(builds.iter().all(|build| build.health == Health::Sound && build.position == head));
+            assert!(builds.iter().all(|build| build.incomplete_since == Some(sound + 1) && build.parked == 1));
+        }
         let found = differences(&world, &views).await;
         assert!(found.iter().any(|difference| difference.subject == "the log"), "{found:?}");
     }
 }
 
 #[tokio::test]
+async fn a_rebuild_says_what_it_found_different() {
+    let world = World::with(&lunch(40)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
+    let mut runner = caught_up(&world, &views).await;
+    let connection = Connection::open(folder.path().join("views.sqlite")).unwrap();
+    connection.execute("UPDATE balances__v1_b1 SET balance_minor = 99 WHERE account = 'bank'", []).unwrap();
+    let rebuilt = runner.rebuild(&["balances".into(), "journal".into()], true, |_| {}).await.unwrap();
+    let said = |name: &str| build(&rebuilt, name).compared.clone().unwrap();
+    assert!(said("balances").contains("balance_minor=99"), "{}", said("balances"));
+    assert!(said("journal").starts_with("equal to the live build"), "{}", said("journal"));
+}
+
+#[tokio::test]
 async fn verify_shows_the_first_row_that_was_tampered_with() {
     let world = World::with(&lunch(40)).await;
     let folder = tempfile::tempdir().unwrap();
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     caught_up(&world, &views).await;
     let report = verify(world.store.clone(), &views, |_| {}).await.unwrap();
     assert_eq!(report.differences, []);
@@ -480,17 +554,17 @@ async fn verify_shows_the_first_row_that_was_tampered_with() {
 async fn a_program_with_fewer_projections_leaves_the_others_alone() {
     let mut world = World::with(&lunch(5)).await;
     let folder = tempfile::tempdir().unwrap();
-    let both = || Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
+    let both = || Views::open(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
     let views = both();
     drop(caught_up(&world, &views).await);
     let before = world.store.head().await.unwrap();
-    let fewer = Views::open(folder.path(), world.store.identity()).unwrap();
+    let fewer = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     world.happen(&confirmed_with_funds(500)).await;
     let head = world.store.head().await.unwrap();
     drop(caught_up(&world, &fewer).await);
     assert_eq!(fewer.read(|snapshot| Ok(snapshot.position())).await.unwrap(), head);
     assert_eq!(build(&fewer.builds().await.unwrap(), "tallies").position, before);
-    let views = Views::open_with(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), tallies(1, None)).unwrap();
     drop(caught_up(&world, &views).await);
     assert_eq!(tally(&views).await.unwrap(), (head, head));
 }
@@ -500,10 +574,15 @@ async fn files_that_are_no_views_are_refused_and_left_alone() {
     let identity = LogIdentity { log: id(1), incarnation: id(2) };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("views.sqlite");
-    assert!(Views::open_read_only(folder.path(), identity).unwrap_err().to_string().contains("there are no views"));
+    assert!(
+        Views::open_read_only(folder.path(), identity, crate::all())
+            .unwrap_err()
+            .to_string()
+            .contains("there are no views")
+    );
     let refused = |what: &str, bytes: &[u8]| {
         std::fs::write(&file, bytes).unwrap();
-        let error = Views::open(folder.path(), identity).unwrap_err();
+        let error = Views::open(folder.path(), identity, crate::all()).unwrap_err();
         assert!(matches!(&error, ViewError::Unusable(why) if why.contains(what)), "{error}");
         assert!(std::fs::read(&file).unwrap() == bytes, "{what}: the file has changed");
         std::fs::remove_file(&file).unwrap();
@@ -514,18 +593,30 @@ async fn files_that_are_no_views_are_refused_and_left_alone() {
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
     refused("another program", &std::fs::read(&path).unwrap());
     let path = other.path().join("newer.sqlite");
-    let pragmas = "PRAGMA application_id = 0x54494656; PRAGMA user_version = 2; CREATE TABLE log (log TEXT)";
+    let pragmas = "PRAGMA application_id = 0x54494656; PRAGMA user_version = 99; CREATE TABLE log (log TEXT)";
     Connection::open(&path).unwrap().execute_batch(pragmas).unwrap();
     refused("newer Tiffin", &std::fs::read(&path).unwrap());
+}
+
+#[tokio::test]
+async fn views_of_an_older_format_are_folded_anew() {
+    let world = World::with(&lunch(5)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pragmas = "PRAGMA application_id = 0x54494656; PRAGMA user_version = 1; CREATE TABLE log (log TEXT);
+                   CREATE TABLE balances__v1_b1 (tenant TEXT); CREATE VIEW balances AS SELECT tenant FROM balances__v1_b1";
+    Connection::open(folder.path().join("views.sqlite")).unwrap().execute_batch(pragmas).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
+    caught_up(&world, &views).await;
+    assert_eq!(differences(&world, &views).await, []);
 }
 
 #[tokio::test]
 async fn another_process_reads_beside_the_runner_and_cannot_write() {
     let mut world = World::with(&lunch(5)).await;
     let folder = tempfile::tempdir().unwrap();
-    let views = Views::open(folder.path(), world.store.identity()).unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut runner = caught_up(&world, &views).await;
-    let beside = Views::open_read_only(folder.path(), world.store.identity()).unwrap();
+    let beside = Views::open_read_only(folder.path(), world.store.identity(), crate::all()).unwrap();
     world.happen(&confirmed_with_funds(500)).await;
     let head = runner.catch_up().await.unwrap();
     beside.wait_for(head, Duration::from_secs(5)).await.unwrap();

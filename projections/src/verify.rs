@@ -1,19 +1,18 @@
 //! Proof that the views say what the log says, and that the books balance.
 
 use std::{
-    cmp::Ordering,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, types::ValueRef};
 use store::{EventStore, Position};
-use uuid::Uuid;
 
 use crate::{
-    Build, Health, Progress, TableSpec, ViewError, Views,
+    Build, Column, Health, Progress, ViewError, Views,
     audit::Audit,
     catalogue,
+    compare::first_difference,
+    db::{Connection, Mode},
     engine::{BATCH, Decoded, EngineThread, Kind},
 };
 
@@ -71,6 +70,7 @@ pub async fn verify(
     };
     let target = held.builds.iter().filter(|build| build.live).map(|build| build.position).max();
     pass.fold_to(target.unwrap_or(0), &mut progress).await?;
+    pass.engine.call(|engine| engine.finish()).await??;
     let (scratch, position, mut audit) = (pass.scratch, pass.position, pass.audit);
     let compare = tokio::task::spawn_blocking(move || {
         let refold = Held::open(scratch)?;
@@ -96,7 +96,7 @@ struct Pass {
 
 impl Pass {
     async fn begin(store: Arc<dyn EventStore>, views: &Views) -> Result<Pass, ViewError> {
-        let scratch = Views::in_memory_with(store.identity(), views.registry().clone())?;
+        let scratch = Views::in_memory(store.identity(), views.registry().clone())?;
         // As if the log were empty: then they are whole from the start.
         let engine = EngineThread::start(scratch.clone(), 0).await?;
         Ok(Pass { store, scratch, engine, audit: Audit::default(), position: 0 })
@@ -111,23 +111,21 @@ impl Pass {
                 return Ok(());
             };
             let mut audit = std::mem::take(&mut self.audit);
-            let fold = self.engine.call(move |engine| {
+            let decoded = tokio::task::spawn_blocking(move || {
                 audit.rows(&batch);
-                let outcome = Decoded::of(&batch).and_then(|decoded| match decoded {
-                    Some(decoded) => {
-                        audit.events(&decoded);
-                        engine.fold(Kind::Live, &decoded)
-                    }
-                    None => Ok(()),
-                });
-                (audit, outcome)
+                let decoded = Decoded::of(batch);
+                if let Ok(decoded) = &decoded {
+                    audit.events(decoded);
+                }
+                (audit, decoded)
             });
-            let (audit, outcome) = fold.await?;
+            let (audit, decoded) = decoded.await.map_err(|_| ViewError::Stopped)?;
             self.audit = audit;
-            match outcome {
-                // The audit has it: a gap, say.
+            match decoded {
+                Ok(decoded) => self.engine.call(move |engine| engine.fold(Kind::Live, &decoded, true)).await??,
+                // The audit has it: a gap.
                 Err(ViewError::Log(_)) => {}
-                other => other?,
+                Err(other) => return Err(other),
             }
             self.position = last;
             progress(Progress { projection: "verify".into(), position: last, head: target });
@@ -150,7 +148,7 @@ impl Held {
 
     fn open(views: Views) -> Result<Held, ViewError> {
         let connection = views.take_connection()?;
-        connection.execute_batch("BEGIN")?;
+        connection.begin(Mode::Read)?.keep();
         let mut builds = catalogue::builds(&connection)?;
         builds.retain(|build| views.registry().iter().any(|projection| build.is_of(&**projection)));
         Ok(Held { views, connection: Some(connection), builds })
@@ -170,19 +168,18 @@ impl Held {
         self.builds.iter().find(same)
     }
 
-    /// Every row of a live table, by key.
-    pub(crate) fn each(
+    /// Every row of a live table.
+    pub(crate) fn each<T: crate::Row>(
         &self,
         projection: &dyn crate::Projection,
-        table: &TableSpec,
-        mut look: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
+        mut look: impl FnMut(T),
     ) -> Result<(), ViewError> {
         let Some(build) = self.live(projection.name(), projection.version()) else { return Ok(()) };
-        let mut statement = self.connection()?.prepare(&every_row(table, build))?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            look(row)?;
-        }
+        let sql = format!("SELECT {} FROM {}{}", T::TABLE.column_list(), T::TABLE.name, build.suffix());
+        self.connection()?.each(&sql, &[], &mut |row| {
+            look(T::read(row)?);
+            Ok(())
+        })?;
         Ok(())
     }
 }
@@ -190,16 +187,10 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         // A connection whose transaction cannot be ended is not used again.
-        if let Some(connection) =
-            self.connection.take().filter(|connection| connection.execute_batch("ROLLBACK").is_ok())
-        {
+        if let Some(connection) = self.connection.take().filter(|connection| connection.run("ROLLBACK").is_ok()) {
             self.views.give_back(connection);
         }
     }
-}
-
-fn every_row(table: &TableSpec, build: &Build) -> String {
-    format!("SELECT {} FROM {}{} ORDER BY {}", table.column_list(), table.name, build.suffix(), table.key_list())
 }
 
 /// Compares all live tables with those of the refold, which stands at `position`.
@@ -213,22 +204,20 @@ fn compare(live: &Held, refold: &Held, position: Position) -> Result<(u64, Vec<D
             differences.push(Difference { subject, found: "not built yet".into(), expected: "a live build".into() });
             continue;
         };
-        let stands = |build: &Build| match &build.error {
-            Some(error) => format!("stopped: {error}"),
-            None => format!("at event {}", build.position),
-        };
-        if build.position != position || build.health != Health::Sound || fresh.health != Health::Sound {
-            let expected = format!("at event {position}");
-            let found = if build.health == Health::Sound && build.position == position {
-                format!("refold {}", stands(fresh))
-            } else {
-                stands(build)
-            };
-            differences.push(Difference { subject, found, expected });
+        if (build.position, build.health) != (position, Health::Sound) {
+            let why = build.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            let found = format!("{}, at event {}{why}", word(build.health), build.position);
+            differences.push(Difference { subject, found, expected: format!("sound, at event {position}") });
             continue;
         }
+        if build.parked > 0 {
+            let since = build.incomplete_since.unwrap_or(0);
+            let found = format!("{} events are parked, the first is {since}", build.parked);
+            differences.push(Difference { subject: subject.clone(), found, expected: "no event is parked".into() });
+        }
         for table in projection.tables() {
-            let (seen, difference) = first_difference(live.connection()?, build, refold.connection()?, fresh, table)?;
+            let (seen, difference) =
+                first_difference((live.connection()?, build), (refold.connection()?, fresh), table)?;
             rows += seen;
             if let Some(difference) = difference {
                 differences.push(difference);
@@ -239,75 +228,9 @@ fn compare(live: &Held, refold: &Held, position: Position) -> Result<(u64, Vec<D
     Ok((rows, differences))
 }
 
-/// How many rows are the same, and the first pair that is not.
-fn first_difference(
-    live: &Connection,
-    build: &Build,
-    refold: &Connection,
-    fresh: &Build,
-    table: &TableSpec,
-) -> Result<(u64, Option<Difference>), ViewError> {
-    let mut found = live.prepare(&every_row(table, build))?;
-    let mut expected = refold.prepare(&every_row(table, fresh))?;
-    let (mut found, mut expected) = (found.query([])?, expected.query([])?);
-    let mut same = 0;
-    let difference = |same: u64, found: String, expected: String| {
-        let subject = format!("view {}, table {}{}", build.projection, table.name, build.suffix());
-        Ok((same, Some(Difference { subject, found, expected })))
-    };
-    let missing = || "no such row".to_owned();
-    loop {
-        let (left, right) = (found.next()?, expected.next()?);
-        match (left, right) {
-            (None, None) => break,
-            (Some(left), None) => return difference(same, shown(left, table)?, missing()),
-            (None, Some(right)) => return difference(same, missing(), shown(right, table)?),
-            (Some(left), Some(right)) => match order(left, right, table.keys)? {
-                Ordering::Less => return difference(same, shown(left, table)?, missing()),
-                Ordering::Greater => return difference(same, missing(), shown(right, table)?),
-                Ordering::Equal if order(left, right, table.columns.len())? != Ordering::Equal => {
-                    return difference(same, shown(left, table)?, shown(right, table)?);
-                }
-                Ordering::Equal => {}
-            },
-        }
-        same += 1;
+fn word(health: Health) -> String {
+    match health.to_value() {
+        Ok(crate::Value::Text(word)) => word.into_owned(),
+        _ => format!("{health:?}"),
     }
-    Ok((same, None))
-}
-
-/// The order of two rows by their first `columns` columns.
-fn order(left: &rusqlite::Row<'_>, right: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<Ordering> {
-    for index in 0..columns {
-        let order = match (left.get_ref(index)?, right.get_ref(index)?) {
-            (ValueRef::Integer(left), ValueRef::Integer(right)) => left.cmp(&right),
-            (ValueRef::Text(left), ValueRef::Text(right)) | (ValueRef::Blob(left), ValueRef::Blob(right)) => {
-                left.cmp(right)
-            }
-            (ValueRef::Null, ValueRef::Null) => Ordering::Equal,
-            // Columns are strictly typed, so one of them is null.
-            (ValueRef::Null, _) => Ordering::Less,
-            _ => Ordering::Greater,
-        };
-        if order != Ordering::Equal {
-            return Ok(order);
-        }
-    }
-    Ok(Ordering::Equal)
-}
-
-/// A row as people read it.
-fn shown(row: &rusqlite::Row<'_>, table: &TableSpec) -> rusqlite::Result<String> {
-    let mut shown = Vec::new();
-    for (index, (name, _)) in table.columns.iter().enumerate() {
-        let value = match row.get_ref(index)? {
-            ValueRef::Null => "null".to_owned(),
-            ValueRef::Integer(number) => number.to_string(),
-            ValueRef::Real(number) => number.to_string(),
-            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-            ValueRef::Blob(bytes) => Uuid::from_slice(bytes).map_or_else(|_| format!("{bytes:?}"), |id| id.to_string()),
-        };
-        shown.push(format!("{name}={value}"));
-    }
-    Ok(shown.join(" "))
 }

@@ -1,21 +1,21 @@
 //! Views: the file, its readers, and how far the fold has come.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, ToSql};
 use store::{LogIdentity, Position};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::{Build, Health, Projection, Registry, Row, catalogue};
+use crate::{
+    Build, Health, Param, Projection, Registry, Row, SqlError, SqlRow, catalogue,
+    db::{self, Access, Connection, Database, Mode, PostgresPool, SqliteFile},
+};
 
 /// Most queries that run at once.
 const READERS: usize = 4;
-/// Prepared statements that one connection keeps.
-const STATEMENTS: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -25,13 +25,18 @@ pub enum ViewError {
     /// Readers get a view only when it is whole. Ask again.
     #[error("the view {projection} is being built and stands at event {position}; ask again in a moment")]
     Building { projection: &'static str, position: Position },
-    /// A build met an event that it cannot take.
-    #[error("the view {projection} cannot go on: {error}")]
-    Failed { projection: String, error: String },
+    /// A build met an event that is newer than this program.
+    #[error("the view {projection} waits for a newer program: {error}")]
+    Outdated { projection: String, error: String },
+    /// Somebody told the projection to wait.
+    #[error("the projection {0} is paused; `tiffin projections resume {0}` lets it go on")]
+    Paused(String),
     #[error("there is no projection {0:?}; `projections list` names them")]
     UnknownProjection(String),
+    #[error("the projection {projection} has no event of {stream} parked; `tiffin projections park list` names them")]
+    NothingParked { projection: &'static str, stream: domain::StreamId },
     #[error("the views cannot be read or written: {0}")]
-    Sql(#[from] rusqlite::Error),
+    Sql(#[from] SqlError),
     #[error(transparent)]
     Log(#[from] store::StoreError),
     /// Two programs fold into the same file.
@@ -67,22 +72,13 @@ impl PageSize {
 }
 
 impl crate::Column for PageSize {
-    const SQL: &'static str = "INTEGER NOT NULL";
-    fn to_column(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        Ok(self.0.into())
+    const TYPE: crate::ColumnType = <u32 as crate::Column>::TYPE;
+    fn to_value(&self) -> Result<crate::Value<'_>, crate::Misfit> {
+        Ok(crate::Value::Integer(i64::from(self.0)))
     }
-    fn from_column(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
-        u32::from_column(value).map(|size| PageSize::clamped(size as usize))
+    fn from_value(value: crate::Value<'_>) -> Result<Self, crate::Misfit> {
+        <u32 as crate::Column>::from_value(value).map(|size| PageSize::clamped(size as usize))
     }
-}
-
-/// How views are opened.
-#[derive(Clone, Copy, PartialEq)]
-enum Access {
-    Write,
-    Read,
-    /// Of a folder in which nothing can be written and nobody writes.
-    Immutable,
 }
 
 /// The views: cheap to clone, shared by everyone who reads them.
@@ -90,41 +86,32 @@ enum Access {
 pub struct Views(Arc<Inner>);
 
 struct Inner {
-    file: PathBuf,
-    access: Access,
+    database: Database,
     registry: Registry,
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
-    /// What the runner of this process last wrote; empty without one.
+    /// What the runner of this process last wrote; empty when it does not keep all of them up.
     builds: watch::Sender<Arc<[Build]>>,
+    /// Wakes the runner of this process.
+    changed: Notify,
     /// Holds the file of views that live only as long as the process.
-    temporary: Option<tempfile::TempDir>,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl std::fmt::Debug for Views {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Views").field("file", &self.0.file).finish_non_exhaustive()
+        f.debug_struct("Views").field("at", &self.0.database.to_string()).finish_non_exhaustive()
     }
 }
 
 impl Views {
-    /// Opens `views.sqlite` in `folder`, or makes it. Views of another log are emptied.
-    pub fn open(folder: &Path, identity: LogIdentity) -> Result<Views, ViewError> {
-        Self::open_with(folder, identity, crate::all())
-    }
-
-    /// As [`Views::open`], with other projections.
-    pub fn open_with(folder: &Path, identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
+    /// Opens `views.sqlite` in `folder`, or makes it. Views of another log are emptied. Blocks.
+    pub fn open(folder: &Path, identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
         Self::writable(folder, identity, registry, None)
     }
 
-    /// Views that are gone when the last clone is dropped.
-    pub fn in_memory(identity: LogIdentity) -> Result<Views, ViewError> {
-        Self::in_memory_with(identity, crate::all())
-    }
-
-    /// As [`Views::in_memory`], with other projections.
-    pub fn in_memory_with(identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
+    /// Views that are gone when the last clone is dropped. Blocks.
+    pub fn in_memory(identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
         let folder = tempfile::Builder::new().prefix("tiffin-views").tempdir();
         let folder = folder.map_err(|error| ViewError::Unusable(format!("no room for temporary views: {error}")))?;
         let path = folder.path().to_owned();
@@ -137,75 +124,109 @@ impl Views {
         registry: Registry,
         temporary: Option<tempfile::TempDir>,
     ) -> Result<Views, ViewError> {
-        let views = Self::new(folder.join("views.sqlite"), Access::Write, registry, temporary);
+        let (path, kept) = (folder.join("views.sqlite"), temporary.is_none());
+        let file = SqliteFile { path, access: Access::Write, temporary: !kept };
         // Looked at before anything is set, so that a foreign file stays as it is.
-        let known = views.connect_raw().and_then(|connection| catalogue::check(&connection));
-        let prepared = known
-            .and_then(|_| views.connect())
-            .and_then(|mut connection| catalogue::prepare(&mut connection, identity));
+        let raw = file.connect_raw().map(Connection::Sqlite);
+        let views = Self::new(Database::Sqlite(file), registry, temporary);
+        let known = raw.map_err(ViewError::from).and_then(|connection| catalogue::check(&connection));
+        let prepared = known.and_then(|_| views.prepare(identity));
         prepared.map_err(|error| views.explain(error))?;
         Ok(views)
     }
 
-    /// Opens the views of a folder that another program may be writing to, only to read them.
-    pub fn open_read_only(folder: &Path, identity: LogIdentity) -> Result<Views, ViewError> {
-        Self::open_read_only_with(folder, identity, crate::all())
-    }
-
-    /// As [`Views::open_read_only`], with other projections.
-    pub fn open_read_only_with(folder: &Path, identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
-        let file = folder.join("views.sqlite");
-        if !file.exists() {
+    /// Opens the views of a folder that another program may be writing to, only to read them. Blocks.
+    pub fn open_read_only(folder: &Path, identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
+        let path = folder.join("views.sqlite");
+        if !path.exists() {
             let message =
                 format!("there are no views in {}; `tiffin projections rebuild` makes them", folder.display());
             return Err(ViewError::Unusable(message));
         }
-        let views = Self::new(file.clone(), Access::Read, registry.clone(), None);
-        let views = match views.check(identity) {
-            Err(ViewError::Sql(error)) if cannot_write(&error) && nothing_pending(&file) => {
-                let views = Self::new(file, Access::Immutable, registry, None);
-                views.check(identity).map_err(|error| views.explain(error))?;
-                views
+        let file = |access| SqliteFile { path: path.clone(), access, temporary: false };
+        let pending = !file(Access::Read).nothing_pending();
+        let views = Self::new(Database::Sqlite(file(Access::Read)), registry.clone(), None);
+        match views.check(identity) {
+            Err(ViewError::Sql(error)) if !pending && db::cannot_write(&error) => {
+                let views = Self::new(Database::Sqlite(file(Access::Immutable)), registry, None);
+                views.check(identity).map_err(|error| views.explain(error)).map(|()| views)
             }
-            checked => checked.map_err(|error| views.explain(error)).map(|()| views)?,
-        };
-        Ok(views)
+            checked => checked.map_err(|error| views.explain(error)).map(|()| views),
+        }
+    }
+
+    /// Opens the views in the schema `views` of a Postgres database, or makes them. Views of another
+    /// log are emptied. Within a tokio runtime.
+    pub async fn open_postgres(url: &str, identity: LogIdentity, registry: Registry) -> Result<Views, ViewError> {
+        Self::postgres(url, Access::Write, registry, move |views| views.prepare(identity)).await
+    }
+
+    /// As [`Views::open_postgres`], only to read what another program writes.
+    pub async fn open_postgres_read_only(
+        url: &str,
+        identity: LogIdentity,
+        registry: Registry,
+    ) -> Result<Views, ViewError> {
+        Self::postgres(url, Access::Read, registry, move |views| views.check(identity)).await
+    }
+
+    async fn postgres(
+        url: &str,
+        access: Access,
+        registry: Registry,
+        begin: impl FnOnce(&Views) -> Result<(), ViewError> + Send + 'static,
+    ) -> Result<Views, ViewError> {
+        let views = Self::new(Database::Postgres(Box::new(PostgresPool::open(url, access)?)), registry, None);
+        let opened = tokio::task::spawn_blocking(move || match begin(&views) {
+            Ok(()) => Ok(views),
+            Err(error) => Err(views.explain(error)),
+        });
+        opened.await.map_err(|_| ViewError::Stopped)?
+    }
+
+    fn prepare(&self, identity: LogIdentity) -> Result<(), ViewError> {
+        catalogue::prepare(&self.0.database.connect()?, identity)
     }
 
     fn check(&self, identity: LogIdentity) -> Result<(), ViewError> {
-        let connection = self.connect()?;
-        let ours = catalogue::check(&connection)? && catalogue::identity(&connection)? == Some(identity);
-        if ours {
+        let connection = self.0.database.connect()?;
+        if catalogue::check(&connection)? && catalogue::identity(&connection)? == Some(identity) {
             return Ok(());
         }
-        let file = self.0.file.display();
         Err(ViewError::Unusable(format!(
-            "the views in {file} belong to another log; `tiffin projections rebuild` folds them anew"
+            "the views in {} belong to another log; `tiffin projections rebuild` folds them anew",
+            self.0.database
         )))
     }
 
-    fn new(file: PathBuf, access: Access, registry: Registry, temporary: Option<tempfile::TempDir>) -> Views {
+    fn new(database: Database, registry: Registry, temporary: Option<tempfile::TempDir>) -> Views {
         Views(Arc::new(Inner {
-            file,
-            access,
+            database,
             registry,
             idle: Mutex::new(Vec::new()),
             permits: Semaphore::new(READERS),
             builds: watch::Sender::new(Arc::new([])),
-            temporary,
+            changed: Notify::new(),
+            _temporary: temporary,
         }))
     }
 
-    /// Says what to do about an error that concerns the whole file.
+    /// Says what to do about an error that concerns all of the views.
     fn explain(&self, error: ViewError) -> ViewError {
-        let file = self.0.file.display();
-        match error {
-            ViewError::Sql(error) if is_damage(&error) => ViewError::Unusable(format!(
-                "the views in {file} are damaged ({error}); delete {file}* and start again: they are rebuilt from the log"
+        let place = &self.0.database;
+        match (error, place) {
+            (ViewError::Sql(error), Database::Sqlite(_)) if error.is_damage() => ViewError::Unusable(format!(
+                "the views in {place} are damaged ({error}); delete {place}* and start again: they are rebuilt from the log"
             )),
-            ViewError::Sql(error) => ViewError::Unusable(format!("the views in {file} cannot be opened: {error}")),
-            ViewError::Unusable(why) => ViewError::Unusable(format!("{file}: {why}")),
-            other => other,
+            (ViewError::Sql(error), Database::Postgres(_)) if error.is_damage() => ViewError::Unusable(format!(
+                "the views in {place} are damaged ({error}); DROP SCHEMA views CASCADE and start again: they are \
+                 rebuilt from the log"
+            )),
+            (ViewError::Sql(error), _) => {
+                ViewError::Unusable(format!("the views in {place} cannot be opened: {error}"))
+            }
+            (ViewError::Unusable(why), _) => ViewError::Unusable(format!("{place}: {why}")),
+            (other, _) => other,
         }
     }
 
@@ -213,38 +234,41 @@ impl Views {
         &self.0.registry
     }
 
-    /// A connection of its own, which may write if the views may be written.
-    pub(crate) fn connect(&self) -> Result<Connection, ViewError> {
-        let connection = self.connect_raw()?;
-        if self.0.access == Access::Write {
-            // What a power cut takes is folded again, so only checkpoints sync, and of temporary
-            // views not even those.
-            let synchronous = if self.0.temporary.is_some() { "OFF" } else { "NORMAL" };
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", synchronous)?;
-            connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
-            connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-        }
-        Ok(connection)
+    /// Whether each look at a row is a round trip, and other processes may keep the views up.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.0.database.is_remote()
     }
 
-    fn connect_raw(&self) -> Result<Connection, ViewError> {
-        let Inner { file, access, .. } = &*self.0;
-        let threads = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = match access {
-            Access::Write => Connection::open_with_flags(
-                file,
-                threads | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-            )?,
-            Access::Read => Connection::open_with_flags(file, threads | OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-            Access::Immutable => Connection::open_with_flags(
-                format!("file:{}?immutable=1", percent_encoded(file)),
-                threads | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
-            )?,
-        };
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(connection)
+    pub(crate) fn is_writable(&self) -> bool {
+        self.0.database.is_writable()
+    }
+
+    /// A connection of its own, which may write if the views may be written. Blocks.
+    pub(crate) fn connect(&self) -> Result<Connection, ViewError> {
+        Ok(self.0.database.connect()?)
+    }
+
+    /// Makes a change of the catalogue in one transaction, and wakes the runner of this process.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, ViewError> {
+        let views = self.clone();
+        let changing = tokio::task::spawn_blocking(move || {
+            let connection = views.connect()?;
+            let transaction = connection.begin(Mode::Write)?;
+            let changed = change(&transaction)?;
+            transaction.commit()?;
+            Ok(changed)
+        });
+        let changed = changing.await.map_err(|_| ViewError::Stopped)?;
+        self.0.changed.notify_one();
+        changed
+    }
+
+    /// Resolves when somebody in this process has changed the catalogue.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 
     /// Runs queries on one snapshot, off the async threads; at most four at once.
@@ -256,10 +280,13 @@ impl Views {
         let views = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let connection = views.take_connection()?;
-            connection.execute_batch("BEGIN")?;
-            let outcome = Snapshot::of(&connection, &views.0.registry).and_then(|snapshot| query(&snapshot));
-            connection.execute_batch("ROLLBACK")?;
-            views.give_back(connection);
+            let transaction = connection.begin(Mode::Read)?;
+            let outcome = Snapshot::of(&transaction, &views.0.registry).and_then(|snapshot| query(&snapshot));
+            transaction.commit()?;
+            // After an error a remote connection may be no more.
+            if outcome.is_ok() || !views.is_remote() {
+                views.give_back(connection);
+            }
             outcome
         });
         reading.await.map_err(|_| ViewError::Stopped)?
@@ -271,7 +298,9 @@ impl Views {
             return Ok(connection);
         }
         let connection = self.connect()?;
-        connection.pragma_update(None, "query_only", true)?;
+        if let Connection::Sqlite(file) = &connection {
+            file.pragma_update(None, "query_only", true).map_err(SqlError::from)?;
+        }
         Ok(connection)
     }
 
@@ -290,9 +319,15 @@ impl Views {
         self.0.builds.subscribe()
     }
 
-    /// Every build, live or being built, with its checkpoint and health, as of now.
+    /// Every build as the runner of this process knows it, or else as the catalogue does.
+    pub(crate) async fn builds_now(&self) -> Result<Arc<[Build]>, ViewError> {
+        let known = self.0.builds.borrow().clone();
+        if known.is_empty() { Ok(self.builds().await?.into()) } else { Ok(known) }
+    }
+
+    /// Every build that is in use or being built, with its checkpoint and health, as of now.
     pub async fn builds(&self) -> Result<Vec<Build>, ViewError> {
-        self.read(|snapshot| Ok(snapshot.builds.clone())).await
+        self.read(|snapshot| Ok(snapshot.builds_now().cloned().collect())).await
     }
 
     /// The last event that every sound live view has folded, as the runner of this process knows it.
@@ -331,38 +366,6 @@ fn lowest<'a>(builds: impl Iterator<Item = &'a Build>) -> Position {
     sound.map(|build| build.position).min().unwrap_or(0)
 }
 
-pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-        // The catalogue's own tables are missing.
-        || matches!(error, rusqlite::Error::SqlInputError { .. })
-}
-
-fn cannot_write(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
-    matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly | SystemIoFailure))
-}
-
-/// Whether the file alone holds everything, with nothing left in its write-ahead log.
-fn nothing_pending(file: &Path) -> bool {
-    let wal = file.with_extension("sqlite-wal");
-    std::fs::metadata(wal).map_or(true, |wal| wal.len() == 0)
-}
-
-/// The path as part of a URI.
-fn percent_encoded(file: &Path) -> String {
-    let mut encoded = String::new();
-    for byte in file.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(*byte))
-            }
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
-}
-
 /// The views at one moment: the catalogue and every row belong together.
 pub struct Snapshot<'a> {
     connection: &'a Connection,
@@ -376,33 +379,39 @@ impl<'a> Snapshot<'a> {
         Ok(Snapshot { connection, registry, builds: catalogue::builds(connection)? })
     }
 
+    pub(crate) fn connection(&self) -> &Connection {
+        self.connection
+    }
+
     /// The last event that every sound live view has folded.
     pub fn position(&self) -> Position {
         let ours = |build: &&Build| self.registry.iter().any(|projection| build.is_of(&**projection));
         lowest(self.builds.iter().filter(ours))
     }
 
-    /// Every build, live or being built, with its checkpoint and health.
-    pub fn builds_now(&self) -> &[Build] {
-        &self.builds
+    /// Every build that is in use or being built, with its checkpoint and health.
+    pub fn builds_now(&self) -> impl Iterator<Item = &Build> {
+        self.builds.iter().filter(|build| build.replaced_at.is_none())
     }
 
-    /// The live builds that stand before an event that they cannot take: what they show is
-    /// incomplete since then.
+    /// The live builds that do not show everything up to where the others stand: some of their
+    /// events are parked, or they wait.
     pub fn incomplete(&self) -> impl Iterator<Item = &Build> {
-        self.builds.iter().filter(|build| build.live && build.health != Health::Sound)
+        let ours = |build: &&Build| self.registry.iter().any(|projection| build.is_of(&**projection));
+        let whole = |build: &&Build| build.parked == 0 && build.health == Health::Sound;
+        self.builds.iter().filter(|build| build.live).filter(ours).filter(move |build| !whole(build))
     }
 
     /// The rows of a table that `rest` (`WHERE … ORDER BY … LIMIT …`) names. Parameters are
     /// `?1, ?2, …`; another table is named as `{table}`.
-    pub fn fetch<T: Row>(&self, rest: &str, args: &[&dyn ToSql]) -> Result<Vec<T>, ViewError> {
+    pub fn fetch<T: Row>(&self, rest: &str, args: &[Param<'_>]) -> Result<Vec<T>, ViewError> {
         let spec = T::TABLE;
         let sql = format!("SELECT {} FROM {{{}}} {rest}", spec.column_list(), spec.name);
         self.query(&sql, args, T::read)
     }
 
     /// The one row that `rest` names, if it is there.
-    pub fn fetch_one<T: Row>(&self, rest: &str, args: &[&dyn ToSql]) -> Result<Option<T>, ViewError> {
+    pub fn fetch_one<T: Row>(&self, rest: &str, args: &[Param<'_>]) -> Result<Option<T>, ViewError> {
         Ok(self.fetch(rest, args)?.into_iter().next())
     }
 
@@ -410,12 +419,10 @@ impl<'a> Snapshot<'a> {
     pub fn query<T>(
         &self,
         sql: &str,
-        args: &[&dyn ToSql],
-        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+        args: &[Param<'_>],
+        read: impl FnMut(&SqlRow<'_>) -> Result<T, SqlError>,
     ) -> Result<Vec<T>, ViewError> {
-        let mut statement = self.connection.prepare_cached(&self.resolve(sql)?)?;
-        let rows = statement.query_map(args, read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(self.connection.query(&self.resolve(sql)?, args, read)?)
     }
 
     /// Puts the live builds' tables in the place of `{table}`.
@@ -441,9 +448,6 @@ impl<'a> Snapshot<'a> {
         match builds().find(|build| build.live) {
             Some(build) => Ok(format!("{name}{}", build.suffix())),
             None => {
-                if let Some(build) = builds().find(|build| build.health != Health::Sound) {
-                    return Err(build.failure());
-                }
                 let position = builds().map(|build| build.position).max().unwrap_or(0);
                 Err(ViewError::Building { projection: projection.name(), position })
             }

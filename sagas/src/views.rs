@@ -188,7 +188,7 @@ pub(crate) async fn count_open(views: &Views) -> Result<u64, ViewError> {
         .read(|snapshot| {
             let sql = "SELECT (SELECT count(*) FROM {checkouts}) + (SELECT count(*) FROM {refunds}) \
                        + (SELECT count(*) FROM {withdrawals})";
-            let counts = snapshot.query(sql, &[], |row| projections::column_of::<u64>(row, 0))?;
+            let counts = snapshot.query(sql, &[], |row| row.get::<u64>(0))?;
             Ok(counts.into_iter().sum())
         })
         .await

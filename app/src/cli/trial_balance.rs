@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use domain::{Currency, Money, TenantId};
-use projections::{Snapshot, ViewError, args, balances::TrialBalance, column_of};
+use projections::{Snapshot, ViewError, args, balances::TrialBalance};
 use serde_json::{Value, json};
 
 use crate::{cli::incomplete, config::Config, output, wiring::Reading};
@@ -20,11 +20,11 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: Option<TenantId>) -> Result<Vec<Tri
     let sql = "SELECT tenant, currency, count(*), sum(debits_minor), sum(credits_minor), sum(balance_minor)
                FROM {balances} WHERE ?1 IS NULL OR tenant = ?1 GROUP BY tenant, currency ORDER BY tenant, currency";
     snapshot.query(sql, args![tenant], |row| {
-        let currency: Currency = column_of(row, 1)?;
+        let currency: Currency = row.get(1)?;
         Ok(TrialBalance {
-            tenant: column_of(row, 0)?,
+            tenant: row.get(0)?,
             currency,
-            accounts: column_of(row, 2)?,
+            accounts: row.get(2)?,
             debits: Money::new(row.get(3)?, currency),
             credits: Money::new(row.get(4)?, currency),
             balance: Money::new(row.get(5)?, currency),

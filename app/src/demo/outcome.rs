@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{Currency, Money};
-use projections::{Arg, ViewError, Views, column_of, dashboard, menu};
+use projections::{ViewError, Views, args, dashboard, menu};
 use serde_json::{Value, json};
 
 use super::{
@@ -51,8 +51,8 @@ impl Books {
                               WHEN account LIKE 'canteen:%' THEN 'canteen' ELSE account END AS kind,
                               sum(debits_minor), sum(credits_minor), sum(balance_minor)
                        FROM {balances} WHERE tenant = ?1 GROUP BY kind";
-            snapshot.query(sql, &[&Arg(&tenant)], |row| {
-                Ok((row.get(0)?, (column_of(row, 1)?, column_of(row, 2)?, column_of(row, 3)?)))
+            snapshot.query(sql, args![tenant], |row| {
+                Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?)))
             })
         });
         Ok(Books(rows.await?.into_iter().collect()))

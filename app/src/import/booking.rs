@@ -14,7 +14,7 @@ use domain::{
     serving::{self, MAX_OFFERS, MAX_PORTIONS, Serving},
 };
 use jiff::{civil, tz::TimeZone};
-use projections::{Arg, Snapshot, ViewError, column_of};
+use projections::{Snapshot, ViewError, args};
 use sagas::{NewLine, NewOrder, Ordering};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -469,8 +469,7 @@ async fn sales(house: &House, book: &Book) -> anyhow::Result<Sales> {
         let sql = "SELECT coalesce(sum(d.confirmed), 0) FROM {servings} AS s
                    JOIN {dashboard} AS d ON d.tenant = s.tenant AND d.serving = s.serving
                    WHERE s.tenant = ?1 AND s.canteen = ?2 AND s.date BETWEEN ?3 AND ?4";
-        let args: [&dyn projections::ToSql; 4] = [&Arg(&tenant), &Arg(&canteen), &Arg(&from), &Arg(&to)];
-        snapshot.query(sql, &args, |row| column_of(row, 0))
+        snapshot.query(sql, args![tenant, canteen, from, to], |row| row.get(0))
     };
     let orders = house.views.read(orders).await?.into_iter().sum();
     let totals = projections::dashboard::sales_total(&house.views, tenant, Some(canteen), from, to).await?;

@@ -98,7 +98,7 @@ async fn tenant(house: &House, asked: Option<TenantId>) -> anyhow::Result<Tenant
     house.catch_up(CATCH_UP).await.context("the tenants cannot be looked up yet")?;
     let tenants = house.views.read(|snapshot| {
         let sql = "SELECT DISTINCT tenant FROM {canteens} LIMIT 2";
-        snapshot.query(sql, &[], |row| projections::column_of(row, 0))
+        snapshot.query(sql, &[], |row| row.get(0))
     });
     match tenants.await?.as_slice() {
         [] => Ok(FIRST_TENANT),

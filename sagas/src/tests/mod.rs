@@ -139,7 +139,7 @@ impl House {
             return views.clone();
         }
         let registry = projections::all().iter().cloned().chain(crate::projections()).collect();
-        let views = Views::in_memory_with(self.log.identity(), registry).unwrap();
+        let views = Views::in_memory(self.log.identity(), registry).unwrap();
         let runner = Runner::open(Arc::clone(&self.log) as _, views.clone()).await.unwrap();
         tokio::spawn(runner.run(self.stop.clone()));
         self.views = Some(views.clone());

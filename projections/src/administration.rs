@@ -1,0 +1,95 @@
+//! What an operator does to projections: rebuilds, pauses, parked events.
+//!
+//! Everything here is a change of the catalogue. Whoever keeps the views up, in this process or in
+//! another, finds it there.
+
+use domain::StreamId;
+
+use crate::{Build, Dropped, Parked, ViewError, Views, catalogue};
+
+impl Views {
+    /// Begins a new build of each of these projections (none named: all) beside the live one. One
+    /// that is under way is thrown away.
+    pub(crate) async fn start_builds(&self, names: &[String], compare: bool) -> Result<Vec<Build>, ViewError> {
+        let names = self.projections(names)?;
+        let registry = self.registry().clone();
+        self.change(move |connection| {
+            let mut started = Vec::new();
+            for projection in registry.iter().filter(|projection| names.contains(&projection.name())) {
+                let builds = catalogue::builds(connection)?;
+                for build in builds.iter().filter(|build| build.is_of(&**projection) && build.is_being_built()) {
+                    catalogue::replace(connection, build)?;
+                }
+                started.push(catalogue::add(connection, &**projection, compare)?);
+            }
+            Ok(started)
+        })
+        .await
+    }
+
+    /// Makes projections wait where they stand, or go on. Readers still get what they show.
+    pub async fn set_paused(&self, names: &[String], paused: bool) -> Result<(), ViewError> {
+        let names = self.projections(names)?;
+        self.change(move |connection| {
+            names.into_iter().try_for_each(|name| Ok(catalogue::set_paused(connection, name, paused)?))
+        })
+        .await
+    }
+
+    /// The parked events of these projections' live builds (none named: of all), oldest first; at most
+    /// a thousand of each.
+    pub async fn parked(&self, names: &[String]) -> Result<Vec<Parked>, ViewError> {
+        let names = self.projections(names)?;
+        self.read(move |snapshot| {
+            let mut parked = Vec::new();
+            for build in snapshot.builds_now().filter(|build| build.live && names.contains(&&*build.projection)) {
+                parked.extend(catalogue::parked(snapshot.connection(), build)?);
+            }
+            Ok(parked)
+        })
+        .await
+    }
+
+    /// The events that a projection does without, by somebody's decision.
+    pub async fn dropped(&self, name: &str) -> Result<Vec<Dropped>, ViewError> {
+        let names = self.projections(&[name.to_owned()])?;
+        self.read(move |snapshot| {
+            let dropped = names.into_iter().map(|name| catalogue::dropped(snapshot.connection(), name));
+            Ok(dropped.collect::<Result<Vec<_>, _>>()?.concat())
+        })
+        .await
+    }
+
+    /// Drops every event of a stream that a projection has parked, for good: later builds do without
+    /// them too. What comes after them flows again. Answers how many events that were.
+    pub async fn drop_parked(
+        &self,
+        projection: &str,
+        stream: StreamId,
+        reason: &str,
+        by: &str,
+    ) -> Result<u64, ViewError> {
+        let names = self.projections(&[projection.to_owned()])?;
+        let (reason, by) = (reason.to_owned(), by.to_owned());
+        self.change(move |connection| {
+            let mut dropped = 0;
+            for name in names {
+                dropped += catalogue::drop_parked(connection, name, stream, &reason, &by)?;
+                if dropped == 0 {
+                    return Err(ViewError::NothingParked { projection: name, stream });
+                }
+            }
+            Ok(dropped)
+        })
+        .await
+    }
+
+    /// The projections with these names; all, when none is named.
+    fn projections(&self, names: &[String]) -> Result<Vec<&'static str>, ViewError> {
+        let known: Vec<&'static str> = self.registry().iter().map(|projection| projection.name()).collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(ViewError::UnknownProjection(unknown.clone()));
+        }
+        Ok(known.into_iter().filter(|known| names.is_empty() || names.iter().any(|name| name == known)).collect())
+    }
+}

@@ -1,0 +1,89 @@
+//! Writing: the second thread of the fold. A batch's rows and checkpoints are one transaction.
+
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Build, Parked, catalogue,
+    db::{Connection, Mode, TableChanges},
+    engine::Kind,
+    views::{ViewError, Views},
+};
+
+/// What a batch does to one build.
+pub(crate) struct BuildWrite {
+    pub(crate) before: Build,
+    pub(crate) after: Build,
+    pub(crate) parked: Vec<Parked>,
+    pub(crate) changes: Vec<Box<dyn TableChanges>>,
+}
+
+struct Job {
+    kind: Kind,
+    writes: Vec<BuildWrite>,
+    done: mpsc::SyncSender<Written>,
+}
+
+/// For which builds, and how long it took.
+type Written = Result<(Kind, Duration), ViewError>;
+
+/// A write that was handed over.
+pub(crate) struct InFlight(mpsc::Receiver<Written>);
+
+impl InFlight {
+    /// Blocks until it is in the tables, or is not.
+    pub(crate) fn wait(self) -> Written {
+        self.0.recv().unwrap_or(Err(ViewError::Stopped))
+    }
+}
+
+/// The thread. It ends when this is dropped.
+pub(crate) struct WritingThread(mpsc::SyncSender<Job>);
+
+impl WritingThread {
+    pub(crate) fn start(views: &Views) -> Result<WritingThread, ViewError> {
+        let (sender, jobs) = mpsc::sync_channel::<Job>(1);
+        let views = views.clone();
+        let work = move || {
+            let mut connection = None;
+            for Job { kind, writes, done } in jobs {
+                let began = Instant::now();
+                let written = write(&views, &mut connection, writes).map(|()| (kind, began.elapsed()));
+                if written.is_err() {
+                    // It may have broken off; the next write gets another.
+                    connection = None;
+                }
+                // Whoever asked may have gone.
+                let _ = done.send(written);
+            }
+        };
+        let thread = std::thread::Builder::new().name("tiffin-views-write".into()).spawn(work);
+        thread.map_err(|error| ViewError::Unusable(format!("no thread for the views: {error}")))?;
+        Ok(WritingThread(sender))
+    }
+
+    pub(crate) fn write(&self, kind: Kind, writes: Vec<BuildWrite>) -> Result<InFlight, ViewError> {
+        let (done, answer) = mpsc::sync_channel(1);
+        self.0.send(Job { kind, writes, done }).map_err(|_| ViewError::Stopped)?;
+        Ok(InFlight(answer))
+    }
+}
+
+fn write(views: &Views, connection: &mut Option<Connection>, writes: Vec<BuildWrite>) -> Result<(), ViewError> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(views.connect()?),
+    };
+    let transaction = connection.begin(Mode::Write)?;
+    for BuildWrite { before, after, parked, changes } in writes {
+        // First, since it fails when another process has moved the build.
+        catalogue::advance(&transaction, &before, &after, &parked)?;
+        let suffix = after.suffix();
+        for change in &changes {
+            transaction.write(&suffix, &**change)?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
