@@ -14,6 +14,12 @@ pub fn line(text: impl Display) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes to stdout without ending the line.
+pub fn part(text: impl Display) -> anyhow::Result<()> {
+    write!(io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
 /// Writes a JSON value, on one line.
 pub fn json_line(value: &Value) -> anyhow::Result<()> {
     line(value)

@@ -1,5 +1,6 @@
 //! The command line, one file a command.
 
+pub mod aggregate;
 pub mod balances;
 pub mod bench;
 pub mod completions;
@@ -9,6 +10,7 @@ pub mod import;
 pub mod journal;
 pub mod projections;
 pub mod serve;
+mod tenant;
 pub mod token;
 pub mod trial_balance;
 pub mod verify;
@@ -58,6 +60,8 @@ pub enum Command {
     Import(import::Args),
     /// Read the log
     Events(events::Args),
+    /// Show what a thing is or was, folded from its events
+    Aggregate(aggregate::Args),
     /// What is on the books' accounts
     Balances(balances::Args),
     /// The books' postings, newest first
@@ -91,6 +95,7 @@ impl Command {
             Command::Serve(args) => serve::run(args, &config).await,
             Command::Import(args) => import::run(args, &config).await,
             Command::Events(args) => events::run(args, &config).await,
+            Command::Aggregate(args) => aggregate::run(args, &config).await,
             Command::Balances(args) => balances::run(args, &config).await,
             Command::Journal(args) => journal::run(args, &config).await,
             Command::TrialBalance(args) => trial_balance::run(args, &config).await,

@@ -3,9 +3,11 @@
 #![allow(unreachable_pub, reason = "nothing uses a test's modules but the test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod aggregate;
 mod beside_a_server;
 mod damage;
 mod ends;
+mod events;
 mod help;
 mod settings;
 mod shutdown;
