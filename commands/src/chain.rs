@@ -117,7 +117,8 @@ impl Chain {
         self.with(|state| state.fallen || state.rests.iter().chain(&state.last).any(Ticket::fell_alone))
     }
 
-    /// Lets it fall, with `room` that a link of it held; the next run holds `token`.
+    /// Lets it fall, with `room` that a link of it held; the next run holds `token`. Who waits for it is
+    /// told by [`Chain::tell`].
     pub(crate) fn fall(&self, room: Option<OwnedSemaphorePermit>, token: Option<&PassToken>) {
         self.with(|state| {
             state.fallen = true;
@@ -127,6 +128,10 @@ impl Chain {
                 (all, room) => *all = all.take().or(room),
             }
         });
+    }
+
+    /// Wakes it if it waits, after [`Chain::fall`].
+    pub(crate) fn tell(&self) {
         self.fell.notify_waiters();
     }
 

@@ -9,7 +9,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use domain::StreamId;
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::{Append, AppendSession, Moved, StoreError, Version};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 
 use crate::{
     chain::Chain,
@@ -120,13 +123,20 @@ impl Writer {
         let standing = links(&waiting).zip(&falls).filter(|(_, falls)| !**falls);
         let standing: FxHashSet<StreamId> = standing.map(|(append, _)| append.stream).collect();
         let mut falls = falls.into_iter();
+        let mut fallen = Vec::new();
         let mut dropped = 0;
         for waiting in &mut waiting {
-            dropped += drop_from(waiting, &mut falls, &standing, token.as_ref());
+            dropped += drop_from(waiting, &mut falls, &standing, |chain, room| {
+                chain.fall(room, token.as_ref());
+                fallen.push(chain);
+            });
         }
         // Told only when all of it is marked: who wakes finds everything that fell with it.
         for waiting in &waiting {
             waiting.batch.tell();
+        }
+        for chain in &fallen {
+            chain.tell();
         }
         drop(queue);
         tracing::debug!(streams = moved.len(), appends = dropped, "another node moved streams");
@@ -192,7 +202,7 @@ fn drop_from(
     waiting: &mut Waiting,
     falls: &mut impl Iterator<Item = bool>,
     standing: &FxHashSet<StreamId>,
-    token: Option<&PassToken>,
+    mut fall: impl FnMut(Arc<Chain>, Option<OwnedSemaphorePermit>),
 ) -> u64 {
     let count = waiting.appends.len();
     let here: Vec<bool> = falls.take(count).collect();
@@ -212,7 +222,7 @@ fn drop_from(
         waiting.gone += events;
         alone.push((tag.number, Dropped { events, clear: !standing.contains(&append.stream) }));
         if let Some(chain) = tag.chain {
-            chain.fall(tag.room, token);
+            fall(chain, tag.room);
         }
     }
     let dropped = alone.len() as u64;

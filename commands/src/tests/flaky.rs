@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use domain::{StreamId, Timestamp};
@@ -31,17 +31,38 @@ pub(super) struct FlakyLog {
     fates: Mutex<Vec<Fate>>,
     pub(super) appends: AtomicUsize,
     pub(super) rows_read: AtomicUsize,
+    deaf: AtomicBool,
 }
 
 impl FlakyLog {
     pub(super) fn new() -> Self {
+        FlakyLog::over(MemoryLog::new())
+    }
+
+    /// A log that several nodes share.
+    pub(super) fn shared() -> Self {
+        FlakyLog::over(MemoryLog::shared())
+    }
+
+    fn over(inner: MemoryLog) -> Self {
         FlakyLog {
-            inner: MemoryLog::new(),
+            inner,
             open: watch::Sender::new(true),
             fates: Mutex::default(),
             appends: AtomicUsize::new(0),
             rows_read: AtomicUsize::new(0),
+            deaf: AtomicBool::new(false),
         }
+    }
+
+    /// Lets nobody hear from now on what other nodes write, unless they ask.
+    pub(super) fn deafen(&self) {
+        self.deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// Every row, whoever is deaf.
+    pub(super) async fn everything(&self) -> Vec<EventRow> {
+        self.inner.read_all(1, 1_000_000).await.unwrap()
     }
 
     /// Lets no append end until [`FlakyLog::open`].
@@ -68,23 +89,11 @@ impl EventStore for FlakyLog {
     }
 
     async fn append(&self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
-        self.appends.fetch_add(1, Ordering::SeqCst);
-        let mut open = self.open.subscribe();
-        open.wait_for(|open| *open).await.unwrap();
-        let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Written);
-        match fate {
-            Fate::Written => self.inner.append(batch, now).await,
-            Fate::Refused => Err(StoreError::Unavailable("doomed".to_owned())),
-            Fate::WrittenUnknown => {
-                self.inner.append(batch, now).await?;
-                Err(StoreError::Unknown("doomed".to_owned()))
-            }
-            Fate::LostUnknown => Err(StoreError::Unknown("doomed".to_owned())),
-        }
+        self.session().await?.append(batch, now).await
     }
 
     async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError> {
-        Ok(Box::new(Doomed(self)))
+        Ok(Box::new(Doomed { log: self, inner: self.inner.session().await? }))
     }
 
     fn is_shared(&self) -> bool {
@@ -118,6 +127,9 @@ impl EventStore for FlakyLog {
     }
 
     async fn read_all(&self, from: Position, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        if self.deaf.load(Ordering::SeqCst) {
+            return Ok(vec![]);
+        }
         self.inner.read_all(from, limit).await
     }
 
@@ -130,12 +142,27 @@ impl EventStore for FlakyLog {
     }
 }
 
-/// A session of a flaky log, without a lock.
-struct Doomed<'a>(&'a FlakyLog);
+/// A session of a flaky log.
+struct Doomed<'a> {
+    log: &'a FlakyLog,
+    inner: Box<dyn AppendSession + 'a>,
+}
 
 #[async_trait::async_trait]
 impl AppendSession for Doomed<'_> {
     async fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
-        self.0.append(batch, now).await
+        self.log.appends.fetch_add(1, Ordering::SeqCst);
+        let mut open = self.log.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+        let fate = self.log.fates.lock().unwrap().pop().unwrap_or(Fate::Written);
+        match fate {
+            Fate::Written => self.inner.append(batch, now).await,
+            Fate::Refused => Err(StoreError::Unavailable("doomed".to_owned())),
+            Fate::WrittenUnknown => {
+                self.inner.append(batch, now).await?;
+                Err(StoreError::Unknown("doomed".to_owned()))
+            }
+            Fate::LostUnknown => Err(StoreError::Unknown("doomed".to_owned())),
+        }
     }
 }

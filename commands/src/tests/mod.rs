@@ -1,8 +1,13 @@
 //! The write path under refusals, panics, clients that go away, and writes that fail.
 
+mod clocks;
+mod closure;
 mod flaky;
 mod laws;
+mod nodes;
+mod postgres;
 mod recovery;
+mod selling;
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,8 +54,7 @@ fn step(subject: u128, name: &str) -> Cause {
 }
 
 async fn rows(log: &FlakyLog) -> Vec<EventRow> {
-    use store::EventStore;
-    log.read_all(1, 1_000_000).await.unwrap()
+    log.everything().await
 }
 
 /// Posted, held and available by the log alone.
