@@ -4,8 +4,9 @@
 //! another, finds it there.
 
 use domain::StreamId;
+use uuid::Uuid;
 
-use crate::{Build, Dropped, Parked, ViewError, Views, catalogue};
+use crate::{Build, Dropped, Parked, ViewError, Views, catalogue, db::Connection};
 
 impl Views {
     /// Begins a new build of each of these projections (none named: all) beside the live one. One
@@ -82,6 +83,34 @@ impl Views {
             Ok(dropped)
         })
         .await
+    }
+
+    /// Takes, or keeps, a task that only one of the processes on these views does at a time, for five
+    /// seconds by the database's clock; `false` while another one has it. Views that only one process
+    /// can write give every task to it.
+    pub async fn hold(&self, task: &'static str, holder: Uuid) -> Result<bool, ViewError> {
+        if !self.is_remote() {
+            return Ok(true);
+        }
+        self.beside(move |connection| Ok(catalogue::hold(connection, task, holder)?)).await
+    }
+
+    /// Gives back what `holder` holds, so that the next process need not wait.
+    pub async fn let_go(&self, holder: Uuid) -> Result<(), ViewError> {
+        if !self.is_remote() {
+            return Ok(());
+        }
+        self.beside(move |connection| Ok(catalogue::let_go(connection, holder)?)).await
+    }
+
+    /// Runs one statement that changes nothing for the runners.
+    async fn beside<T: Send + 'static>(
+        &self,
+        statement: impl FnOnce(&Connection) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, ViewError> {
+        let views = self.clone();
+        let done = tokio::task::spawn_blocking(move || statement(&views.connect()?));
+        done.await.map_err(|_| ViewError::Stopped)?
     }
 
     /// The projections with these names; all, when none is named.

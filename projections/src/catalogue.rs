@@ -204,15 +204,22 @@ fn tables(connection: &Connection) -> Result<Vec<String>, SqlError> {
     connection.query(sql, &[], |row| row.get(0))
 }
 
+/// Begins a change of the catalogue. There is one at a time, whichever node makes it.
+pub(crate) fn begin(connection: &Connection) -> Result<Transaction<'_>, SqlError> {
+    let transaction = connection.begin(Mode::Write)?;
+    if transaction.is_postgres() {
+        transaction.run("SELECT pg_advisory_xact_lock(6072344180914866)")?;
+    }
+    Ok(transaction)
+}
+
 /// Makes the catalogue when there is none, and empties it when it was folded from another log.
 pub(crate) fn prepare(connection: &Connection, identity: LogIdentity) -> Result<(), ViewError> {
     if check(connection)? && self::identity(connection)? == Some(identity) {
         return Ok(());
     }
-    let transaction = connection.begin(Mode::Write)?;
+    let transaction = begin(connection)?;
     if transaction.is_postgres() {
-        // Several nodes may start at once.
-        transaction.run("SELECT pg_advisory_xact_lock(6072344180914866)")?;
         transaction.run("CREATE SCHEMA IF NOT EXISTS views")?;
     }
     if check(&transaction)? {

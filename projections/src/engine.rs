@@ -246,7 +246,7 @@ impl Engine {
 
     /// Makes the catalogue fit the log and the program.
     fn tidy_up_at_start(&mut self, head: Position) -> Result<(), ViewError> {
-        let transaction = self.connection.begin(Mode::Write)?;
+        let transaction = catalogue::begin(&self.connection)?;
         let mut builds = catalogue::builds(&transaction)?;
         for build in builds.iter_mut().filter(|build| build.position > head && build.replaced_at.is_none()) {
             let Build { projection, position, .. } = &*build;
@@ -408,13 +408,14 @@ impl Engine {
     }
 
     /// Takes everything up again where the tables say that it stands.
-    fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if let Some(in_flight) = self.in_flight.take() {
             // Whatever came of it, the tables tell.
             let _ = in_flight.wait();
         }
         self.running.clear();
         (self.revision, self.broken) = (0, true);
+        self.publish();
     }
 
     /// Gives builds that have come to `head` to the readers, all at once. Answers whether there
@@ -425,7 +426,7 @@ impl Engine {
             return Ok(false);
         }
         self.finish()?;
-        let transaction = self.connection.begin(Mode::Write)?;
+        let transaction = catalogue::begin(&self.connection)?;
         for running in self.running.iter().filter(|running| whole(running)) {
             if running.build.compare {
                 let found = crate::compare::with_live(&transaction, &*running.projection, &running.build)?;
@@ -448,7 +449,7 @@ impl Engine {
             let newest = builds.iter().filter(of).filter(|build| build.live).max_by_key(|build| build.version);
             let Some(newest) = newest.filter(|build| build.is_of(&**projection)) else { continue };
             if !newest.shown && self.is_ours(newest) {
-                let transaction = self.connection.begin(Mode::Write)?;
+                let transaction = catalogue::begin(&self.connection)?;
                 catalogue::show(&transaction, &**projection, newest)?;
                 transaction.commit()?;
                 return Ok(true);
@@ -461,7 +462,7 @@ impl Engine {
             if let Some(old) = old
                 && !catalogue::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
             {
-                let transaction = self.connection.begin(Mode::Write)?;
+                let transaction = catalogue::begin(&self.connection)?;
                 catalogue::replace(&transaction, old)?;
                 transaction.commit()?;
                 return Ok(true);
@@ -471,7 +472,7 @@ impl Engine {
         let over = now().micros - i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
         let gone = |build: &&Build| !build.shown && build.replaced_at.is_some_and(|at| at.micros <= over);
         let Some(gone) = builds.iter().find(gone) else { return Ok(false) };
-        let transaction = self.connection.begin(Mode::Write)?;
+        let transaction = catalogue::begin(&self.connection)?;
         catalogue::remove(&transaction, gone)?;
         transaction.commit()?;
         Ok(true)

@@ -1,10 +1,14 @@
-//! The books' journal: every posting of every event that moved money.
+//! The books' journal: every posting of every event that moved money, and their sums by day.
 
 use domain::{Currency, Fact, Money, TenantId, Timestamp, postings::LedgerAccount, postings::postings};
 use store::{Position, Recorded};
 use uuid::Uuid;
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
+use crate::{
+    PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args,
+    as_of::books::{self, LedgerDay, LedgerTotal, UsedAccount},
+    row,
+};
 
 row! {
     /// One side of a booking.
@@ -41,7 +45,7 @@ impl Entry {
     }
 }
 
-/// The projection.
+/// The projection. It keeps the sums of [`books`] too, so that they always stand at the same event.
 pub struct Journal;
 
 impl Projection for Journal {
@@ -50,16 +54,21 @@ impl Projection for Journal {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
-        &[Entry::TABLE]
+        &[Entry::TABLE, LedgerDay::TABLE, LedgerTotal::TABLE, UsedAccount::TABLE]
     }
 
     /// Which events move money, and how, the one postings file says; it names every event.
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
-        for (line, posting) in postings(&it.fact).into_iter().enumerate() {
+        let postings = postings(&it.fact);
+        if postings.is_empty() {
+            return Ok(());
+        }
+        books::book(it, &postings, rows)?;
+        for (line, posting) in postings.into_iter().enumerate() {
             rows.append(Entry {
                 tenant: it.tenant,
                 position: it.position,

@@ -24,6 +24,7 @@ mod column;
 mod compare;
 mod db;
 mod engine;
+mod folding;
 mod row;
 mod rows;
 mod runner;
@@ -31,6 +32,7 @@ mod verify;
 mod views;
 mod writing;
 
+pub mod as_of;
 pub mod balances;
 pub mod dashboard;
 pub mod diner_orders;
@@ -41,6 +43,7 @@ pub mod menu;
 pub use catalogue::{Build, Dropped, Health, Parked};
 pub use column::{Column, ColumnType, Json, Kind, Misfit, Param, Value};
 pub use db::{SqlError, SqlRow};
+pub use folding::fold_only;
 pub use row::{ColumnSpec, Row, TableSpec};
 pub use rows::Rows;
 pub use runner::{Progress, Runner, RunnerHandle};
@@ -86,6 +89,8 @@ pub fn all() -> Registry {
 
 #[cfg(test)]
 mod fold_tests;
+#[cfg(test)]
+mod postgres_tests;
 #[cfg(test)]
 mod runner_tests;
 #[cfg(test)]

@@ -103,6 +103,7 @@ impl Runner {
                 Err(error) if is_final(&error, self.views.is_remote()) => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "the views do not move; trying again");
+                    self.engine.call(|engine| engine.forget()).await?;
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(pause) => {}
@@ -215,7 +216,7 @@ impl Runner {
 }
 
 /// Reads and decodes a batch, the latter off the async threads.
-async fn read(store: Arc<dyn EventStore>, span: Span) -> Result<Decoded, ViewError> {
+pub(crate) async fn read(store: Arc<dyn EventStore>, span: Span) -> Result<Decoded, ViewError> {
     let rows = store.read_all(span.from, span.limit).await?;
     tokio::task::spawn_blocking(move || Decoded::of(rows)).await.map_err(|_| ViewError::Stopped)?
 }

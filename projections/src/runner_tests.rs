@@ -47,11 +47,11 @@ impl Projection for Tallies {
     }
 }
 
-fn tallies(version: u32, poison: Option<u64>) -> Registry {
+pub(crate) fn tallies(version: u32, poison: Option<u64>) -> Registry {
     Arc::new([Arc::new(Tallies { version, poison }) as Arc<dyn Projection>, Arc::new(balances::Balances)])
 }
 
-async fn tally(views: &Views) -> Result<(u64, u64), ViewError> {
+pub(crate) async fn tally(views: &Views) -> Result<(u64, u64), ViewError> {
     views
         .read(|snapshot| {
             let row = snapshot.fetch_one::<Tally>("WHERE tenant = ?1", args![tenant()])?;

@@ -256,7 +256,7 @@ impl Views {
         let views = self.clone();
         let changing = tokio::task::spawn_blocking(move || {
             let connection = views.connect()?;
-            let transaction = connection.begin(Mode::Write)?;
+            let transaction = catalogue::begin(&connection)?;
             let changed = change(&transaction)?;
             transaction.commit()?;
             Ok(changed)

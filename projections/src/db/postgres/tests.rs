@@ -23,7 +23,7 @@ impl Place {
 
     fn open(&self, access: Access) -> Database {
         let _entered = self.runtime.enter();
-        Database::Postgres(PostgresPool::open(&self.url, access).unwrap())
+        Database::Postgres(Box::new(PostgresPool::open(&self.url, access).unwrap()))
     }
 
     fn writer(&self) -> Connection {

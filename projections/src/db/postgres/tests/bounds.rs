@@ -180,7 +180,7 @@ fn the_name_of_the_place_shows_no_password() {
         assert!(!error.to_string().contains("secret@"), "{error}");
     }
     let wrong = place.url.replacen(Postgres::shared().password(), "wrong-password", 1);
-    let refused = Database::Postgres(PostgresPool::open(&wrong, Access::Read).unwrap()).connect().err().unwrap();
+    let refused = Database::Postgres(Box::new(PostgresPool::open(&wrong, Access::Read).unwrap())).connect().err().unwrap();
     assert!(!refused.is_damage() && !refused.to_string().contains("wrong-password"), "{refused}");
 }
 

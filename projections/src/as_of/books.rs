@@ -1,0 +1,300 @@
+//! Balances and the trial balance as they were.
+//!
+//! The journal's projection sums its entries by account, day of booking and day of recording. Each
+//! sum knows the first and the last position and business time of what it holds, so that a moment is
+//! after all of it, before all of it, or cuts through it; only then its entries are looked at, and
+//! those are an account's entries of one day.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Currency, Money, TenantId, Timestamp,
+    postings::{LedgerAccount, Posting},
+};
+use jiff::{
+    civil::{self, Date},
+    tz::TimeZone,
+};
+use store::{Position, Recorded};
+
+use super::{AsOfError, Moment};
+use crate::{
+    Poison, Rows, Snapshot, SqlError, SqlRow, ViewError, args,
+    balances::{Balance, TrialBalance},
+    journal::Journal,
+    row,
+};
+
+row! {
+    /// What was booked on an account on one day, as far as it was recorded on one day. Days are in UTC.
+    pub struct LedgerDay in "ledger_days" {
+        key {
+            tenant: TenantId,
+            account: LedgerAccount,
+            currency: Currency,
+            /// Of the business time.
+            booked_on: Date,
+            recorded_on: Date,
+        }
+        /// The sum of all debits, positive.
+        debits_minor: i64,
+        credits_minor: i64,
+        first_position: Position,
+        last_position: Position,
+        /// The earliest business time.
+        first_at: Timestamp,
+        /// The latest business time.
+        last_at: Timestamp,
+    }
+}
+
+row! {
+    /// What was booked on all accounts on one day, as far as it was recorded on one day. Days are in UTC.
+    pub struct LedgerTotal in "ledger_totals" {
+        key {
+            tenant: TenantId,
+            currency: Currency,
+            /// Of the business time.
+            booked_on: Date,
+            recorded_on: Date,
+        }
+        /// The sum of all debits, positive.
+        debits_minor: i64,
+        credits_minor: i64,
+        first_position: Position,
+        last_position: Position,
+        /// The earliest business time.
+        first_at: Timestamp,
+        /// The latest business time.
+        last_at: Timestamp,
+    }
+}
+
+row! {
+    /// An account of the books in one currency, and since when there is something on it.
+    pub struct UsedAccount in "ledger_accounts" {
+        key { tenant: TenantId, account: LedgerAccount, currency: Currency }
+        /// Of its first entry in the order of the log.
+        first_position: Position,
+        /// The earliest business time of its entries.
+        first_at: Timestamp,
+    }
+}
+
+/// The day in UTC. Days that no database could hold count as the nearest that all can.
+fn day(at: Timestamp) -> Date {
+    at.date_in(&TimeZone::UTC).clamp(civil::date(1, 1, 1), Date::MAX)
+}
+
+/// Adds the postings of one event to the sums.
+pub(crate) fn book(it: &Recorded, postings: &[Posting], rows: &mut Rows) -> Result<(), Poison> {
+    let (tenant, position, at) = (it.tenant, it.position, it.occurred_at);
+    let (booked_on, recorded_on) = (day(at), day(it.recorded_at));
+    for Posting { account, amount } in postings.iter().copied() {
+        let (debit, credit) = (amount.minor.min(0), amount.minor.max(0));
+        let debit = debit.checked_neg().ok_or_else(out_of_range)?;
+        let currency = amount.currency;
+
+        let total = rows.get_or_insert_with(&(tenant, currency, booked_on, recorded_on), || LedgerTotal {
+            tenant,
+            currency,
+            booked_on,
+            recorded_on,
+            debits_minor: 0,
+            credits_minor: 0,
+            first_position: position,
+            last_position: position,
+            first_at: at,
+            last_at: at,
+        });
+        add(&mut total.debits_minor, debit)?;
+        add(&mut total.credits_minor, credit)?;
+        total.last_position = position;
+        total.first_at = total.first_at.min(at);
+        total.last_at = total.last_at.max(at);
+
+        let mut earlier = false;
+        let day = rows.get_or_insert_with(&(tenant, account, currency, booked_on, recorded_on), || {
+            earlier = true;
+            LedgerDay {
+                tenant,
+                account,
+                currency,
+                booked_on,
+                recorded_on,
+                debits_minor: 0,
+                credits_minor: 0,
+                first_position: position,
+                last_position: position,
+                first_at: at,
+                last_at: at,
+            }
+        });
+        earlier |= at < day.first_at;
+        add(&mut day.debits_minor, debit)?;
+        add(&mut day.credits_minor, credit)?;
+        day.last_position = position;
+        day.first_at = day.first_at.min(at);
+        day.last_at = day.last_at.max(at);
+
+        // On every other day of its life nothing is to be looked up.
+        if earlier {
+            use_account(UsedAccount { tenant, account, currency, first_position: position, first_at: at }, rows);
+        }
+    }
+    Ok(())
+}
+
+fn use_account(used: UsedAccount, rows: &mut Rows) {
+    let key = (used.tenant, used.account, used.currency);
+    // A row that stays as it is should not be written.
+    if rows.get::<UsedAccount>(&key).is_some_and(|known| known.first_at <= used.first_at) {
+        return;
+    }
+    let at = used.first_at;
+    rows.get_or_insert_with(&key, || used).first_at = at;
+}
+
+fn add(sum: &mut i64, amount: i64) -> Result<(), Poison> {
+    *sum = sum.checked_add(amount).ok_or_else(out_of_range)?;
+    Ok(())
+}
+
+fn out_of_range() -> Poison {
+    Poison("a day's sum has left the range of amounts".into())
+}
+
+/// Sums that lie wholly before the moment (`?2` its position, `?3` its time).
+const WHOLE: &str = "d.last_position <= ?2 AND d.last_at <= ?3";
+
+/// Entries before the moment of a sum that it cuts through. The sum comes first, whatever a planner
+/// thinks, and its positions bound what is read of the journal.
+const CUT: &str = "d.first_position <= ?2 AND d.first_at <= ?3 AND (d.last_position > ?2 OR d.last_at > ?3)
+    AND e.tenant = d.tenant AND e.currency = d.currency
+    AND e.position >= d.first_position
+    AND e.position <= CASE WHEN d.last_position < ?2 THEN d.last_position ELSE ?2 END
+    AND e.occurred_at >= d.first_at AND e.occurred_at <= d.last_at AND e.occurred_at <= ?3";
+
+const ENTRIES: &str = "sum(CASE WHEN e.amount_minor < 0 THEN -e.amount_minor ELSE 0 END),
+    sum(CASE WHEN e.amount_minor > 0 THEN e.amount_minor ELSE 0 END)";
+
+/// Debits and credits, in minor units.
+type Sides = (i64, i64);
+
+fn plus<K: Ord>(sums: &mut BTreeMap<K, Sides>, key: K, (debits, credits): Sides) -> Result<(), ViewError> {
+    let sum = sums.entry(key).or_default();
+    let added = sum.0.checked_add(debits).zip(sum.1.checked_add(credits));
+    *sum = added.ok_or_else(|| crate::Misfit("a sum has left the range of amounts".into())).map_err(SqlError::from)?;
+    Ok(())
+}
+
+/// Which accounts are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// Only those whose name begins so: `bank`, `canteen:`.
+    pub prefix: Option<String>,
+    /// Only those behind this one, in the order of names, then currencies.
+    pub after: Option<(LedgerAccount, Currency)>,
+}
+
+/// At most `limit` accounts of a tenant's books as they were, in the order of their names, those on
+/// which something had been booked.
+///
+/// # Errors
+/// When the journal has not come so far.
+pub fn balances(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    asked: &Accounts,
+    limit: u32,
+    moment: Moment,
+) -> Result<Vec<Balance>, AsOfError> {
+    moment.check(snapshot, &Journal)?;
+    let (position, time) = (moment.position(), moment.time());
+    let from = asked.prefix.clone().unwrap_or_default();
+    // Behind every name with that prefix.
+    let to = format!("{from}\u{10FFFF}");
+    let (after, after_currency) = asked.after.unzip();
+    let used: Vec<(LedgerAccount, Currency)> = snapshot.query(
+        "SELECT account, currency FROM {ledger_accounts}
+         WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 AND account >= ?4 AND account < ?5
+           AND (?6 IS NULL OR (account, currency) > (?6, ?7))
+         ORDER BY account, currency LIMIT ?8",
+        args![tenant, position, time, from, to, after, after_currency, limit],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let (Some((first, _)), Some((last, _))) = (used.first(), used.last()) else { return Ok(vec![]) };
+    let (first, last) = (*first, *last);
+
+    let mut sums: BTreeMap<(LedgerAccount, Currency), Sides> = BTreeMap::new();
+    let read = |row: &SqlRow<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)));
+    let params = args![tenant, position, time, first, last];
+    let whole = format!(
+        "SELECT d.account, d.currency, sum(d.debits_minor), sum(d.credits_minor) FROM {{ledger_days}} d
+         WHERE d.tenant = ?1 AND d.account >= ?4 AND d.account <= ?5 AND {WHOLE} GROUP BY d.account, d.currency"
+    );
+    for (key, sides) in snapshot.query(&whole, params, read)? {
+        plus(&mut sums, key, sides)?;
+    }
+    let cut = format!(
+        "SELECT d.account, d.currency, {ENTRIES} FROM {{ledger_days}} d CROSS JOIN {{journal}} e
+         WHERE d.tenant = ?1 AND d.account >= ?4 AND d.account <= ?5 AND e.account = d.account AND {CUT}
+         GROUP BY d.account, d.currency"
+    );
+    for (key, sides) in snapshot.query(&cut, params, read)? {
+        plus(&mut sums, key, sides)?;
+    }
+    let balance = |(account, currency): (LedgerAccount, Currency)| {
+        let (debits_minor, credits_minor) = sums.get(&(account, currency)).copied().unwrap_or_default();
+        Balance { tenant, account, currency, balance_minor: credits_minor - debits_minor, debits_minor, credits_minor }
+    };
+    Ok(used.into_iter().map(balance).collect())
+}
+
+/// The trial balance of a tenant as it was, by currency.
+///
+/// # Errors
+/// When the journal has not come so far.
+pub fn trial_balance(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    moment: Moment,
+) -> Result<Vec<TrialBalance>, AsOfError> {
+    moment.check(snapshot, &Journal)?;
+    let (position, time) = (moment.position(), moment.time());
+    let params = args![tenant, position, time];
+    let mut sums: BTreeMap<String, Sides> = BTreeMap::new();
+    let read = |row: &SqlRow<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
+    let whole = format!(
+        "SELECT d.currency, sum(d.debits_minor), sum(d.credits_minor) FROM {{ledger_totals}} d
+         WHERE d.tenant = ?1 AND {WHOLE} GROUP BY d.currency"
+    );
+    for (currency, sides) in snapshot.query(&whole, params, read)? {
+        plus(&mut sums, currency, sides)?;
+    }
+    let cut = format!(
+        "SELECT d.currency, {ENTRIES} FROM {{ledger_totals}} d CROSS JOIN {{journal}} e
+         WHERE d.tenant = ?1 AND {CUT} GROUP BY d.currency"
+    );
+    for (currency, sides) in snapshot.query(&cut, params, read)? {
+        plus(&mut sums, currency, sides)?;
+    }
+    let counted = snapshot.query(
+        "SELECT currency, count(*) FROM {ledger_accounts}
+         WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 GROUP BY currency ORDER BY currency",
+        params,
+        |row| Ok((row.get::<Currency>(0)?, row.get(1)?)),
+    )?;
+    let books = counted.into_iter().map(|(currency, accounts)| {
+        let (debits, credits) = sums.get(currency.code()).copied().unwrap_or_default();
+        let money = |minor| Money::new(minor, currency);
+        let (balance, debits, credits) = (money(credits - debits), money(debits), money(credits));
+        TrialBalance { tenant, currency, accounts, debits, credits, balance }
+    });
+    Ok(books.collect())
+}
+
+/// The tenants with a tenant's books, in the order of their ids: for the platform's own tools.
+pub fn tenants(snapshot: &Snapshot<'_>) -> Result<Vec<TenantId>, ViewError> {
+    snapshot.query("SELECT DISTINCT tenant FROM {ledger_totals} ORDER BY tenant", args![], |row| row.get(0))
+}

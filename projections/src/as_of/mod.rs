@@ -1,0 +1,143 @@
+//! How it was: the books, and the orders of a day, at an earlier moment.
+//!
+//! *As of a position* is what the log had when it stood there. *As of a time* is what had occurred
+//! by then in business time, which the books are kept by, whenever the log learned of it.
+//!
+//! No question folds the log. The journal keeps sums by account and day ([`books`]), and only what
+//! the moment cuts through is added up from its entries; an order is folded from its own events.
+
+use std::str::FromStr;
+
+use domain::{OrderId, Timestamp};
+use store::{EventStore, Position, StoreError};
+
+use crate::{Projection, Snapshot, Stale, ViewError};
+
+pub mod books;
+pub mod journal;
+pub mod orders;
+
+/// A moment that somebody asks about. As text: the position of an event, an instant in RFC 3339, or
+/// a date, which means its end in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    Position(Position),
+    /// Business time, that instant included.
+    Time(Timestamp),
+}
+
+/// A text that names no moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no moment; give an event's position, an instant such as 2026-11-23T04:00:00Z, or a date such as \
+     2026-11-23, which means its end in UTC"
+)]
+pub struct NotAMoment(pub String);
+
+impl FromStr for AsOf {
+    type Err = NotAMoment;
+
+    fn from_str(text: &str) -> Result<Self, NotAMoment> {
+        let wrong = || NotAMoment(text.chars().take(80).collect());
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map(AsOf::Position).map_err(|_| wrong());
+        }
+        if let Ok(date) = text.parse::<jiff::civil::Date>()
+            && text.len() == 10
+        {
+            let last = format!("{date}T23:59:59.999999Z").parse();
+            return last.map(AsOf::Time).map_err(|_| wrong());
+        }
+        text.parse().map(AsOf::Time).map_err(|_| wrong())
+    }
+}
+
+impl AsOf {
+    /// Makes sure that this is no moment to come.
+    ///
+    /// # Errors
+    /// When it is behind the log's last event or after `now`; nothing else is read then.
+    pub async fn reached(self, store: &dyn EventStore, now: Timestamp) -> Result<Moment, AsOfError> {
+        match self {
+            AsOf::Position(0) => Err(AsOfError::Zero),
+            AsOf::Position(asked) => {
+                let head = store.head().await?;
+                if asked > head { Err(AsOfError::NoPosition { asked, head }) } else { Ok(Moment(self)) }
+            }
+            AsOf::Time(time) if time > now => Err(AsOfError::Future { asked: time, now }),
+            AsOf::Time(_) => Ok(Moment(self)),
+        }
+    }
+}
+
+/// A moment that has been: [`AsOf::reached`] makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(AsOf);
+
+impl Moment {
+    /// The last position that counts.
+    fn position(self) -> Position {
+        match self.0 {
+            AsOf::Position(position) => position,
+            AsOf::Time(_) => i64::MAX as u64,
+        }
+    }
+
+    /// The last business time that counts.
+    fn time(self) -> Timestamp {
+        match self.0 {
+            AsOf::Position(_) => Timestamp::from_micros(i64::MAX),
+            AsOf::Time(time) => time,
+        }
+    }
+
+    /// How far the views have to be.
+    pub fn needs(self) -> Position {
+        match self.0 {
+            AsOf::Position(position) => position,
+            AsOf::Time(_) => 0,
+        }
+    }
+
+    /// Whether a view that cannot go on at `since` shows less than there was at this moment.
+    pub fn is_touched_by(self, since: Position) -> bool {
+        since <= self.position()
+    }
+
+    /// Makes sure that a view has come so far.
+    fn check(self, snapshot: &Snapshot<'_>, view: &dyn Projection) -> Result<(), AsOfError> {
+        let live = snapshot.builds_now().find(|build| build.live && build.is_of(view));
+        let reached = live.map_or(0, |build| build.position);
+        let wanted = self.needs();
+        if reached < wanted { Err(AsOfError::Stale(Stale { wanted, reached })) } else { Ok(()) }
+    }
+}
+
+/// Why it cannot be said how it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AsOfError {
+    #[error("positions begin at 1: 0 is before the first event")]
+    Zero,
+    #[error("there is no event {asked} yet; the log stands at event {head}")]
+    NoPosition { asked: Position, head: Position },
+    #[error("{asked} lies in the future: it is {now} now")]
+    Future { asked: Timestamp, now: Timestamp },
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    #[error("order {order} cannot be folded from its events: {reason}")]
+    Unfoldable { order: OrderId, reason: String },
+}
+
+impl AsOfError {
+    /// Whether the one who asked got it wrong, so that asking again is of no use.
+    pub fn is_askers(&self) -> bool {
+        matches!(self, AsOfError::Zero | AsOfError::NoPosition { .. } | AsOfError::Future { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests;

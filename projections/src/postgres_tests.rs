@@ -1,0 +1,165 @@
+//! The runner over a real Postgres: the same rows as in a file, several runners, live rebuilds.
+
+use std::{sync::Arc, time::Duration};
+
+use store::EventStore;
+use testing::Postgres;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    PageSize, Registry, Runner, Views, balances, dashboard, diner_orders, journal, kitchen_board, menu, testing::*,
+    verify,
+};
+
+async fn views(world: &World, url: &str) -> Views {
+    Views::open_postgres(url, world.store.identity(), crate::all()).await.unwrap()
+}
+
+async fn caught_up(world: &World, views: &Views) -> Runner {
+    let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
+    runner.catch_up().await.unwrap();
+    runner
+}
+
+async fn differences(world: &World, views: &Views) -> Vec<crate::Difference> {
+    verify(world.store.clone(), views, |_| {}).await.unwrap().differences
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_answers_as_it_does_over_a_file() {
+    let world = World::with(&lunch(35)).await;
+    let file = Views::in_memory(world.store.identity(), crate::all()).unwrap();
+    caught_up(&world, &file).await;
+    let database = Postgres::shared().database();
+    let there = views(&world, &database).await;
+    caught_up(&world, &there).await;
+    let (page, day) = (PageSize::clamped(10), jiff::civil::date(2026, 11, 23));
+    macro_rules! same {
+        ($($ask:expr),* $(,)?) => {$({
+            let (one, other) = { let ask = $ask; (ask(file.clone()).await.unwrap(), ask(there.clone()).await.unwrap()) };
+            assert_eq!(one, other, "{}", stringify!($ask));
+        })*};
+    }
+    same![
+        async |views: Views| menu::servings_on(&views, tenant(), Some(canteen()), day, None, page).await,
+        async |views: Views| menu::servings_on(&views, tenant(), None, day, None, page).await,
+        async |views: Views| menu::serving_menu(&views, tenant(), serving_id()).await,
+        async |views: Views| menu::canteens(&views, tenant(), None, page).await,
+        async |views: Views| menu::dishes(&views, tenant(), canteen(), Some(rice()), page).await,
+        async |views: Views| kitchen_board::of_serving(&views, tenant(), serving_id(), None, page).await,
+        async |views: Views| kitchen_board::to_cook(&views, tenant(), serving_id()).await,
+        async |views: Views| diner_orders::of_day(&views, tenant(), canteen(), day, None, page).await,
+        async |views: Views| diner_orders::of_serving(&views, tenant(), serving_id(), None, page).await,
+        async |views: Views| diner_orders::of_diner(&views, tenant(), diner(3), None, page).await,
+        async |views: Views| dashboard::of_serving(&views, tenant(), serving_id()).await,
+        async |views: Views| dashboard::sales_by_day(&views, tenant(), None, day, day, None, page).await,
+        async |views: Views| dashboard::sales_total(&views, tenant(), Some(canteen()), day, day).await,
+        async |views: Views| dashboard::totals(&views, tenant()).await,
+        async |views: Views| balances::list(&views, tenant(), None, page).await,
+        async |views: Views| balances::trial_balance(&views, tenant()).await,
+        async |views: Views| balances::tenants(&views).await,
+        async |views: Views| journal::latest(&views, tenant(), None, page).await,
+        async |views: Views| journal::between(&views, tenant(), at(0), at(1_000_000), None, page).await,
+        async |views: Views| journal::of_account(
+            &views,
+            tenant(),
+            domain::postings::LedgerAccount::Prepaid,
+            None,
+            page,
+        )
+        .await,
+    ];
+    assert_eq!(differences(&world, &there).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_equals_what_was_live_and_says_so() {
+    let world = World::with(&lunch(300)).await;
+    let there = views(&world, &Postgres::shared().database()).await;
+    let mut runner = caught_up(&world, &there).await;
+    let rebuilt = runner.rebuild(&[], true, |_| {}).await.unwrap();
+    assert_eq!(rebuilt.len(), crate::all().len());
+    for build in &rebuilt {
+        let compared = build.compared.as_deref().unwrap();
+        assert!(compared.starts_with("equal to the live build"), "{}: {compared}", build.projection);
+        assert!(build.live && build.build == 2);
+    }
+    assert_eq!(differences(&world, &there).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_runners_share_the_work_and_one_goes_on_alone() {
+    let mut world = World::with(&lunch(20)).await;
+    let database = Postgres::shared().database();
+    let (one, other) = (views(&world, &database).await, views(&world, &database).await);
+    let (stop_one, stop_other) = (CancellationToken::new(), CancellationToken::new());
+    let start = |views: &Views, stop: &CancellationToken| {
+        let (store, views, stop) = (world.store.clone(), views.clone(), stop.clone());
+        tokio::spawn(async move { Runner::open(store, views).await.unwrap().run(stop).await })
+    };
+    let (first, second) = (start(&one, &stop_one), start(&other, &stop_other));
+    let patience = Duration::from_secs(20);
+    for number in 500..510 {
+        world.happen(&[funded(number), confirmed(number)].concat()).await;
+        let head = world.store.head().await.unwrap();
+        // Whichever of them folds: both see it.
+        one.wait_for(head, patience).await.unwrap();
+        other.wait_for(head, patience).await.unwrap();
+    }
+    stop_one.cancel();
+    first.await.unwrap().unwrap();
+    world.happen(&[funded(600), confirmed(600)].concat()).await;
+    other.wait_for(world.store.head().await.unwrap(), patience).await.unwrap();
+    stop_other.cancel();
+    second.await.unwrap().unwrap();
+    assert_eq!(differences(&world, &other).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_program_builds_beside_the_older_one_which_goes_on() {
+    let world = World::with(&lunch(5)).await;
+    let database = Postgres::shared().database();
+    let open =
+        async |registry: Registry| Views::open_postgres(&database, world.store.identity(), registry).await.unwrap();
+    let old = open(crate::runner_tests::tallies(1, None)).await;
+    let mut old_runner = caught_up(&world, &old).await;
+    let new = open(crate::runner_tests::tallies(2, None)).await;
+    caught_up(&world, &new).await;
+    let head = world.store.head().await.unwrap();
+    let tally = crate::runner_tests::tally;
+    assert_eq!(tally(&new).await.unwrap(), (2 * head, head));
+    // The older program still runs, so its version stays.
+    assert_eq!(tally(&old).await.unwrap(), (head, head));
+    old_runner.catch_up().await.unwrap();
+    let versions: Vec<_> = new
+        .builds()
+        .await
+        .unwrap()
+        .iter()
+        .filter(|build| build.projection == "tallies")
+        .map(|build| build.version)
+        .collect();
+    assert_eq!(versions, [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_finds_the_runner_waiting() {
+    let mut world = World::with(&lunch(5)).await;
+    let server = Postgres::start();
+    let there = views(&world, &server.database()).await;
+    let stop = CancellationToken::new();
+    let running = {
+        let (store, views, stop) = (world.store.clone(), there.clone(), stop.clone());
+        tokio::spawn(async move { Runner::open(store, views).await.unwrap().run(stop).await })
+    };
+    there.wait_for(world.store.head().await.unwrap(), Duration::from_secs(20)).await.unwrap();
+    server.kill();
+    world.happen(&[funded(500), confirmed(500)].concat()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.restart();
+    there.wait_for(world.store.head().await.unwrap(), Duration::from_secs(20)).await.unwrap();
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(differences(&world, &there).await, []);
+    let _: Arc<dyn EventStore> = world.store;
+}
