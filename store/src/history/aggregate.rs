@@ -112,6 +112,8 @@ impl<'a> Steps<'a> {
     /// The next event and what it changed; none after the last.
     pub async fn next(&mut self) -> Result<Option<Step>, HistoryError> {
         let Some(event) = self.fold_next().await? else { return Ok(None) };
+        // To show a big state takes a moment, in which others may have their turn.
+        tokio::task::yield_now().await;
         let after = self.shown()?;
         let changes = changes(&self.before, &after);
         self.before = after;

@@ -18,7 +18,7 @@ pub use changes::{Change, changes};
 pub use filter::{BadFilter, EventType, Filter, Span, parse_kind, parse_stream, parse_time, parse_uuid};
 pub use scan::{Direction, Page, Scan, page};
 pub use seek::{event, tenants, version_at_position};
-pub use tree::{Command, MAX_EVENTS, Tree, of_command, tree};
+pub use tree::{Bounds, Command, Tree, of_command, tree};
 
 use crate::{Position, SchemaError, StoreError, Version};
 

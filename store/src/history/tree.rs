@@ -8,11 +8,24 @@ use uuid::Uuid;
 use super::{HistoryError, filter::Filter, scan, scan::Scan};
 use crate::{EventRow, EventStore, Position};
 
-/// Most events of one tree.
-pub const MAX_EVENTS: usize = 10_000;
 /// How many events are looked at before and behind one that is known to belong to the matter but
 /// stands far from its beginning.
 const NEAR: u64 = 500;
+
+/// How much is looked at and told of a matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Events that are looked at from the matter's beginning on.
+    pub window: u64,
+    /// Events of the tree, at most.
+    pub events: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { window: 100_000, events: 10_000 }
+    }
+}
 
 /// A command and the events that it decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,17 +59,18 @@ pub struct Tree {
 /// The tree of a correlation: of an order, say, whose correlation is its own id.
 ///
 /// The matter begins with the first event of the streams that bear its id as their key; without such
-/// a stream, near the event `known`. From there `window` events are looked at, and a few around each
+/// a stream, near the event `known`. From there [`Bounds::window`] events are looked at, and a few around each
 /// later event of those streams.
 pub async fn tree(
     store: &dyn EventStore,
     tenant: TenantId,
     correlation: Uuid,
     known: Option<Position>,
-    window: u64,
+    bounds: Bounds,
 ) -> Result<Tree, HistoryError> {
+    let Bounds { window, events } = bounds;
     let head = store.head().await?;
-    let own = own_events(store, tenant, correlation).await?;
+    let own = own_events(store, tenant, correlation, events).await?;
     let begin = match (own.keys().next(), known) {
         (Some(first), _) => *first,
         (None, Some(known)) => known.saturating_sub(window / 2).max(1),
@@ -74,16 +88,17 @@ pub async fn tree(
         let mut scan = Scan::open(store, filter, scan::Direction::OldestFirst, None).await?;
         while let Some(rows) = scan.next(scan::BATCH).await? {
             found.extend(rows.into_iter().map(|row| (row.position, row)));
+            if found.len() > events {
+                break;
+            }
         }
         looked_at += scan.looked_at();
     }
     if found.is_empty() {
         return Err(HistoryError::NothingAbout { tenant, about: correlation });
     }
-    if found.len() > MAX_EVENTS {
-        is_whole = false;
-    }
-    let commands = arranged(found.into_values().take(MAX_EVENTS));
+    is_whole &= found.len() <= events;
+    let commands = arranged(found.into_values().take(events));
     Ok(Tree { tenant, correlation, commands, looked_at, is_whole })
 }
 
@@ -105,10 +120,11 @@ async fn own_events(
     store: &dyn EventStore,
     tenant: TenantId,
     key: Uuid,
+    limit: usize,
 ) -> Result<BTreeMap<Position, EventRow>, HistoryError> {
     let mut events = BTreeMap::new();
     for kind in StreamKind::ALL {
-        let rows = store.read_stream(StreamId { tenant, kind, key }, 1, MAX_EVENTS).await?;
+        let rows = store.read_stream(StreamId { tenant, kind, key }, 1, limit).await?;
         events.extend(rows.into_iter().map(|row| (row.position, row)));
     }
     Ok(events)

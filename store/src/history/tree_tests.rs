@@ -26,7 +26,7 @@ fn shown(tree: &Tree) -> Vec<String> {
 }
 
 async fn tree_of(log: &MemoryLog, window: u64) -> Tree {
-    tree(log, tenant(1), id(500), None, window).await.unwrap()
+    tree(log, tenant(1), id(500), None, Bounds { window, ..Bounds::default() }).await.unwrap()
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn another_tenants_events_are_not_in_it() {
     let theirs = Entry::new(stream(2, StreamKind::Order, 500), 1, 500, 0);
     made.record(theirs, &[account::Event::Frozen]).await;
     assert_eq!(shown(&tree_of(&made.log, 100).await), ["1 [1]"]);
-    let nothing = tree(&made.log, tenant(3), id(500), None, 100).await.unwrap_err();
+    let nothing = tree(&made.log, tenant(3), id(500), None, Bounds::default()).await.unwrap_err();
     assert!(matches!(nothing, HistoryError::NothingAbout { .. }), "{nothing}");
 }
 
@@ -77,6 +77,19 @@ async fn a_bound_that_is_hit_is_said_and_what_is_known_is_found_behind_it() {
 }
 
 #[tokio::test]
+async fn a_tree_with_too_many_events_is_cut_and_says_so() {
+    let made = Made::new();
+    for command in 1..=6 {
+        told(&made, StreamKind::Order, 500, command, None).await;
+    }
+    let cut = |events| tree(&made.log, tenant(1), id(500), None, Bounds { window: 100, events });
+    let five = cut(5).await.unwrap();
+    assert_eq!((five.commands.len(), five.is_whole), (5, false));
+    let six = cut(6).await.unwrap();
+    assert_eq!((six.commands.len(), six.is_whole), (6, true));
+}
+
+#[tokio::test]
 async fn a_matter_without_a_stream_of_its_own_is_found_around_an_event() {
     let made = Made::new();
     others(&made, 100).await;
@@ -85,7 +98,8 @@ async fn a_matter_without_a_stream_of_its_own_is_found_around_an_event() {
     others(&made, 100).await;
     let event = of_command(&made.log, CommandId(id(2))).await.unwrap().unwrap();
     assert_eq!((event.position, event.metadata.correlation), (102, id(500)));
-    let tree = tree(&made.log, tenant(1), id(500), Some(event.position), 50).await.unwrap();
+    let tree =
+        tree(&made.log, tenant(1), id(500), Some(event.position), Bounds { window: 50, events: 10 }).await.unwrap();
     assert_eq!(shown(&tree), ["1 [101]", "> 2 [102]"]);
     assert!(!tree.is_whole, "it may have begun before");
     assert_eq!(of_command(&made.log, CommandId(id(3))).await.unwrap(), None);

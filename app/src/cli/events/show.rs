@@ -3,7 +3,7 @@
 use domain::postings::postings;
 use store::{
     EventRow, EventStore, Position, Recorded,
-    history::{HistoryError, event},
+    history::{self, Bounds, HistoryError, event},
 };
 
 use super::{
@@ -44,8 +44,9 @@ pub async fn run(args: Args, store: &dyn EventStore, json: bool) -> anyhow::Resu
     Ok(())
 }
 
-async fn of_event(store: &dyn EventStore, row: &EventRow, window: u64) -> Result<store::history::Tree, HistoryError> {
-    store::history::tree(store, row.stream.tenant, row.metadata.correlation, Some(row.position), window).await
+async fn of_event(store: &dyn EventStore, row: &EventRow, window: u64) -> Result<history::Tree, HistoryError> {
+    let bounds = Bounds { window, ..Bounds::default() };
+    history::tree(store, row.stream.tenant, row.metadata.correlation, Some(row.position), bounds).await
 }
 
 fn write(row: &EventRow) -> anyhow::Result<()> {

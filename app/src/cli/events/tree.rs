@@ -5,7 +5,7 @@ use domain::{ActorId, CommandId, OrderId, StreamKind, TenantId};
 use serde_json::{Value, json};
 use store::{
     EventRow, EventStore, Position,
-    history::{self, Tree},
+    history::{self, Bounds, Tree},
 };
 use uuid::Uuid;
 
@@ -57,7 +57,8 @@ pub async fn run(args: Args, store: &dyn EventStore, json: bool) -> anyhow::Resu
         About { correlation: Some(id), .. } => (tenant_of(store, args.tenant, &StreamKind::ALL, id).await?, id, None),
         About { .. } => return Err(usage("say what the tree is of: an event, or --order, --correlation, --command")),
     };
-    let tree = history::tree(store, tenant, correlation, known, args.window).await?;
+    let tree =
+        history::tree(store, tenant, correlation, known, Bounds { window: args.window, ..Bounds::default() }).await?;
     if json { output::line(as_json(&tree)) } else { write(&tree, known) }
 }
 
