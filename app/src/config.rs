@@ -34,9 +34,18 @@ pub struct Globals {
     /// Settings file (TOML); ./tiffin.toml if there is one
     #[arg(long, global = true, env = "TIFFIN_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the log is: memory: | sqlite:DIR [default: sqlite:./tiffin-data]
+    /// Where the log is: memory: | sqlite:DIR | postgres://USER:PASSWORD@HOST:PORT/DATABASE, which several
+    /// servers may share [default: sqlite:./tiffin-data]
     #[arg(long, global = true, env = "TIFFIN_STORE", hide_env_values = true, value_name = "STORE")]
     pub store: Option<String>,
+    /// Where the views are: sqlite:DIR | postgres://…, in the schema views [default: beside the log]
+    #[arg(long, global = true, env = "TIFFIN_VIEWS", hide_env_values = true, value_name = "VIEWS")]
+    pub views: Option<String>,
+    /// Folder of the development key, issuer.pem, which is made where it is missing. Servers of one log
+    /// need the same one: copy it to each machine, also where tokens.public_key says whose tokens are
+    /// taken [default: the log's folder; for a log in Postgres, ./tiffin-data]
+    #[arg(long, global = true, env = "TIFFIN_DATA", hide_env_values = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Answer in JSON, for programs; money is in minor units
     #[arg(long, global = true)]
     pub json: bool,
@@ -64,13 +73,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the log and its views are.
+/// Where a log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAddress {
     /// Gone when the process ends.
     Memory,
-    /// A folder with a SQLite log, its views and its admin socket.
+    /// A folder with a SQLite log.
     Sqlite(PathBuf),
+    /// A database, which several processes may use at once.
+    Postgres(PostgresUrl),
 }
 
 impl StoreAddress {
@@ -79,10 +90,10 @@ impl StoreAddress {
         StoreAddress::Sqlite(DEFAULT_FOLDER.into())
     }
 
-    /// The folder that holds everything, if there is one.
+    /// The folder that holds the log, if there is one.
     pub fn folder(&self) -> Option<&Path> {
         match self {
-            StoreAddress::Memory => None,
+            StoreAddress::Memory | StoreAddress::Postgres(_) => None,
             StoreAddress::Sqlite(folder) => Some(folder),
         }
     }
@@ -93,6 +104,7 @@ impl std::fmt::Display for StoreAddress {
         match self {
             StoreAddress::Memory => f.write_str("memory:"),
             StoreAddress::Sqlite(folder) => write!(f, "sqlite:{}", folder.display()),
+            StoreAddress::Postgres(url) => url.fmt(f),
         }
     }
 }
@@ -102,12 +114,14 @@ impl FromStr for StoreAddress {
 
     /// The text itself is never part of the error: an address may hold a password.
     fn from_str(text: &str) -> Result<Self, Usage> {
-        let examples = "use memory: or sqlite:DIR, such as sqlite:./tiffin-data";
+        let examples =
+            "use memory:, sqlite:DIR, such as sqlite:./tiffin-data, or postgres://USER:PASSWORD@HOST/DATABASE";
         match text.split_once(':') {
             Some(("memory", "")) => Ok(StoreAddress::Memory),
             Some(("sqlite", folder)) if !folder.is_empty() => Ok(StoreAddress::Sqlite(folder.into())),
             Some(("sqlite", _)) => Err(Usage(format!("the store sqlite: needs a folder; {examples}"))),
-            Some((scheme @ ("postgres" | "postgresql" | "esdb" | "esdb+discover"), _)) => {
+            Some(("postgres" | "postgresql", _)) => text.parse().map(StoreAddress::Postgres),
+            Some((scheme @ ("esdb" | "esdb+discover"), _)) => {
                 Err(Usage(format!("a store at {scheme}: is not in this build yet; {examples}")))
             }
             _ => Err(Usage(format!("this is not a store that tiffin knows; {examples}"))),
@@ -115,10 +129,93 @@ impl FromStr for StoreAddress {
     }
 }
 
+/// Where views are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewsAddress {
+    /// A folder, for one process at a time.
+    Sqlite(PathBuf),
+    /// The schema `views` of a database, which several processes may keep up together.
+    Postgres(PostgresUrl),
+}
+
+impl FromStr for ViewsAddress {
+    type Err = Usage;
+
+    fn from_str(text: &str) -> Result<Self, Usage> {
+        let wrong = "views are in sqlite:DIR or postgres://USER:PASSWORD@HOST/DATABASE";
+        match text.parse::<StoreAddress>() {
+            Ok(StoreAddress::Sqlite(folder)) => Ok(ViewsAddress::Sqlite(folder)),
+            Ok(StoreAddress::Postgres(url)) => Ok(ViewsAddress::Postgres(url)),
+            Ok(StoreAddress::Memory) => Err(Usage(format!("{wrong}; without --views a log in memory has its own"))),
+            Err(_) if !text.starts_with("postgres") => Err(Usage(wrong.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The URL of a Postgres database. It is shown without its password and options.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    whole: String,
+    shown: String,
+}
+
+impl PostgresUrl {
+    /// With its password: to connect, and for nothing else.
+    pub fn reveal(&self) -> &str {
+        &self.whole
+    }
+}
+
+impl std::fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl std::fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PostgresUrl({})", self.shown)
+    }
+}
+
+impl FromStr for PostgresUrl {
+    type Err = Usage;
+
+    /// Looks at it closely enough to know what is password and what is not.
+    fn from_str(text: &str) -> Result<Self, Usage> {
+        let wrong = |what: &str| {
+            let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            Usage(format!("the Postgres URL {what}; write {form}, with % codes for /, @, ? and # in a password"))
+        };
+        let (_, rest) = text.split_once("://").ok_or_else(|| wrong("has no // behind its scheme"))?;
+        let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (server, database) = place.split_once('/').ok_or_else(|| wrong("names no database"))?;
+        if database.is_empty() || database.contains(['/', '@', ':']) {
+            return Err(wrong("names no database"));
+        }
+        let (who, host) = server.rsplit_once('@').unwrap_or(("", server));
+        let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port);
+        if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err(wrong("has a port that is no number"));
+        }
+        if who.contains(['@', '#']) || place.contains('#') || options.contains('@') {
+            return Err(wrong("cannot be read"));
+        }
+        let user = who.split(':').next().unwrap_or_default();
+        let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+        Ok(PostgresUrl { whole: text.to_owned(), shown: format!("postgres://{user}{host}/{database}") })
+    }
+}
+
 /// Everything that is set, whoever set it.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub store: StoreAddress,
+    /// Where views are when they are not beside the log; see [`Config::views`].
+    pub views_apart: Option<ViewsAddress>,
+    /// The folder with the development key, if one was named; see [`Config::key_folder`].
+    pub data: Option<PathBuf>,
     /// Host and port.
     pub listen: String,
     pub json: bool,
@@ -145,6 +242,8 @@ pub struct Tokens {
 #[serde(deny_unknown_fields)]
 struct Settings {
     store: Option<String>,
+    views: Option<String>,
+    data: Option<PathBuf>,
     listen: Option<String>,
     #[serde(default)]
     log: LogSettings,
@@ -168,14 +267,44 @@ impl Config {
             None => Settings::default(),
         };
         let store = globals.store.as_ref().or(settings.store.as_ref());
+        let views = globals.views.as_ref().or(settings.views.as_ref());
         Ok(Config {
             store: store.map_or(DEFAULT_STORE, String::as_str).parse::<StoreAddress>()?,
+            views_apart: views.map(|text| text.parse()).transpose()?,
+            data: globals.data.clone().or(settings.data),
             listen: settings.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             json: globals.json,
             log: globals.log.clone().or(settings.log.level),
             log_format: globals.log_format.or(settings.log.format).unwrap_or_default(),
             tokens: settings.tokens,
         })
+    }
+
+    /// Where the views are; none when they are as temporary as a log in memory.
+    pub fn views(&self) -> Option<ViewsAddress> {
+        self.views_apart.clone().or_else(|| match &self.store {
+            StoreAddress::Memory => None,
+            StoreAddress::Sqlite(folder) => Some(ViewsAddress::Sqlite(folder.clone())),
+            StoreAddress::Postgres(url) => Some(ViewsAddress::Postgres(url.clone())),
+        })
+    }
+
+    /// The folder with the development key; none when the key lives as long as the process.
+    pub fn key_folder(&self) -> Option<PathBuf> {
+        self.data.clone().or_else(|| match &self.store {
+            StoreAddress::Memory => None,
+            StoreAddress::Sqlite(folder) => Some(folder.clone()),
+            StoreAddress::Postgres(_) => Some(DEFAULT_FOLDER.into()),
+        })
+    }
+
+    /// The folder that one process at a time holds, where the admin socket is: that of the log, or
+    /// else that of the views. None where several processes may work side by side.
+    pub fn held_folder(&self) -> Option<PathBuf> {
+        match (&self.store, &self.views_apart) {
+            (StoreAddress::Sqlite(folder), _) | (_, Some(ViewsAddress::Sqlite(folder))) => Some(folder.clone()),
+            _ => None,
+        }
     }
 
     /// With the address that a serving command was given, if it was.
@@ -250,10 +379,68 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_another_build_is_refused_without_its_password() {
-        for address in ["postgres://u:hunter2@h/d", "esdb://u:hunter2@h", "hunter2", "sqlite:", "memory:hunter2"] {
+    fn an_address_that_is_none_is_refused_without_its_password() {
+        let addresses = [
+            "esdb://u:hunter2@h",
+            "hunter2",
+            "sqlite:",
+            "memory:hunter2",
+            "postgres:hunter2",
+            "postgres://u:hunter2@h",
+            "postgres://u:hunter2@h/",
+            "postgres://u:hunter2@h:port/d",
+            "postgres://u:hun/hunter2@h/d",
+            "postgres://u:1/hunter2@h/d",
+            "postgres://u:1?hunter2@h/d",
+            "postgres://u:hunter2@x@h/d",
+            "postgresql://u:hunter2#@h/d",
+        ];
+        for address in addresses {
             let error = address.parse::<StoreAddress>().unwrap_err().to_string();
-            assert!(error.contains("sqlite:DIR") && !error.contains("hunter2"), "{error}");
+            assert!(error.contains("postgres://USER:PASSWORD@HOST"), "{address}: {error}");
+            let views = address.parse::<ViewsAddress>().unwrap_err().to_string();
+            assert!(!error.contains("hunter2") && !views.contains("hunter2"), "{address}: {error} {views}");
         }
+        assert!("memory:".parse::<ViewsAddress>().is_err());
+    }
+
+    #[test]
+    fn a_postgres_url_is_shown_without_password_and_options() {
+        for (url, shown) in [
+            ("postgres://u:hunter2@h:5432/d", "postgres://u@h:5432/d"),
+            ("postgresql://u:hunter2@[::1]:5432/d?sslmode=require", "postgres://u@[::1]:5432/d"),
+            ("postgres://[::1]/d", "postgres://[::1]/d"),
+            ("postgres:///d?host=/run/postgresql&password=hunter2", "postgres:///d"),
+        ] {
+            let store: StoreAddress = url.parse().unwrap();
+            assert_eq!(store.to_string(), shown);
+            let config = load("", Globals { store: Some(url.into()), ..Globals::default() }).unwrap();
+            let debugged = format!("{config:?}");
+            assert!(!debugged.contains("hunter2") && debugged.contains(shown), "{debugged}");
+            let StoreAddress::Postgres(address) = store else { panic!("{url} is Postgres") };
+            assert_eq!(address.reveal(), url);
+        }
+    }
+
+    #[test]
+    fn views_are_beside_the_log_unless_they_are_put_elsewhere() {
+        let at = |store: &str, views: Option<&str>| {
+            let flags = Globals { store: Some(store.into()), views: views.map(str::to_owned), ..Globals::default() };
+            load("data = '/keys'", flags).unwrap()
+        };
+        let postgres = ViewsAddress::Postgres("postgres://u@h/d".parse().unwrap());
+        let beside = at("postgres://u@h/d", None);
+        assert_eq!((beside.views(), beside.held_folder()), (Some(postgres.clone()), None));
+        assert_eq!(beside.key_folder(), Some("/keys".into()));
+        let apart = at("postgres://u@h/d", Some("sqlite:/views"));
+        assert_eq!(apart.views(), Some(ViewsAddress::Sqlite("/views".into())));
+        assert_eq!(apart.held_folder(), Some("/views".into()));
+        let other = at("sqlite:/log", Some("postgres://u@h/d"));
+        assert_eq!((other.views(), other.held_folder()), (Some(postgres), Some("/log".into())));
+        assert_eq!(at("memory:", None).views(), None);
+        let file = "store = 'postgres://u@h/d'\nviews = 'sqlite:/of-file'\n";
+        let config = load(file, Globals::default()).unwrap();
+        assert_eq!(config.views(), Some(ViewsAddress::Sqlite("/of-file".into())));
+        assert_eq!(config.key_folder(), Some(DEFAULT_FOLDER.into()));
     }
 }

@@ -1,6 +1,9 @@
 //! Puts the house together. The only place that names an adapter.
 
+mod log_clock;
+
 use std::{
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,11 +13,11 @@ use anyhow::Context;
 use commands::{Clock, Commands, Limits, RandomIds, SystemClock};
 use projections::{Registry, Runner, RunnerHandle, Views};
 use sagas::{Follower, Ordering};
-use store::{EventStore, LogIdentity, MemoryLog, SqliteLog, SqliteMode};
+use store::{EventStore, LogIdentity, MemoryLog, PostgresLog, SqliteLog, SqliteMode};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, StoreAddress, usage};
+use crate::config::{Config, StoreAddress, ViewsAddress, usage};
 
 /// How long chains under way may take to end at a shutdown.
 const CHAINS_END: Duration = Duration::from_secs(30);
@@ -27,7 +30,7 @@ pub fn registry() -> Registry {
     projections::all().iter().cloned().chain(sagas::projections()).collect()
 }
 
-/// A folder, or memory, that this process alone serves.
+/// A log that this process serves: alone, or in Postgres beside others.
 pub struct House {
     pub store: Arc<dyn EventStore>,
     pub views: Views,
@@ -35,9 +38,12 @@ pub struct House {
     pub ordering: Ordering,
     /// Lists and rebuilds views while they are kept up to date.
     pub runner: RunnerHandle,
-    /// Where log, views, keys and admin socket are; none in memory.
+    /// The folder that this process alone holds, where its admin socket is; none where others may
+    /// work beside it.
     pub folder: Option<PathBuf>,
     running: Running,
+    /// Held for as long as the views are written.
+    _views_lock: Option<FolderLock>,
 }
 
 /// The tasks in the background.
@@ -46,6 +52,8 @@ struct Running {
     follower: JoinHandle<()>,
     stop_folding: CancellationToken,
     folding: JoinHandle<()>,
+    /// Compares the clocks, where the log has one of its own.
+    comparing: Option<JoinHandle<()>>,
     /// Cancelled when a task in the background ended by itself.
     broken: CancellationToken,
 }
@@ -58,25 +66,21 @@ impl House {
 
     /// As [`House::open`], by another clock.
     pub async fn open_with(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<House> {
-        let (store, _) = open_store(&config.store).await?;
-        let folder = config.store.folder().map(Path::to_owned);
-        let views = match &folder {
-            Some(folder) => {
-                let (folder, identity) = (folder.clone(), store.identity());
-                let opened = tokio::task::spawn_blocking(move || Views::open_with(&folder, identity, registry()));
-                opened.await.context("the views' opening broke off")??
-            }
-            None => Views::in_memory_with(store.identity(), registry())?,
-        };
-        House::start(store, views, folder, clock).await
+        let log = OpenedLog::open(&config.store, LogAccess::Append).await?;
+        // A copy or a sealed log is read by commands that only read.
+        log.store.state().await?.takes_appends()?;
+        let (views, lock) = open_views(config, log.store.identity()).await?;
+        let house = House::start(log, views, lock, clock).await?;
+        Ok(House { folder: config.held_folder(), ..house })
     }
 
     async fn start(
-        store: Arc<dyn EventStore>,
+        log: OpenedLog,
         views: Views,
-        folder: Option<PathBuf>,
+        lock: Option<FolderLock>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<House> {
+        let store = log.store;
         let runner = Runner::open(Arc::clone(&store), views.clone()).await?;
         let handle = runner.handle();
         let broken = CancellationToken::new();
@@ -90,12 +94,16 @@ impl House {
             }
         });
         let commands = Commands::start(Arc::clone(&store), clock, Arc::new(RandomIds), Limits::default());
+        let comparing = match log.postgres {
+            Some(log) => Some(log_clock::compare(log, commands.clone()).await),
+            None => None,
+        };
         let ordering = Ordering::new(commands.clone());
         let stop_following = CancellationToken::new();
         let follower = Follower::new(ordering.clone(), views.clone());
         let follower = kept(&broken, &stop_following, "processes", follower.run(stop_following.clone()));
-        let running = Running { stop_following, follower, stop_folding, folding, broken };
-        Ok(House { store, views, commands, ordering, runner: handle, folder, running })
+        let running = Running { stop_following, follower, stop_folding, folding, comparing, broken };
+        Ok(House { store, views, commands, ordering, runner: handle, folder: None, running, _views_lock: lock })
     }
 
     /// Resolves, with the reason, when the house can serve no longer: the process should end.
@@ -116,7 +124,7 @@ impl House {
     /// Ends everything in order: processes, commands under way, views. Nothing that was
     /// acknowledged is lost, whatever the outcome; an error says what was left for the next start.
     pub async fn close(self) -> anyhow::Result<()> {
-        let Running { stop_following, follower, stop_folding, folding, broken } = self.running;
+        let Running { stop_following, follower, stop_folding, folding, comparing, broken } = self.running;
         stop_following.cancel();
         let mut left = Vec::new();
         let followed = tokio::time::timeout(CHAINS_END, follower).await;
@@ -125,10 +133,14 @@ impl House {
         }
         let failed = self.commands.failed().is_cancelled() || broken.is_cancelled();
         if !failed {
-            let head = self.store.head().await?;
-            if self.views.wait_for(head, VIEWS_END).await.is_err() {
-                left.push("the views did not catch up in time; the next start goes on with them");
+            match self.store.head().await {
+                Ok(head) if self.views.wait_for(head, VIEWS_END).await.is_ok() => {}
+                Ok(_) => left.push("the views did not catch up in time; the next start goes on with them"),
+                Err(_) => left.push("the log does not answer; the next start goes on with the views"),
             }
+        }
+        if let Some(comparing) = comparing {
+            comparing.abort();
         }
         stop_folding.cancel();
         if !matches!(tokio::time::timeout(VIEWS_END, folding).await, Ok(Ok(()))) {
@@ -159,52 +171,164 @@ fn kept(
     })
 }
 
-/// A log on its own, for measurements: they put commands and views on it themselves.
+/// Folds the views of a log that nobody serves into `folder`, up to its head, and answers how far they
+/// are. `progress` is called after each batch.
+pub async fn fold_views(
+    store: Arc<dyn EventStore>,
+    folder: &Path,
+    progress: impl FnMut(projections::Progress),
+) -> anyhow::Result<store::Position> {
+    let (folder, identity) = (folder.to_owned(), store.identity());
+    let opened = tokio::task::spawn_blocking(move || Views::open(&folder, identity, registry()));
+    let views = opened.await.context("the views' opening broke off")??;
+    Ok(Runner::open(store, views).await?.catch_up_with(progress).await?)
+}
+
+/// A log on its own: for measurements, which put commands and views on it themselves, and for imports.
 pub async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, Syncs)> {
-    let (store, sqlite) = open_store(&config.store).await?;
+    let OpenedLog { store, sqlite, .. } = OpenedLog::open(&config.store, LogAccess::Append).await?;
     Ok((store, Arc::new(move || sqlite.as_ref().map_or(0, |log| log.syncs()))))
 }
 
-/// Counts how often a log has synced since it was opened.
+/// Counts how often a log has synced since it was opened; always 0 where another program does that.
 pub type Syncs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-type Opened = (Arc<dyn EventStore>, Option<Arc<SqliteLog>>);
-
-async fn open_store(address: &StoreAddress) -> anyhow::Result<Opened> {
-    Ok(match address {
-        StoreAddress::Memory => (Arc::new(MemoryLog::new()), None),
-        StoreAddress::Sqlite(folder) => {
-            let folder = folder.clone();
-            let opened = tokio::task::spawn_blocking(move || SqliteLog::open(&folder, SqliteMode::ReadWrite));
-            let log = Arc::new(opened.await.context("the log's opening broke off")??);
-            (Arc::clone(&log) as Arc<dyn EventStore>, Some(log))
-        }
-    })
+/// What a log is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogAccess {
+    Append,
+    /// Beside whoever appends.
+    Read,
 }
 
-/// A folder that is only read, beside whoever serves it.
+/// A log, and what only its adapter knows.
+struct OpenedLog {
+    store: Arc<dyn EventStore>,
+    sqlite: Option<Arc<SqliteLog>>,
+    postgres: Option<Arc<PostgresLog>>,
+}
+
+impl OpenedLog {
+    async fn open(address: &StoreAddress, access: LogAccess) -> anyhow::Result<OpenedLog> {
+        Ok(match address {
+            StoreAddress::Memory => OpenedLog { store: Arc::new(MemoryLog::new()), sqlite: None, postgres: None },
+            StoreAddress::Sqlite(folder) => {
+                let folder = folder.clone();
+                let mode = match access {
+                    LogAccess::Append => SqliteMode::ReadWrite,
+                    LogAccess::Read => SqliteMode::ReadOnly,
+                };
+                let opened = tokio::task::spawn_blocking(move || SqliteLog::open(&folder, mode));
+                let log = Arc::new(opened.await.context("the log's opening broke off")??);
+                OpenedLog { store: Arc::clone(&log) as Arc<dyn EventStore>, sqlite: Some(log), postgres: None }
+            }
+            StoreAddress::Postgres(url) => {
+                let log = Arc::new(match access {
+                    LogAccess::Append => PostgresLog::connect(url.reveal()).await?,
+                    LogAccess::Read => PostgresLog::connect_read_only(url.reveal()).await?,
+                });
+                OpenedLog { store: Arc::clone(&log) as Arc<dyn EventStore>, sqlite: None, postgres: Some(log) }
+            }
+        })
+    }
+}
+
+/// The views, to be written. With the lock on their folder, where the log's own lock is not on it.
+async fn open_views(config: &Config, identity: LogIdentity) -> anyhow::Result<(Views, Option<FolderLock>)> {
+    let folder = match config.views() {
+        Some(ViewsAddress::Postgres(url)) => {
+            return Ok((Views::open_postgres(url.reveal(), identity, registry()).await?, None));
+        }
+        Some(ViewsAddress::Sqlite(folder)) => folder,
+        None => return Ok((Views::in_memory(identity, registry())?, None)),
+    };
+    let apart = config.store.folder() != Some(&*folder);
+    let opened = tokio::task::spawn_blocking(move || {
+        let lock = if apart { Some(FolderLock::take(&folder)?) } else { None };
+        anyhow::Ok((Views::open(&folder, identity, registry())?, lock))
+    });
+    opened.await.context("the views' opening broke off")?
+}
+
+/// Keeps a folder with views and no log for this process.
+struct FolderLock(File);
+
+impl FolderLock {
+    /// Makes the folder if it is not there. Blocks.
+    fn take(folder: &Path) -> anyhow::Result<FolderLock> {
+        let named = || format!("the folder {} cannot be used", folder.display());
+        std::fs::create_dir_all(folder).with_context(named)?;
+        let file = File::options().create(true).append(true).open(folder.join("views.lock")).with_context(named)?;
+        match file.try_lock() {
+            Ok(()) => Ok(FolderLock(file)),
+            Err(TryLockError::WouldBlock) => {
+                anyhow::bail!("the views in {} are held by another tiffin process", folder.display())
+            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(named),
+        }
+    }
+}
+
+impl Drop for FolderLock {
+    /// As closing it does, but also while a child that is just being spawned has a copy of the file.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// A log that is only read, beside whoever serves it.
 pub struct Reading {
     pub store: Arc<dyn EventStore>,
-    folder: PathBuf,
+    views: ViewsAddress,
 }
 
 impl Reading {
     pub async fn open(config: &Config) -> anyhow::Result<Reading> {
-        let StoreAddress::Sqlite(folder) = &config.store else {
-            return Err(usage(
-                "a log in memory is gone when its process ends, so there is nothing to read here; use --store sqlite:DIR",
-            ));
-        };
-        let dir = folder.clone();
-        let opened = tokio::task::spawn_blocking(move || SqliteLog::open(&dir, SqliteMode::ReadOnly));
-        let log = opened.await.context("the log's opening broke off")??;
-        Ok(Reading { store: Arc::new(log), folder: folder.clone() })
+        let nothing = "a log in memory is gone when its process ends, so there is nothing to read here; use --store \
+                       sqlite:DIR or postgres://…";
+        if config.store == StoreAddress::Memory {
+            return Err(usage(nothing));
+        }
+        let log = OpenedLog::open(&config.store, LogAccess::Read).await?;
+        let views = config.views().ok_or_else(|| usage(nothing))?;
+        Ok(Reading { store: log.store, views })
     }
 
-    /// The views as whoever serves the folder has written them so far.
+    /// The views as whoever serves the log has written them so far.
     pub async fn views(&self) -> anyhow::Result<Views> {
-        let (folder, identity): (_, LogIdentity) = (self.folder.clone(), self.store.identity());
-        let opened = tokio::task::spawn_blocking(move || Views::open_read_only_with(&folder, identity, registry()));
+        let identity = self.store.identity();
+        let folder = match &self.views {
+            ViewsAddress::Postgres(url) => {
+                return Ok(Views::open_postgres_read_only(url.reveal(), identity, registry()).await?);
+            }
+            ViewsAddress::Sqlite(folder) => folder.clone(),
+        };
+        let opened = tokio::task::spawn_blocking(move || Views::open_read_only(&folder, identity, registry()));
         Ok(opened.await.context("the views' opening broke off")??)
+    }
+}
+
+/// Log and views for work on the views alone: nothing is appended, so a copy or a sealed log will do.
+pub struct Upkeep {
+    pub store: Arc<dyn EventStore>,
+    pub views: Views,
+    _views_lock: Option<FolderLock>,
+}
+
+impl Upkeep {
+    pub async fn open(config: &Config) -> anyhow::Result<Upkeep> {
+        let access = match &config.store {
+            // Whoever holds the folder of the log holds the views.
+            StoreAddress::Sqlite(_) => LogAccess::Append,
+            StoreAddress::Postgres(_) => LogAccess::Read,
+            StoreAddress::Memory => {
+                return Err(usage(
+                    "views in memory are gone with their process; use --store sqlite:DIR or postgres://…",
+                ));
+            }
+        };
+        let log = OpenedLog::open(&config.store, access).await?;
+        let (views, lock) = open_views(config, log.store.identity()).await?;
+        Ok(Upkeep { store: log.store, views, _views_lock: lock })
     }
 }

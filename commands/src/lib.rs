@@ -170,21 +170,23 @@ impl Commands {
         ended
     }
 
+    /// Whether new commands are taken; if not, why.
+    pub async fn readiness(&self) -> Result<(), String> {
+        let Shared { stopping, writer, standing, clock, .. } = &*self.shared;
+        if stopping.is_cancelled() {
+            Err("it is shutting down".to_owned())
+        } else if writer.failed.is_cancelled() {
+            Err("its log cannot be used any more; restart it".to_owned())
+        } else if writer.is_in_doubt() {
+            Err("the log does not answer; try again in a moment".to_owned())
+        } else {
+            standing.check(&**clock, writer.patience()).await
+        }
+    }
+
     /// Whether a new chain may begin.
     async fn admit(&self) -> Result<(), Interrupted> {
-        let Shared { stopping, writer, standing, clock, .. } = &*self.shared;
-        let why = if stopping.is_cancelled() {
-            "it is shutting down".to_owned()
-        } else if writer.failed.is_cancelled() {
-            "its log cannot be used any more; restart it".to_owned()
-        } else if writer.is_in_doubt() {
-            "the log does not answer; try again in a moment".to_owned()
-        } else if let Err(why) = standing.check(&**clock, writer.patience()).await {
-            why
-        } else {
-            return Ok(());
-        };
-        Err(Interrupted::Unavailable(why))
+        self.readiness().await.map_err(Interrupted::Unavailable)
     }
 }
 

@@ -332,6 +332,9 @@ struct Readiness {
     events_behind: Option<u64>,
 }
 
+/// How long a part of the house may take to say how it is.
+const ANSWER: Duration = Duration::from_secs(2);
+
 async fn readyz(State(door): State<Arc<Door>>) -> Response {
     let service = &door.service;
     let mut reasons = Vec::new();
@@ -339,26 +342,32 @@ async fn readyz(State(door): State<Arc<Door>>) -> Response {
     if door.draining.is_cancelled() {
         reasons.push("the service is shutting down".to_owned());
     }
-    if service.commands().failed().is_cancelled() {
-        reasons.push("the log cannot be written any more".to_owned());
-    }
-    let departure = service.commands().clock().departure_ms();
-    if departure.abs() > 1_000 {
-        reasons.push(format!("the machine's clock was set {departure} ms away from the service's"));
+    match tokio::time::timeout(ANSWER, service.commands().readiness()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => reasons.push(format!("no commands are taken: {why}")),
+        Err(_) => reasons.push("no commands are taken: the log does not answer".to_owned()),
     }
     if service.commands().fullness() > FULL {
         reasons.push("the queue before the log is full".to_owned());
     }
-    match tokio::time::timeout(Duration::from_secs(2), service.commands().store().head()).await {
-        Ok(Ok(head)) => {
-            let behind = head.saturating_sub(service.views.position());
+    // Also where another process keeps the views up.
+    let position = service.views.read(|snapshot| Ok(snapshot.position()));
+    let (head, position) = tokio::join!(
+        tokio::time::timeout(ANSWER, service.commands().store().head()),
+        tokio::time::timeout(ANSWER, position),
+    );
+    match (&head, &position) {
+        (Ok(Ok(head)), Ok(Ok(position))) => {
+            let behind = head.saturating_sub(*position);
             events_behind = Some(behind);
             if behind > service.limits.behind {
                 reasons.push(format!("the views are {behind} events behind the log"));
             }
         }
-        Ok(Err(error)) => reasons.push(format!("the log cannot be read: {error}")),
-        Err(_) => reasons.push("the log does not answer".to_owned()),
+        (Ok(Err(error)), _) => reasons.push(format!("the log cannot be read: {error}")),
+        (Err(_), _) => reasons.push("the log does not answer".to_owned()),
+        (_, Ok(Err(error))) => reasons.push(format!("the views cannot be read: {error}")),
+        (_, Err(_)) => reasons.push("the views do not answer".to_owned()),
     }
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready: reasons.is_empty(), reasons, events_behind })).into_response()

@@ -9,6 +9,7 @@ use projections::{ViewError, Views};
 use store::Position;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     Ordering,
@@ -19,6 +20,14 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 /// How long a process must have stood still before somebody else goes on with it.
 const STOOD_STILL: Duration = Duration::from_millis(400);
+/// Between two askings for the lease, which lasts five seconds: while this process has it, and while it
+/// has not.
+const RENEW: Duration = Duration::from_millis(1_500);
+const ASK: Duration = Duration::from_millis(500);
+/// The longest pause after an error.
+const REST: Duration = Duration::from_secs(2);
+/// What the lease is called.
+const TASK: &str = "processes";
 /// How long a start waits for the views before it looks at them all the same.
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// Most orders that it drives at once; fewer as the queue before the log fills.
@@ -27,12 +36,21 @@ const AT_ONCE: f64 = 64.0;
 const LOOK: u32 = 1_000;
 
 /// The driver that reads the log. It holds no truth: what it forgets in a restart it finds again in
-/// the views.
+/// the views. Of several processes on the same views one follows at a time. Two that do for a moment,
+/// after one of them stood still, only waste work: they name the same command ids.
 pub struct Follower {
     ordering: Ordering,
     views: Views,
+    lease: Lease,
     /// Since when, by this process's clock, an order has stood at an event.
     standing: HashMap<(TenantId, OrderId), (Position, Instant)>,
+}
+
+/// Whether this process follows.
+struct Lease {
+    holder: Uuid,
+    held: bool,
+    asked: Option<Instant>,
 }
 
 /// Why processes could not be settled.
@@ -50,26 +68,57 @@ pub enum SettleError {
 
 impl Follower {
     pub fn new(ordering: Ordering, views: Views) -> Self {
-        Follower { ordering, views, standing: HashMap::new() }
+        let lease = Lease { holder: Uuid::new_v4(), held: false, asked: None };
+        Follower { ordering, views, lease, standing: HashMap::new() }
     }
 
     /// Looks and drives until `stop`. An order under way then comes to the end of its chain.
     pub async fn run(mut self, stop: CancellationToken) {
-        // What the process before this one left has nobody to go on with it: no need to wait.
-        let mut stood_still = Duration::ZERO;
+        // What the process before this one left has nobody to go on with it: no need to wait, unless
+        // another process may be at it.
+        let alone = !self.ordering.commands().store().is_shared();
+        let mut stood_still = if alone { Duration::ZERO } else { STOOD_STILL };
         if let Err(error) = self.caught_up(CATCH_UP).await {
             tracing::warn!(%error, "the views do not show yet what was left undone; looking again");
         }
+        let mut pause = TICK;
         while !stop.is_cancelled() {
-            match self.tick(stood_still).await {
-                Ok(_) => stood_still = STOOD_STILL,
-                Err(error) => tracing::warn!(%error, "open processes could not be continued; trying again"),
+            match self.follow(stood_still).await {
+                Ok(()) => (stood_still, pause) = (STOOD_STILL, TICK),
+                Err(error) => {
+                    if pause == TICK {
+                        tracing::warn!(%error, "open processes could not be continued; trying on");
+                    }
+                    pause = (pause * 2).min(REST);
+                }
             }
             tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => {}
             }
         }
+        if self.lease.held
+            && let Err(error) = self.views.let_go(self.lease.holder).await
+        {
+            tracing::debug!(%error, "the next process has to wait for the lease on open processes to end");
+        }
+    }
+
+    /// One look, if it is this process that follows.
+    async fn follow(&mut self, stood_still: Duration) -> Result<(), SettleError> {
+        let Lease { holder, held, asked } = self.lease;
+        let every = if held { RENEW } else { ASK };
+        if asked.is_none_or(|asked| asked.elapsed() >= every) {
+            // From before the question: the lease is never thought to last longer than it does.
+            let now = Instant::now();
+            self.lease.held = false;
+            self.lease.held = self.views.hold(TASK, holder).await?;
+            self.lease.asked = Some(now);
+        }
+        if self.lease.held {
+            self.tick(stood_still).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the views show everything that is in the log now.

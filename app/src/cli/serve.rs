@@ -105,8 +105,12 @@ impl Serving {
     }
 
     async fn open(house: &Arc<House>, config: &Config) -> anyhow::Result<Serving> {
-        let issuer = match &house.folder {
-            Some(folder) => Issuer::open(folder)?,
+        let issuer = match config.key_folder() {
+            Some(folder) => {
+                let named = || format!("the folder {} cannot be made", folder.display());
+                std::fs::create_dir_all(&folder).with_context(named)?;
+                Issuer::open(&folder)?
+            }
             None => Issuer::random(),
         };
         let verifier = verifier(&issuer, &config.tokens)?;

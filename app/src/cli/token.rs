@@ -62,11 +62,11 @@ fn canteens(named: &[String]) -> anyhow::Result<Canteens> {
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let Some(folder) = config.store.folder() else {
-        return Err(usage("a server in memory keeps its key to itself; use --store sqlite:DIR"));
+    let Some(folder) = config.key_folder() else {
+        return Err(usage("a server in memory keeps its key to itself; name another --store, or --data DIR"));
     };
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
-    let issuer = Issuer::open(folder)?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+    let issuer = Issuer::open(&folder)?;
     let subject = args.subject.unwrap_or_else(Uuid::now_v7);
     let identity = Identity {
         tenant: args.tenant,
