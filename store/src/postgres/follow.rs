@@ -38,7 +38,7 @@ impl Drop for Follower {
     }
 }
 
-async fn poll(readers: Arc<Readers>, shown: watch::Sender<Position>) {
+pub(super) async fn poll(readers: Arc<Readers>, shown: watch::Sender<Position>) {
     loop {
         // A look that fails is no news; a read will say why.
         if let Ok(head) = readers.head().await {
@@ -49,7 +49,7 @@ async fn poll(readers: Arc<Readers>, shown: watch::Sender<Position>) {
 }
 
 /// Each append announces the position to which it brought the log.
-async fn listen(place: Place, shown: watch::Sender<Position>) {
+pub(super) async fn listen(place: Place, shown: watch::Sender<Position>) {
     // The one connection lives as long as the listener.
     let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
     let pool = pool.connect_lazy_with(place.options().clone());

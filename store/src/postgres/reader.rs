@@ -35,13 +35,13 @@ macro_rules! select_events {
         )
     };
 }
-const BY_POSITION: &str = select_events!("e.position >= $1 ORDER BY e.position LIMIT $2");
+pub(super) const BY_POSITION: &str = select_events!("e.position >= $1 ORDER BY e.position LIMIT $2");
 /// The stream's number first, as a value: so its events come out of the index in order.
-const BY_STREAM: &str = select_events!(
+pub(super) const BY_STREAM: &str = select_events!(
     "e.stream = (SELECT id FROM tiffin_log.streams WHERE key = $1 AND kind = $2 AND tenant = $3) AND e.version >= $4 \
      ORDER BY e.version LIMIT $5"
 );
-const SNAPSHOT: &str = "SELECT n.version, n.state_version, n.state FROM tiffin_log.snapshots n \
+pub(super) const SNAPSHOT: &str = "SELECT n.version, n.state_version, n.state FROM tiffin_log.snapshots n \
      WHERE n.stream = (SELECT id FROM tiffin_log.streams WHERE key = $1 AND kind = $2 AND tenant = $3)";
 /// Streams that are there, by their place in the question.
 pub(super) const VERSIONS: &str = "SELECT u.number, s.id, s.version \

@@ -33,6 +33,11 @@ impl PgTime {
         Ok(PgTime(at.micros - POSTGRES_EPOCH))
     }
 
+    /// From its binary form.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<PgTime, BoxDynError> {
+        Ok(PgTime(i64::from_be_bytes(bytes.try_into()?)))
+    }
+
     pub(super) fn timestamp(self) -> Timestamp {
         Timestamp::from_micros(self.0.saturating_add(POSTGRES_EPOCH))
     }
@@ -60,7 +65,7 @@ impl Encode<'_, Postgres> for PgTime {
 impl Decode<'_, Postgres> for PgTime {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         match value.format() {
-            PgValueFormat::Binary => Ok(PgTime(i64::from_be_bytes(value.as_bytes()?.try_into()?))),
+            PgValueFormat::Binary => PgTime::from_bytes(value.as_bytes()?),
             PgValueFormat::Text => Err("a time must be asked for in binary form".into()),
         }
     }

@@ -1,6 +1,6 @@
 //! Writing: one connection of its own, one transaction a batch, which begins by locking the head.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{StreamId, Timestamp};
 use rustc_hash::FxHashMap;
@@ -20,21 +20,24 @@ use crate::{
     import::{ImportCheck, NOT_THAT_COPY},
 };
 
-/// Begins a transaction and waits for its turn. The row is what the one before left.
-const LOCK: &str = "BEGIN; SELECT position, streams, state, \
-     (extract(epoch FROM recorded_at) * 1000000)::bigint FROM tiffin_log.head FOR UPDATE";
+/// Begins a transaction and waits for its turn. The row is what the one before left. Two statements go
+/// at once only as text, in which a time would have to be parsed.
+const LOCK: &str = "BEGIN; SELECT position, streams, state, timestamptz_send(recorded_at) \
+     FROM tiffin_log.head FOR UPDATE";
 const APPEND: &str = include_str!("append.sql");
 /// Events that are imported with one statement.
 const IMPORTED: usize = 5000;
 
+/// The number of each type of event, by its full name. A log has a few dozen.
+type TypeNumbers = FxHashMap<String, i16>;
 /// The connection that writes, while nobody uses it.
 type Slot = Option<PgConnection>;
 
 pub(super) struct Writer {
     place: Place,
     slot: Arc<tokio::sync::Mutex<Slot>>,
-    /// The number of a type that is in the log for certain.
-    types: Mutex<FxHashMap<String, i16>>,
+    /// The numbers of types that are committed.
+    types: Mutex<Arc<TypeNumbers>>,
     shown: watch::Sender<Position>,
 }
 
@@ -53,12 +56,18 @@ pub(super) struct Session<'a> {
     writer: &'a Writer,
     doubts: &'a Doubts,
     head: Head,
+    /// As this transaction sees them; they count for others when it is committed.
+    types: Arc<TypeNumbers>,
     /// Holds the connection; none when the session has ended.
     turn: Option<OwnedMutexGuard<Slot>>,
 }
 
 /// Moves the head that is shown, which never goes back.
 pub(super) fn show(shown: &watch::Sender<Position>, position: Position) {
+    // Looks are frequent and news are rare: only news wait for those who are reading it.
+    if *shown.borrow() >= position {
+        return;
+    }
     shown.send_if_modified(|head| {
         let moved = position > *head;
         *head = position.max(*head);
@@ -87,7 +96,8 @@ impl Writer {
         };
         let head = self.head(&row)?;
         *turn = Some(conn);
-        Ok(Session { writer: self, doubts, head, turn: Some(turn) })
+        let types = self.types().clone();
+        Ok(Session { writer: self, doubts, head, types, turn: Some(turn) })
     }
 
     async fn connect_and_lock(&self) -> Result<(PgConnection, PgRow), StoreError> {
@@ -98,12 +108,14 @@ impl Writer {
 
     fn head(&self, row: &PgRow) -> Result<Head, StoreError> {
         let read = || -> Result<_, sqlx::Error> {
-            let recorded_at: Option<i64> = row.try_get(3)?;
+            let recorded_at: Option<Vec<u8>> = row.try_get(3)?;
+            let recorded_at = recorded_at.map(|bytes| PgTime::from_bytes(&bytes)).transpose();
+            let recorded_at = recorded_at.map_err(sqlx::Error::Decode)?;
             Ok((row.try_get(0)?, row.try_get(1)?, row.try_get::<String, _>(2)?, recorded_at))
         };
         let (position, streams, state, recorded_at) = read().map_err(|error| self.place.failure(&error))?;
         let state = state_named(&self.place, &state)?;
-        Ok(Head { position, streams, state, recorded_at: recorded_at.map(Timestamp::from_micros) })
+        Ok(Head { position, streams, state, recorded_at: recorded_at.map(PgTime::timestamp) })
     }
 
     /// Finds which of the streams are there and where they stand, under the head's lock.
@@ -117,30 +129,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives the types of the columns their numbers, naming the new ones.
-    async fn name_types(&self, conn: &mut PgConnection, columns: &mut Columns<'_>) -> Result<(), StoreError> {
-        let known = |types: &FxHashMap<String, i16>, columns: &mut Columns<'_>| columns.number_types(types);
-        let unknown = known(&self.types.lock().unwrap_or_else(PoisonError::into_inner), columns);
-        if unknown.is_empty() {
+    /// Gives the types of the columns their numbers, and names the new ones in the log.
+    async fn name_types(
+        &self,
+        conn: &mut PgConnection,
+        types: &mut Arc<TypeNumbers>,
+        columns: &mut Columns<'_>,
+    ) -> Result<(), StoreError> {
+        if columns.number_types(types).is_empty() {
             return Ok(());
         }
         let failure = |error: sqlx::Error| self.place.failure(&error);
         let rows = sqlx::query("SELECT name, id FROM tiffin_log.event_types ORDER BY id").fetch_all(&mut *conn);
         let rows = answer(rows).await.map_err(failure)?;
         let read = |row: &PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
-        let mut types: FxHashMap<String, i16> = rows.iter().map(read).collect::<Result<_, _>>().map_err(failure)?;
-        *self.types.lock().unwrap_or_else(PoisonError::into_inner) = types.clone();
-        let mut last = types.values().copied().max().unwrap_or(0);
-        let new: Vec<String> = unknown.into_iter().filter(|name| !types.contains_key(name)).collect();
-        for name in new {
+        let mut all: TypeNumbers = rows.iter().map(read).collect::<Result<_, _>>().map_err(failure)?;
+        let mut last = all.values().copied().max().unwrap_or(0);
+        for name in columns.number_types(&all) {
             last = last.checked_add(1).ok_or_else(|| self.place.unusable("has no number left for a new event type"))?;
             let insert = sqlx::query("INSERT INTO tiffin_log.event_types (id, name) VALUES ($1, $2)");
             answer(insert.bind(last).bind(&name).execute(&mut *conn)).await.map_err(failure)?;
-            // For this transaction alone: it may yet fail.
-            types.insert(name, last);
+            all.insert(name, last);
         }
-        columns.number_types(&types);
+        columns.number_types(&all);
+        *types = Arc::new(all);
         Ok(())
+    }
+
+    fn types(&self) -> MutexGuard<'_, Arc<TypeNumbers>> {
+        self.types.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn write(
@@ -200,6 +217,7 @@ impl Session<'_> {
         let result = match committed {
             Ok(_) => {
                 in_doubt.known();
+                *self.writer.types() = self.types.clone();
                 self.keep(conn);
                 Ok(())
             }
@@ -236,12 +254,12 @@ impl Session<'_> {
     }
 
     async fn write_import(
-        &self,
+        &mut self,
         conn: &mut PgConnection,
         log: Uuid,
         events: &[EventRow],
     ) -> Result<(Head, LogIdentity), StoreError> {
-        let place = &self.writer.place;
+        let (writer, place) = (self.writer, &self.writer.place);
         let mut head = self.head.clone();
         let mut identity = schema::identity(place, conn).await?;
         if head.position == 0 && head.state == LogState::Open {
@@ -255,7 +273,7 @@ impl Session<'_> {
         let mut follows = ImportCheck::after(head.position.unsigned_abs(), head.recorded_at);
         for events in events.chunks(IMPORTED) {
             let mut streams = Streams::of(events.iter().map(|event| event.stream), head.streams);
-            self.writer.find(conn, &mut streams).await?;
+            writer.find(conn, &mut streams).await?;
             for event in events {
                 follows.next(event, |stream| streams.version(stream))?;
             }
@@ -263,8 +281,8 @@ impl Session<'_> {
             for event in events {
                 columns.add_recorded(event, streams.write(&event.stream, 1))?;
             }
-            self.writer.name_types(conn, &mut columns).await?;
-            head = self.writer.write(conn, &head, &streams, &columns).await?;
+            writer.name_types(conn, &mut self.types, &mut columns).await?;
+            head = writer.write(conn, &head, &streams, &columns).await?;
         }
         Ok((head, identity))
     }
@@ -312,7 +330,7 @@ impl AppendSession for Session<'_> {
             self.turn = None;
             return Ok(appended);
         }
-        self.writer.name_types(&mut conn, &mut columns).await?;
+        self.writer.name_types(&mut conn, &mut self.types, &mut columns).await?;
         let head = self.writer.write(&mut conn, &self.head, &streams, &columns).await?;
         self.commit(conn).await?;
         show(&self.writer.shown, head.position.unsigned_abs());
