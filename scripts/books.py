@@ -154,17 +154,21 @@ class Recomputed:
                 row = json.loads(line)
             except ValueError as error:
                 raise Unreadable(f"line {number} is not JSON: {error}") from error
-            if "manifest" in row and "position" not in row:
+            if manifest is not None:
+                raise Unreadable(f"line {number}: something stands behind the manifest")
+            if "header" in row and "position" not in row:
                 if number != 1:
-                    raise Unreadable(f"line {number}: a manifest stands first or not at all")
+                    raise Unreadable(f"line {number}: a header stands first or not at all")
+                continue
+            if "manifest" in row and "position" not in row:
                 manifest = row["manifest"]
                 continue
             try:
                 self.take(row)
             except (KeyError, IndexError, TypeError, AttributeError, ValueError, Unreadable) as error:
                 raise Unreadable(f"line {number}: {type(error).__name__} {error}") from error
-        if isinstance(manifest, dict) and isinstance(manifest.get("events"), int):
-            self.check(manifest["events"] == self.events, f"the manifest says {manifest['events']} events")
+        if isinstance(manifest, dict) and isinstance(manifest.get("count"), int):
+            self.check(manifest["count"] == self.events, f"the manifest says {manifest['count']} events")
 
     def check(self, holds, problem):
         if not holds:

@@ -4,8 +4,9 @@
     tiffin events export --store sqlite:DIR | scripts/recompute.py
     scripts/recompute.py EXPORT --compare VIEWS.json --acknowledged ORDERS.txt --finished
 
-Reads JSON Lines, one event a line, with an optional manifest first. Prints one JSON object: orders by
-status, refusals by code, takings and portions by dish, balances by ledger account, portions by offer.
+Reads JSON Lines, one event a line, with an optional header first and an optional manifest last. Prints
+one JSON object: orders by status, refusals by code, takings and portions by dish, balances by ledger
+account, portions by offer.
 While it reads it checks what must hold at every event, and it lists what does not under `problems`.
 
 --compare       a JSON file with some of the same keys, from the product's views; lists differences

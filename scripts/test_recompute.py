@@ -46,8 +46,9 @@ class Export:
         return self
 
     def lines(self):
-        manifest = {"manifest": {"events": len(self.rows)}}
-        return [json.dumps(row) for row in [manifest, *self.rows]]
+        header = {"header": {"format": 2, "log": "log-1", "from": 1}}
+        manifest = {"manifest": {"count": len(self.rows)}}
+        return [json.dumps(row) for row in [header, *self.rows, manifest]]
 
 
 def opened():
@@ -210,7 +211,7 @@ class Faults(unittest.TestCase):
         export = opened()
         lines = export.lines()
         books = Recomputed()
-        books.read(lines[:-1])
+        books.read([*lines[:-2], lines[-1]])
         self.assertIn("the manifest says 4 events", books.problems[0])
 
     def test_an_oversold_dish(self):

@@ -71,7 +71,7 @@ impl Place {
     /// The whole log, an event a line.
     fn log(&self) -> Vec<String> {
         let exported = self.said(&["events", "export"]);
-        exported.into_iter().filter(|line| !line.starts_with("{\"manifest\"")).collect()
+        exported.into_iter().filter(|line| line.starts_with("{\"position\"")).collect()
     }
 
     /// Balances by account; with the debits and credits that led to them.

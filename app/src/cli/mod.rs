@@ -9,6 +9,7 @@ pub mod events;
 pub mod import;
 pub mod journal;
 pub mod projections;
+pub mod replay;
 pub mod serve;
 mod tenant;
 pub mod token;
@@ -23,7 +24,8 @@ use crate::config::{Config, Globals};
 
 /// Since which event a view cannot go on, if it cannot: what it shows is incomplete.
 pub(crate) fn incomplete(snapshot: &::projections::Snapshot<'_>, view: &str) -> Option<store::Position> {
-    snapshot.incomplete().find(|build| build.projection == view).map(|build| build.position + 1)
+    let build = snapshot.incomplete().find(|build| build.projection == view)?;
+    Some(build.incomplete_since.unwrap_or(build.position + 1))
 }
 
 /// Tells people that what they read is incomplete.
@@ -70,6 +72,8 @@ pub enum Command {
     TrialBalance(trial_balance::Args),
     /// List or rebuild the views
     Projections(projections::Args),
+    /// Put a log and all its views into a folder of their own, from an export: to audit without access to production
+    Replay(replay::Args),
     /// Fold the log anew and compare it with the views; exits with 1 on any difference
     Verify(verify::Args),
     /// Issue an access token with the folder's development key
@@ -100,6 +104,7 @@ impl Command {
             Command::Journal(args) => journal::run(args, &config).await,
             Command::TrialBalance(args) => trial_balance::run(args, &config).await,
             Command::Projections(args) => projections::run(args, &config).await,
+            Command::Replay(args) => replay::run(args, &config).await,
             Command::Verify(args) => verify::run(args, &config).await,
             Command::Token(args) => token::run(args, &config).await,
             Command::Bench(args) => bench::run(args, &config).await,

@@ -9,6 +9,7 @@ mod damage;
 mod ends;
 mod events;
 mod help;
+mod moving;
 mod settings;
 mod shutdown;
 mod support;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Place, Server, graphql, http};
 
@@ -42,8 +42,8 @@ fn load(server: &Server, token: &str, stop: &AtomicBool, next: &AtomicU64, ackno
 
 /// The amounts of the deposits that the log has, in minor units; each must be there once.
 fn recorded(place: &Place) -> BTreeSet<u64> {
-    let export = place.succeed(&["events", "export", "--type", "account.Deposited"]);
-    let events = export.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let listed = place.json(&["events", "list", "--type", "account.Deposited", "--limit", "100000"]);
+    let events = listed["events"].as_array().expect("events").iter();
     let amounts: Vec<u64> =
         events.map(|event| event["payload"]["Deposited"]["amount"]["minor"].as_u64().expect("an amount")).collect();
     let once: BTreeSet<u64> = amounts.iter().copied().collect();

@@ -8,86 +8,72 @@ use std::{
 
 use anyhow::Context;
 use serde_json::json;
-use store::{
-    EventRow, EventStore,
-    history::{Direction, Filter, Scan, Span},
-};
+use store::{EventStore, Position};
 
-use super::{filter::FilterArgs, line};
 use crate::{
+    config::usage,
     output,
     progress::{Bar, Progress},
 };
 
-/// Of the lines that it writes. It rises when a reader of older exports could not read on.
-const FORMAT: u32 = 1;
-
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to; stdout if it is not said
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
-    #[command(flatten)]
-    pub filter: FilterArgs,
+    /// Where to; - is stdout
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// From this position on, to continue a copy that has what lies before
+    #[arg(long, value_name = "POSITION", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    from: Position,
+    /// Up to and with this position
+    #[arg(long, value_name = "POSITION")]
+    to: Option<Position>,
 }
 
-pub async fn run(args: Args, mut filter: Filter, store: &dyn EventStore, json: bool) -> anyhow::Result<()> {
-    let head = store.head().await?;
-    let from = filter.positions.from.unwrap_or(1).max(1);
-    let to = filter.positions.to.unwrap_or(head).min(head);
-    filter.positions = Span::default();
-    let everything = filter == Filter::default();
-    filter.positions = Span { from: Some(from), to: Some(to) };
-    let mut count = (to + 1).saturating_sub(from);
-    if !everything {
-        // The manifest stands first, so what matches is counted before anything is written.
-        count = 0;
-        each(store, &filter, |_| {
-            count += 1;
-            Ok(())
-        })
-        .await?;
-    }
-    let named = || args.output.as_ref().map_or("stdout".to_owned(), |path| path.display().to_string());
-    let failed = || format!("the export to {} failed", named());
-    let target: Box<dyn Write + Send> = match &args.output {
-        Some(path) => Box::new(File::create(path).with_context(failed)?),
-        None => Box::new(std::io::stdout()),
-    };
-    let mut out = BufWriter::with_capacity(256 * 1024, target);
-    let log = store.identity().log;
-    let manifest = json!({ "log": log, "from": from, "to": to, "count": count, "format": FORMAT });
-    writeln!(out, "{}", json!({ "manifest": manifest })).with_context(failed)?;
-    let bar = Bar::new();
-    let mut done = 0;
-    each(store, &filter, |row| {
-        line::write(&mut out, row)?;
-        out.write_all(b"\n").with_context(failed)?;
-        done += 1;
-        if done % 1_000 == 0 {
-            bar.show(Progress::new("exporting", done, Some(count)));
+impl Args {
+    /// Refuses a span that ends before it begins.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match self.to {
+            Some(to) if to < self.from => {
+                Err(usage(format!("--from {} lies behind --to {to}; give them the other way round", self.from)))
+            }
+            _ => Ok(()),
         }
-        Ok(())
-    })
-    .await?;
-    out.flush().with_context(failed)?;
-    drop(bar);
-    match args.output {
-        Some(path) if json => output::json_line(&json!({ "file": path, "from": from, "to": to, "count": count })),
-        Some(path) => output::line(format_args!("{} events were written to {}.", output::count(count), path.display())),
-        None => Ok(()),
     }
 }
 
-/// Gives every event that the filter takes to `take`, the oldest first.
-async fn each(
-    store: &dyn EventStore,
-    filter: &Filter,
-    mut take: impl FnMut(&EventRow) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut scan = Scan::open(store, filter.clone(), Direction::OldestFirst, None).await?;
-    while let Some(rows) = scan.next(usize::MAX).await? {
-        rows.iter().try_for_each(&mut take)?;
+pub async fn run(args: Args, store: &dyn EventStore, json: bool) -> anyhow::Result<()> {
+    let Args { file, from, to } = args;
+    let head = store.head().await?;
+    // One behind the end is an export of nothing: it says that a copy lacks nothing.
+    if from > head + 1 {
+        return Err(usage(format!("--from {from} lies behind the log's end: it stands at event {head}")));
     }
-    Ok(())
+    let to_file = file.as_os_str() != "-";
+    let failed =
+        || format!("the export to {} failed", if to_file { file.display().to_string() } else { "stdout".into() });
+    let target: Box<dyn Write + Send> = if to_file {
+        let path = file.clone();
+        let created =
+            tokio::task::spawn_blocking(move || File::create(path)).await.context("the file's opening broke off")?;
+        Box::new(created.with_context(failed)?)
+    } else {
+        Box::new(std::io::stdout())
+    };
+    let bar = Bar::new();
+    let out = BufWriter::with_capacity(1 << 20, target);
+    let progress = |done, total| bar.show(Progress::new("exporting", done, Some(total)));
+    let manifest = store::export::export(store, (from, to), out, progress).await.with_context(failed)?;
+    drop(bar);
+    match (to_file, json) {
+        (false, _) => Ok(()),
+        (true, true) => output::json_line(&json!({
+            "file": file, "count": manifest.count, "first": manifest.first, "last": manifest.last,
+            "digest": manifest.digest, "sealed": manifest.sealed,
+        })),
+        (true, false) => {
+            let (count, sealed) =
+                (output::count(manifest.count), if manifest.sealed { ", to the log's sealed end" } else { "" });
+            output::line(format_args!("{count} events were written to {}{sealed}.", file.display()))
+        }
+    }
 }

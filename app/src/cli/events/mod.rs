@@ -2,16 +2,25 @@
 
 mod export;
 mod filter;
+mod import;
 mod line;
 mod list;
+mod seal;
 mod show;
 mod stats;
 mod tail;
 mod tree;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use crate::{config::Config, wiring::Reading};
+use store::EventStore;
+
+pub(crate) use import::events_bar;
+
+use crate::{
+    config::{Config, StoreAddress, usage},
+    wiring::{Reading, open_log},
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,8 +40,14 @@ enum Command {
     Tail(tail::Args),
     /// Count events by type, kind of stream, tenant and day
     Stats(stats::Args),
-    /// Write events as JSON Lines: a manifest, then one event a line, payloads as they were recorded
+    /// Write the log as JSON Lines: a header, one event a line, a manifest. The same log gives the same bytes
     Export(export::Args),
+    /// Take an export into an empty log, or into the copy that it continues; nothing is written of a bad one
+    Import(import::Args),
+    /// Seal the log, since it moves to another store: it takes nothing any more
+    Seal(seal::SealArgs),
+    /// Make a copy the log that counts, once its origin is sealed
+    TakeOver(seal::TakeOverArgs),
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
@@ -52,10 +67,21 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
             let filter = args.filter.read()?;
             stats::run(&filter, &*Reading::open(config).await?.store, config.json).await?;
         }
-        Command::Export(mut args) => {
-            let filter = std::mem::take(&mut args.filter).read()?;
-            export::run(args, filter, &*Reading::open(config).await?.store, config.json).await?;
+        Command::Export(args) => {
+            args.check()?;
+            export::run(args, &*Reading::open(config).await?.store, config.json).await?;
         }
+        Command::Import(args) => import::run(args, config).await?,
+        Command::Seal(args) => return seal::seal(args, config).await,
+        Command::TakeOver(args) => return seal::take_over(args, config).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The log, to be changed by this process alone or, where it is shared, beside others.
+async fn writable(config: &Config) -> anyhow::Result<Arc<dyn EventStore>> {
+    if config.store == StoreAddress::Memory {
+        return Err(usage("a log in memory is gone when its process ends; use --store sqlite:DIR"));
+    }
+    Ok(open_log(config).await?.0)
 }
