@@ -60,12 +60,17 @@ impl FlakyLog {
         self.deaf.store(true, Ordering::SeqCst);
     }
 
+    async fn is_open(&self) {
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+    }
+
     /// Every row, whoever is deaf.
     pub(super) async fn everything(&self) -> Vec<EventRow> {
         self.inner.read_all(1, 1_000_000).await.unwrap()
     }
 
-    /// Lets no append end until [`FlakyLog::open`].
+    /// Lets no append end, and shows nobody the head, until [`FlakyLog::open`].
     pub(super) fn shut(&self) {
         self.open.send_replace(false);
     }
@@ -134,6 +139,7 @@ impl EventStore for FlakyLog {
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
+        self.is_open().await;
         self.inner.head().await
     }
 
@@ -152,8 +158,7 @@ struct Doomed<'a> {
 impl AppendSession for Doomed<'_> {
     async fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
         self.log.appends.fetch_add(1, Ordering::SeqCst);
-        let mut open = self.log.open.subscribe();
-        open.wait_for(|open| *open).await.unwrap();
+        self.log.is_open().await;
         let fate = self.log.fates.lock().unwrap().pop().unwrap_or(Fate::Written);
         match fate {
             Fate::Written => self.inner.append(batch, now).await,

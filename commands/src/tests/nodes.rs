@@ -1,5 +1,5 @@
 //! Several nodes on one log: nothing is oversold, nobody gets a stale answer, and only what is in
-//! another's way falls.
+//! another's way falls. Where time stands still, a pass ends when nobody can get further.
 
 use std::{
     sync::{
@@ -17,13 +17,13 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    TENANT, a_moment, fen,
+    NOON, TENANT, a_moment, fen,
     flaky::{Fate, FlakyLog},
     folded, hold, request, rows,
     selling::{DISH, buy, give, node, publish, sell, sold},
     step, wallet,
 };
-use crate::{Commands, Contention, Failure, Finished, Interrupted};
+use crate::{Commands, Contention, Failure, Finished, Interrupted, Limits, ManualClock, QueueLimits, RandomIds};
 
 fn two_nodes() -> (Arc<FlakyLog>, Commands, Commands) {
     let log = Arc::new(FlakyLog::shared());
@@ -157,7 +157,16 @@ async fn chain(
     .await
 }
 
-#[tokio::test]
+/// Shuts the log with one append of `node` under way, so that others come together behind it.
+async fn behind_a_shut_log(log: &FlakyLog, node: &Commands) -> tokio::task::JoinHandle<Result<(), Interrupted>> {
+    log.shut();
+    let node = node.clone();
+    let first = tokio::spawn(async move { deposit(&node, 99, 99).await });
+    a_moment().await;
+    first
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_conflict_leaves_the_rest_of_the_batch_untouched() {
     let (log, left, right) = two_nodes();
     log.deafen();
@@ -165,13 +174,7 @@ async fn a_conflict_leaves_the_rest_of_the_batch_untouched() {
         deposit(&left, account, account).await.unwrap();
     }
     deposit(&right, 1, 100).await.unwrap();
-    // While one append is under way, the others come together behind it.
-    log.shut();
-    let first = tokio::spawn({
-        let left = left.clone();
-        async move { deposit(&left, 99, 99).await }
-    });
-    a_moment().await;
+    let first = behind_a_shut_log(&log, &left).await;
     let chains: Vec<_> = (1..=20)
         .map(|number: u128| {
             // The first rests on what is moved; the others rest on nothing of it.
@@ -186,8 +189,12 @@ async fn a_conflict_leaves_the_rest_of_the_batch_untouched() {
     log.open();
     first.await.unwrap().unwrap();
     let mut runs = vec![];
-    for (counted, one) in chains {
-        one.await.unwrap().unwrap();
+    for (number, (counted, one)) in chains.into_iter().enumerate() {
+        let position = one.await.unwrap().unwrap().position;
+        let last = if number == 0 { "link/1" } else { "link/0" };
+        let command = step(number as u128 + 1, last).metadata.command;
+        let written = rows(&log).await.into_iter().rfind(|row| row.metadata.command == command);
+        assert_eq!(written.unwrap().position, position, "what fell has no position");
         runs.push(counted.load(Ordering::SeqCst));
     }
     assert_eq!(runs[0], 2, "what was moved is decided again");
@@ -198,7 +205,7 @@ async fn a_conflict_leaves_the_rest_of_the_batch_untouched() {
     assert_eq!(balance(&left, 1).await, 11);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_moved_falls_with_all_that_rests_on_it_and_is_decided_again_at_once() {
     let (log, left, right) = two_nodes();
     log.deafen();
@@ -206,12 +213,7 @@ async fn what_is_moved_falls_with_all_that_rests_on_it_and_is_decided_again_at_o
         deposit(&left, account, account).await.unwrap();
     }
     deposit(&right, 2, 100).await.unwrap();
-    log.shut();
-    let first = tokio::spawn({
-        let left = left.clone();
-        async move { deposit(&left, 99, 99).await }
-    });
-    a_moment().await;
+    let first = behind_a_shut_log(&log, &left).await;
     let mut chains = vec![];
     // In this order: 1 → 2 (moved), then 1 again (behind the first), then 3 and 4 alone.
     for (number, accounts) in [(11, vec![1, 2, 3]), (12, vec![1]), (13, vec![4])] {
@@ -234,6 +236,109 @@ async fn what_is_moved_falls_with_all_that_rests_on_it_and_is_decided_again_at_o
         let expected = [7, 11, 6, 6][account as usize - 1];
         assert_eq!((balance(&left, account).await, book.posted), (expected, expected), "account {account}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_which_something_still_stands_is_read_only_when_that_is_written() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    for account in [1, 2] {
+        deposit(&left, account, account).await.unwrap();
+    }
+    deposit(&right, 1, 100).await.unwrap();
+    let first = behind_a_shut_log(&log, &left).await;
+    let mut chains = vec![];
+    // The first stands, and the second, which falls, comes behind it on the same stream.
+    for (number, accounts) in [(11, vec![2]), (12, vec![1, 2])] {
+        let left = left.clone();
+        chains.push(tokio::spawn(async move { chain(&left, number, accounts, Arc::default()).await }));
+        a_moment().await;
+    }
+    log.open();
+    for one in chains {
+        one.await.unwrap().unwrap();
+    }
+    first.await.unwrap().unwrap();
+    assert_eq!((left.contention().conflicts, left.contention().dropped_appends), (1, 2));
+    assert_eq!((balance(&left, 1).await, balance(&left, 2).await), (11, 7));
+}
+
+/// Looks at account 1, and pays into account 2 as much as it saw.
+async fn copy_what_is_seen(node: &Commands) -> Result<Finished<()>, Interrupted> {
+    let inner = node.clone();
+    node.pipelined(16, move || {
+        let node = inner.clone();
+        async move {
+            let seen = node.look(TENANT, wallet(1), |account: &Account| account.book().unwrap().posted).await?;
+            let command = Command::Deposit { deposit: Uuid::from_u128(70), amount: fen(seen) };
+            match node.execute::<Account>(TENANT, wallet(2), command, step(70, "copy")).await {
+                Err(Failure::Interrupted(interrupted)) => Err(interrupted),
+                other => other.map(|_| ()).map_err(|error| panic!("{error}")),
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_looked_at_what_falls_falls_too() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    deposit(&left, 1, 1).await.unwrap();
+    deposit(&right, 1, 100).await.unwrap();
+    let first = behind_a_shut_log(&log, &left).await;
+    let paid = tokio::spawn({
+        let left = left.clone();
+        async move { deposit(&left, 1, 2).await }
+    });
+    a_moment().await;
+    let copied = tokio::spawn({
+        let left = left.clone();
+        async move { copy_what_is_seen(&left).await }
+    });
+    a_moment().await;
+    log.open();
+    copied.await.unwrap().unwrap();
+    paid.await.unwrap().unwrap();
+    first.await.unwrap().unwrap();
+    let copy = balance(&left, 2).await;
+    assert!(copy == 10 || copy == 15, "{copy}: what it saw first, ten, was never true of the log with its order");
+    let rows = rows(&log).await;
+    let at = |account: u128| {
+        let stream = <Account as domain::Aggregate>::stream(TENANT, wallet(account));
+        rows.iter().rev().find(|row| row.stream == stream).unwrap().position
+    };
+    assert_eq!(copy == 15, at(2) > at(1), "it saw the second deposit, or came before it");
+    assert_eq!(left.contention().dropped_appends, 2, "the deposit, and what was decided after a look at it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_falls_keeps_its_room() {
+    let log = Arc::new(FlakyLog::shared());
+    let queue = QueueLimits { events: 16, patience: Duration::from_millis(400) };
+    let clock = Arc::new(ManualClock::at(NOON));
+    let limits = Limits { queue, ..Limits::default() };
+    let left = Commands::start(Arc::clone(&log) as _, clock, Arc::new(RandomIds), limits);
+    let right = node(&log);
+    log.deafen();
+    deposit(&left, 1, 1).await.unwrap();
+    deposit(&right, 1, 100).await.unwrap();
+    log.shut();
+    let falling = tokio::spawn({
+        let left = left.clone();
+        async move { chain(&left, 1, vec![1, 2], Arc::default()).await }
+    });
+    a_moment().await;
+    // It waits for the room that the chain has, and would get it first if that were given back.
+    let next = tokio::spawn({
+        let left = left.clone();
+        async move { chain(&left, 2, vec![3], Arc::default()).await }
+    });
+    a_moment().await;
+    log.open();
+    falling.await.unwrap().unwrap();
+    next.await.unwrap().unwrap();
+    assert_eq!(left.contention().cut_passes, 0, "nobody waited for room in the pass");
 }
 
 #[tokio::test]
@@ -291,12 +396,7 @@ async fn the_same_command_of_another_node_is_not_taken_for_the_own_lost_append()
     for account in [1, 2] {
         deposit(&left, account, account).await.unwrap();
     }
-    log.shut();
-    let first = tokio::spawn({
-        let left = left.clone();
-        async move { deposit(&left, 99, 99).await }
-    });
-    a_moment().await;
+    let first = behind_a_shut_log(&log, &left).await;
     let both: Vec<_> = [1, 2]
         .map(|account| {
             let left = left.clone();
