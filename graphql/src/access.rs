@@ -22,6 +22,7 @@ const STAFF: &[Role] = &[Canteen];
 const KITCHEN_READERS: &[Role] = &[Canteen, Auditor];
 const BUSINESS_READERS: &[Role] = &[Canteen, Finance, Auditor];
 const BOOK_READERS: &[Role] = &[Finance, Auditor];
+const LOG_READERS: &[Role] = &[Auditor];
 
 /// Root field → roles that may ask for it.
 pub(crate) const TABLE: &[(&str, &[Role])] = &[
@@ -44,6 +45,10 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("balances", BOOK_READERS),
     ("journal", BOOK_READERS),
     ("trialBalance", BOOK_READERS),
+    ("events", LOG_READERS),
+    ("event", LOG_READERS),
+    ("causation", LOG_READERS),
+    ("aggregate", LOG_READERS),
     // Mutation.
     ("openCanteen", STAFF),
     ("putDish", STAFF),

@@ -63,6 +63,10 @@ const COSTLY: &[(&str, u64)] = &[
     ("lines", 5),
     ("dashboards", 5),
     ("minutes", 100),
+    ("commands", 20),
+    ("decided", 2),
+    ("books", 2),
+    ("places", 5),
     // Introspection.
     ("types", 100),
     ("fields", 10),
@@ -71,6 +75,9 @@ const COSTLY: &[(&str, u64)] = &[
     ("possibleTypes", 5),
     ("enumValues", 8),
 ];
+
+/// Fields that read the log itself, and what each costs beside what it answers with.
+const LOG_READS: &[(&str, u64)] = &[("events", 2_000), ("causation", 2_000), ("aggregate", 2_000), ("changes", 2_000)];
 
 /// What a selection costs, with its fragments written out.
 #[derive(Clone, Copy, Default)]
@@ -256,14 +263,18 @@ impl<'a> Meter<'a> {
             self.steps += 1;
         }
         let inner = self.selection(&field.selection_set.node, nesting + 1)?;
-        let times = if field.selection_set.node.items.is_empty() { 1 } else { self.times(field) };
+        // A field without fields of its own is a value of that name, such as an event's causation.
+        let (times, reads) = match field.selection_set.node.items.is_empty() {
+            true => (1, 0),
+            false => (self.times(field), log_reads(&field.name.node)),
+        };
         Ok(Cost {
             here: 1,
             fields: inner.fields.saturating_add(1),
             depth: inner.depth.saturating_add(1),
             aliases: inner.aliases.saturating_add(u64::from(field.alias.is_some())),
             directives: inner.directives,
-            complexity: inner.complexity.saturating_mul(times).saturating_add(1),
+            complexity: inner.complexity.saturating_mul(times).saturating_add(1).saturating_add(reads),
         })
     }
 
@@ -305,6 +316,11 @@ impl<'a> Meter<'a> {
         self.measured.insert(name, Some(cost));
         Ok(cost)
     }
+}
+
+/// What a field costs for reading the log itself.
+fn log_reads(name: &str) -> u64 {
+    LOG_READS.iter().find(|(known, _)| *known == name).map_or(0, |(_, cost)| *cost)
 }
 
 /// Whether a field asks for the edges or nodes of a page.

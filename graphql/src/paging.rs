@@ -20,7 +20,7 @@ pub(crate) struct Page<R> {
     has_next: bool,
 }
 
-fn size(first: Option<i32>) -> Result<PageSize, Failed> {
+pub(crate) fn size(first: Option<i32>) -> Result<PageSize, Failed> {
     let asked = first.map_or(Some(DEFAULT_PAGE), |first| u32::try_from(first).ok());
     match asked.filter(|size| (1..=MAX_PAGE).contains(size)) {
         Some(size) => Ok(PageSize::clamped(size as usize)),

@@ -7,9 +7,11 @@ use async_graphql::{EmptySubscription, MergedObject, Schema, SchemaBuilder, conn
 use crate::{
     account::{AccountMutation, AccountQuery},
     dashboard::{DashboardQuery, DaySales},
+    history::{HistoryQuery, Scanned, StateChange},
     http::Service,
     kitchen::{KitchenMutation, KitchenQuery, Ticket},
     ledger::{JournalEntry, LedgerBalance, LedgerQuery},
+    log_event::LogEvent,
     menu::{Canteen, Dish, MenuQuery, Serving},
     menu_changes::MenuMutation,
     node_query::NodeQuery,
@@ -23,7 +25,16 @@ use crate::{
 /// that brings it, in the same header or as the request's extension `consistencyToken`, waits until
 /// it can show what was written, or answers `STALE`.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(NodeQuery, MenuQuery, OrderQuery, KitchenQuery, DashboardQuery, AccountQuery, LedgerQuery);
+pub(crate) struct Query(
+    NodeQuery,
+    MenuQuery,
+    OrderQuery,
+    KitchenQuery,
+    DashboardQuery,
+    AccountQuery,
+    LedgerQuery,
+    HistoryQuery,
+);
 
 /// What can be changed. The same `idempotencyKey` again gives the first outcome and changes nothing;
 /// with other content it is `KEY_REUSED`. After an error nothing has changed, unless it says that it
@@ -45,6 +56,8 @@ fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
         .override_output_type_description::<Connection<String, DaySales>>("A page of what was sold.")
         .override_output_type_description::<Connection<String, JournalEntry>>("A page of the journal.")
         .override_output_type_description::<Connection<String, LedgerBalance>>("A page of balances.")
+        .override_output_type_description::<Connection<String, StateChange>>("A page of changes.")
+        .override_output_type_description::<Connection<String, LogEvent, Scanned>>("A page of the log.")
 }
 
 pub(crate) fn build(service: Arc<Service>) -> Api {

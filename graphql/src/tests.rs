@@ -1,5 +1,6 @@
 //! What holds of the schema as a whole; below, what is answered.
 
+mod history;
 mod http;
 mod isolation;
 mod lunch;

@@ -102,6 +102,11 @@ impl<'a> Steps<'a> {
         self.until
     }
 
+    /// Whether no event is left.
+    pub fn is_done(&self) -> bool {
+        self.version >= self.until
+    }
+
     /// Folds up to and with `version` without saying what changed.
     pub async fn skip_to(&mut self, version: Version) -> Result<(), HistoryError> {
         while self.version < version && self.fold_next().await?.is_some() {}
