@@ -30,7 +30,11 @@ pub(super) struct FlakyLog {
     open: watch::Sender<bool>,
     fates: Mutex<Vec<Fate>>,
     pub(super) appends: AtomicUsize,
+    /// Of streams.
     pub(super) rows_read: AtomicUsize,
+    /// Of all streams together.
+    pub(super) rows_followed: AtomicUsize,
+    silent: AtomicBool,
     deaf: AtomicBool,
 }
 
@@ -51,6 +55,8 @@ impl FlakyLog {
             fates: Mutex::default(),
             appends: AtomicUsize::new(0),
             rows_read: AtomicUsize::new(0),
+            rows_followed: AtomicUsize::new(0),
+            silent: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
         }
     }
@@ -63,6 +69,11 @@ impl FlakyLog {
     async fn is_open(&self) {
         let mut open = self.open.subscribe();
         open.wait_for(|open| *open).await.unwrap();
+    }
+
+    /// Whether it refuses to say what it holds.
+    pub(super) fn be_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
     }
 
     /// Every row, whoever is deaf.
@@ -122,6 +133,9 @@ impl EventStore for FlakyLog {
     }
 
     async fn read_stream(&self, stream: StreamId, from: Version, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        if self.silent.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("silent".to_owned()));
+        }
         let rows = self.inner.read_stream(stream, from, limit).await?;
         self.rows_read.fetch_add(rows.len(), Ordering::SeqCst);
         Ok(rows)
@@ -135,7 +149,9 @@ impl EventStore for FlakyLog {
         if self.deaf.load(Ordering::SeqCst) {
             return Ok(vec![]);
         }
-        self.inner.read_all(from, limit).await
+        let rows = self.inner.read_all(from, limit).await?;
+        self.rows_followed.fetch_add(rows.len(), Ordering::SeqCst);
+        Ok(rows)
     }
 
     async fn head(&self) -> Result<Position, StoreError> {

@@ -8,6 +8,7 @@ mod nodes;
 mod postgres;
 mod recovery;
 mod selling;
+mod stale;
 
 use std::{sync::Arc, time::Duration};
 

@@ -9,29 +9,26 @@ use std::{
     time::Duration,
 };
 
-use domain::{
-    account::{Account, Command},
-    serving,
-};
+use domain::account::{Account, Command};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
     NOON, TENANT, a_moment, fen,
     flaky::{Fate, FlakyLog},
-    folded, hold, request, rows,
-    selling::{DISH, buy, give, node, publish, sell, sold},
+    folded, request, rows,
+    selling::{node, publish, sell, sold},
     step, wallet,
 };
 use crate::{Commands, Contention, Failure, Finished, Interrupted, Limits, ManualClock, QueueLimits, RandomIds};
 
-fn two_nodes() -> (Arc<FlakyLog>, Commands, Commands) {
+pub(super) fn two_nodes() -> (Arc<FlakyLog>, Commands, Commands) {
     let log = Arc::new(FlakyLog::shared());
     let (left, right) = (node(&log), node(&log));
     (log, left, right)
 }
 
-async fn deposit(node: &Commands, account: u128, key: u128) -> Result<(), Interrupted> {
+pub(super) async fn deposit(node: &Commands, account: u128, key: u128) -> Result<(), Interrupted> {
     match node.deposit(request(key, fen(5)), wallet(account), fen(5)).await {
         Ok(_) => Ok(()),
         Err(Failure::Interrupted(interrupted)) => Err(interrupted),
@@ -39,7 +36,7 @@ async fn deposit(node: &Commands, account: u128, key: u128) -> Result<(), Interr
     }
 }
 
-async fn balance(node: &Commands, account: u128) -> i64 {
+pub(super) async fn balance(node: &Commands, account: u128) -> i64 {
     let posted = |account: &Account| account.book().map_or(0, |book| book.posted);
     node.look(TENANT, wallet(account), posted).await.unwrap()
 }
@@ -55,79 +52,6 @@ async fn two_nodes_sell_exactly_what_there_is() {
     assert!(sales.iter().all(|sales| sales.sold >= 25), "{} and {}", sales[0].sold, sales[1].sold);
     let contended = [left.contention(), right.contention()];
     assert!(contended.iter().any(|contention| contention.conflicts > 0), "{contended:?}");
-}
-
-#[tokio::test]
-async fn a_stale_refusal_is_decided_again() {
-    let (log, left, right) = two_nodes();
-    log.deafen();
-    publish(&left, 1).await;
-    buy(&left, 1).await.unwrap();
-    assert!(matches!(buy(&left, 2).await, Err(Failure::Refused(serving::Error::SoldOut(_)))));
-    give(&right, serving::Command::SetPortions { dish: DISH, portions: 2 }, 2, "more").await.unwrap();
-    buy(&left, 2).await.unwrap();
-    assert_eq!(sold(&*log).await, 2);
-    assert_eq!(left.contention().retried_chains, 1);
-}
-
-#[tokio::test]
-async fn a_stale_answer_without_events_is_decided_again() {
-    let (log, left, right) = two_nodes();
-    log.deafen();
-    let portions = |portions| serving::Command::SetPortions { dish: DISH, portions };
-    publish(&left, 5).await;
-    assert!(give(&left, portions(5), 1, "same").await.unwrap().events.is_empty());
-    give(&right, portions(7), 2, "more").await.unwrap();
-    let outcome = give(&left, portions(5), 3, "fewer").await.unwrap();
-    assert_eq!(outcome.events.len(), 1, "there were seven, by the other node");
-}
-
-#[tokio::test]
-async fn a_stale_look_is_refreshed() {
-    let (log, left, right) = two_nodes();
-    log.deafen();
-    deposit(&left, 1, 1).await.unwrap();
-    assert_eq!((balance(&left, 1).await, balance(&right, 1).await), (5, 5));
-    deposit(&right, 1, 2).await.unwrap();
-    assert_eq!(balance(&left, 1).await, 10);
-    deposit(&left, 1, 3).await.unwrap();
-    let inner = right.clone();
-    let seen = right
-        .pipelined(8, move || {
-            let node = inner.clone();
-            async move { node.look(TENANT, wallet(1), |account: &Account| account.book().unwrap().posted).await }
-        })
-        .await;
-    assert_eq!(seen.unwrap().value, 15, "a chain that only looks");
-}
-
-/// A chain that holds money of one account, and writes into another when it may not.
-async fn hold_or_say_so(node: &Commands) -> Result<bool, Interrupted> {
-    let command = Command::Hold { hold: hold(1), amount: fen(8) };
-    match node.execute::<Account>(TENANT, wallet(1), command, step(1, "hold")).await {
-        Ok(_) => Ok(true),
-        Err(Failure::Interrupted(interrupted)) => Err(interrupted),
-        Err(Failure::Refused(_) | Failure::KeyReused) => {
-            let command = Command::Deposit { deposit: Uuid::from_u128(50), amount: fen(1) };
-            let said = node.execute::<Account>(TENANT, wallet(2), command, step(1, "refused")).await;
-            said.map(|_| false).map_err(|_| Interrupted::Fell)
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_stale_refusal_within_a_chain_is_not_recorded() {
-    let (log, left, right) = two_nodes();
-    log.deafen();
-    deposit(&left, 1, 1).await.unwrap();
-    deposit(&right, 1, 2).await.unwrap();
-    let inner = left.clone();
-    let held = left.pipelined(16, move || {
-        let node = inner.clone();
-        async move { hold_or_say_so(&node).await }
-    });
-    assert!(held.await.unwrap().value, "ten are there, eight were asked");
-    assert_eq!(folded(&log, wallet(2)).await, Account::default());
 }
 
 /// Deposits into each of `accounts` in one chain, counting its runs.
@@ -339,33 +263,6 @@ async fn a_chain_that_falls_keeps_its_room() {
     falling.await.unwrap().unwrap();
     next.await.unwrap().unwrap();
     assert_eq!(left.contention().cut_passes, 0, "nobody waited for room in the pass");
-}
-
-#[tokio::test]
-async fn own_writes_do_not_evict() {
-    let log = Arc::new(FlakyLog::shared());
-    let node = node(&log);
-    deposit(&node, 1, 1).await.unwrap();
-    log.rows_read.store(0, Ordering::SeqCst);
-    for key in 2..=60 {
-        deposit(&node, 1, key).await.unwrap();
-        if key % 10 == 0 {
-            a_moment().await;
-        }
-    }
-    assert_eq!(balance(&node, 1).await, 300);
-    assert_eq!(log.rows_read.load(Ordering::SeqCst), 0, "nothing was loaded anew");
-}
-
-#[tokio::test]
-async fn what_others_write_is_loaded_before_it_is_in_the_way() {
-    let (_log, left, right) = two_nodes();
-    deposit(&left, 1, 1).await.unwrap();
-    deposit(&right, 1, 2).await.unwrap();
-    a_moment().await;
-    deposit(&left, 1, 3).await.unwrap();
-    assert_eq!(left.contention(), Contention::default(), "the tail had seen it");
-    assert_eq!(balance(&left, 1).await, 15);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

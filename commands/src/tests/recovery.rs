@@ -101,6 +101,42 @@ async fn a_log_that_never_takes_anything_is_said_to_be_unavailable() {
 }
 
 #[tokio::test]
+async fn nothing_is_answered_while_the_log_does_not_say_what_it_took() {
+    for (log, fate) in [
+        (FlakyLog::new(), Fate::LostUnknown),
+        (FlakyLog::shared(), Fate::LostUnknown),
+        (FlakyLog::shared(), Fate::WrittenUnknown),
+    ] {
+        let log = Arc::new(log);
+        let commands = commands_over(&log);
+        for number in [1, 2, 3] {
+            commands.deposit(request(number, fen(1)), wallet(number), fen(1)).await.unwrap();
+        }
+        log.shut();
+        log.doom(&[fate]);
+        let deposit = |number: u128| {
+            let commands = commands.clone();
+            async move { commands.deposit(request(10 + number, fen(5)), wallet(number), fen(5)).await }
+        };
+        let in_doubt = tokio::spawn(deposit(1));
+        a_moment().await;
+        let behind = tokio::spawn(deposit(2));
+        a_moment().await;
+        log.be_silent(true);
+        log.open();
+        let unavailable = |failure: &_| matches!(failure, crate::Failure::Interrupted(Interrupted::Unavailable(_)));
+        assert!(unavailable(&behind.await.unwrap().unwrap_err()), "what waits behind is told to come again");
+        assert!(unavailable(&deposit(3).await.unwrap_err()), "a newcomer is told to come again");
+        assert!(!in_doubt.is_finished(), "nobody knows yet");
+        log.be_silent(false);
+        in_doubt.await.unwrap().unwrap();
+        deposit(3).await.unwrap();
+        let posted = [posted(&log, 1).await, posted(&log, 2).await, posted(&log, 3).await];
+        assert_eq!(posted, [6, 1, 6]);
+    }
+}
+
+#[tokio::test]
 async fn a_panic_in_a_chain_leaves_a_prefix_that_a_repeat_continues() {
     let log = Arc::new(FlakyLog::new());
     let commands = commands_over(&log);

@@ -1,0 +1,134 @@
+//! What other nodes wrote is seen before anything is answered.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use domain::{
+    account::{Account, Command},
+    serving,
+};
+use uuid::Uuid;
+
+use super::{
+    TENANT, a_moment, fen,
+    flaky::FlakyLog,
+    folded, hold,
+    nodes::{balance, deposit, two_nodes},
+    selling::{DISH, buy, give, node, publish, sold},
+    step, wallet,
+};
+use crate::{Commands, Contention, Failure, Interrupted};
+
+#[tokio::test]
+async fn a_stale_refusal_is_decided_again() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    publish(&left, 1).await;
+    buy(&left, 1).await.unwrap();
+    assert!(matches!(buy(&left, 2).await, Err(Failure::Refused(serving::Error::SoldOut(_)))));
+    give(&right, serving::Command::SetPortions { dish: DISH, portions: 2 }, 2, "more").await.unwrap();
+    buy(&left, 2).await.unwrap();
+    assert_eq!(sold(&*log).await, 2);
+    assert_eq!(left.contention().retried_chains, 1);
+}
+
+#[tokio::test]
+async fn a_stale_answer_without_events_is_decided_again() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    let portions = |portions| serving::Command::SetPortions { dish: DISH, portions };
+    publish(&left, 5).await;
+    assert!(give(&left, portions(5), 1, "same").await.unwrap().events.is_empty());
+    give(&right, portions(7), 2, "more").await.unwrap();
+    let outcome = give(&left, portions(5), 3, "fewer").await.unwrap();
+    assert_eq!(outcome.events.len(), 1, "there were seven, by the other node");
+}
+
+#[tokio::test]
+async fn a_stale_look_is_refreshed() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    deposit(&left, 1, 1).await.unwrap();
+    assert_eq!((balance(&left, 1).await, balance(&right, 1).await), (5, 5));
+    deposit(&right, 1, 2).await.unwrap();
+    assert_eq!(balance(&left, 1).await, 10);
+    deposit(&left, 1, 3).await.unwrap();
+    let inner = right.clone();
+    let seen = right
+        .pipelined(8, move || {
+            let node = inner.clone();
+            async move { node.look(TENANT, wallet(1), |account: &Account| account.book().unwrap().posted).await }
+        })
+        .await;
+    assert_eq!(seen.unwrap().value, 15, "a chain that only looks");
+}
+
+/// A chain that holds money of one account, and writes into another when it may not.
+async fn hold_or_say_so(node: &Commands) -> Result<bool, Interrupted> {
+    let command = Command::Hold { hold: hold(1), amount: fen(8) };
+    match node.execute::<Account>(TENANT, wallet(1), command, step(1, "hold")).await {
+        Ok(_) => Ok(true),
+        Err(Failure::Interrupted(interrupted)) => Err(interrupted),
+        Err(Failure::Refused(_) | Failure::KeyReused) => {
+            let command = Command::Deposit { deposit: Uuid::from_u128(50), amount: fen(1) };
+            let said = node.execute::<Account>(TENANT, wallet(2), command, step(1, "refused")).await;
+            said.map(|_| false).map_err(|_| Interrupted::Fell)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stale_refusal_within_a_chain_is_not_recorded() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    deposit(&left, 1, 1).await.unwrap();
+    deposit(&right, 1, 2).await.unwrap();
+    let inner = left.clone();
+    let held = left.pipelined(16, move || {
+        let node = inner.clone();
+        async move { hold_or_say_so(&node).await }
+    });
+    assert!(held.await.unwrap().value, "ten are there, eight were asked");
+    assert_eq!(folded(&log, wallet(2)).await, Account::default());
+}
+
+#[tokio::test]
+async fn own_writes_do_not_evict() {
+    let log = Arc::new(FlakyLog::shared());
+    let node = node(&log);
+    deposit(&node, 1, 1).await.unwrap();
+    log.rows_read.store(0, Ordering::SeqCst);
+    for key in 2..=60 {
+        deposit(&node, 1, key).await.unwrap();
+        if key % 10 == 0 {
+            a_moment().await;
+        }
+    }
+    assert_eq!(balance(&node, 1).await, 300);
+    assert_eq!(log.rows_read.load(Ordering::SeqCst), 0, "nothing was loaded anew");
+    assert_eq!(log.rows_followed.load(Ordering::SeqCst), 0, "the tail passes over it");
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_loaded_once() {
+    let (log, left, right) = two_nodes();
+    deposit(&left, 1, 1).await.unwrap();
+    deposit(&right, 1, 2).await.unwrap();
+    a_moment().await;
+    assert_eq!(balance(&left, 1).await, 10);
+    log.rows_read.store(0, Ordering::SeqCst);
+    for _ in 0..5 {
+        assert_eq!(balance(&left, 1).await, 10);
+    }
+    assert_eq!(log.rows_read.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_others_write_is_loaded_before_it_is_in_the_way() {
+    let (_log, left, right) = two_nodes();
+    deposit(&left, 1, 1).await.unwrap();
+    deposit(&right, 1, 2).await.unwrap();
+    a_moment().await;
+    deposit(&left, 1, 3).await.unwrap();
+    assert_eq!(left.contention(), Contention::default(), "the tail had seen it");
+    assert_eq!(balance(&left, 1).await, 15);
+}
