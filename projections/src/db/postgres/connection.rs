@@ -27,6 +27,9 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the server may be silent: longer than it lets a statement run.
 const SILENCE: Duration = Duration::from_secs(310);
 
+/// Rows that are read before they are looked at.
+const ROWS_AT_ONCE: usize = 256;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
@@ -261,21 +264,24 @@ impl PostgresConnection {
     ) -> Result<(), SqlError> {
         let mut raw = self.borrow()?;
         let raw = raw.as_mut().ok_or_else(gone)?;
-        let mut looked = Ok(());
-        let read = self.runtime.block_on(async {
-            let mut rows = raw.fetch(sqlx::query_with(AssertSqlSafe(sql), arguments));
-            while let Some(row) = in_time(rows.try_next()).await? {
-                looked = look(&SqlRow::Postgres(&row));
-                if looked.is_err() {
-                    break;
+        let mut rows = raw.fetch(sqlx::query_with(AssertSqlSafe(sql), arguments));
+        let (mut read, mut more) = (Vec::new(), true);
+        while more {
+            // Whoever looks may ask another connection, which cannot be waited for within a wait.
+            more = self.wait(async {
+                while read.len() < ROWS_AT_ONCE {
+                    match rows.try_next().await? {
+                        Some(row) => read.push(row),
+                        None => return Ok(false),
+                    }
                 }
+                Ok(true)
+            })?;
+            for row in read.drain(..) {
+                look(&SqlRow::Postgres(&row))?;
             }
-            Ok(())
-        });
-        if let Err(error) = &read {
-            self.note(error);
         }
-        read.map_err(SqlError::Postgres).and(looked)
+        Ok(())
     }
 
     fn borrow(&self) -> Result<std::cell::RefMut<'_, Option<PgConnection>>, SqlError> {
@@ -288,7 +294,12 @@ impl PostgresConnection {
 
     /// Waits for the server's answer.
     fn wait<T>(&self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, SqlError> {
-        let answer = self.runtime.block_on(in_time(answer));
+        let answer = self.runtime.block_on(async {
+            timeout(SILENCE, answer).await.unwrap_or_else(|_| {
+                let why = format!("the server was silent for {} s", SILENCE.as_secs());
+                Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why)))
+            })
+        });
         if let Err(error) = &answer {
             self.note(error);
         }
@@ -314,13 +325,6 @@ impl PostgresConnection {
             self.state.set(State::Failed);
         }
     }
-}
-
-async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    timeout(SILENCE, answer).await.unwrap_or_else(|_| {
-        let why = format!("the server was silent for {} s", SILENCE.as_secs());
-        Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, why)))
-    })
 }
 
 fn gone() -> SqlError {

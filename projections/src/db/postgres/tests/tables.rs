@@ -78,6 +78,8 @@ fn a_table_has_the_types_and_the_comments_that_people_with_a_prompt_expect() {
          other uuid?, amount bigint?, note text?, sold boolean?, sold_at timestamp with time zone?, sold_on date?, \
          extra jsonb?"
     );
+    let collations = "SELECT DISTINCT collation_name FROM information_schema.columns WHERE table_schema = 'views' AND data_type = 'text'";
+    assert_eq!(place.psql(collations), "C");
     let comment = |what: &str| place.psql(&format!("SELECT {what}"));
     assert_eq!(
         comment("obj_description('views.things_1'::regclass)"),
@@ -151,4 +153,15 @@ fn a_row_may_be_nothing_but_its_key() {
     write(vec![mark(1), mark(2)], vec![]);
     write(vec![mark(2), mark(3)], vec![mark(1).key()]);
     assert_eq!(all::<Mark>(&connection), [mark(2), mark(3)]);
+}
+
+#[test]
+fn names_are_short_enough_for_postgres() {
+    for table in crate::all().iter().flat_map(|projection| projection.tables()) {
+        let name = format!("{}__v9999_b9999", table.name);
+        let indexes = table.indexes.iter().map(|(index, _)| format!("{name}_{index}"));
+        for name in indexes.chain([name.clone()]) {
+            assert!(name.len() < 64, "{name}");
+        }
+    }
 }

@@ -65,7 +65,8 @@ fn what_the_server_computes_is_read_by_its_type() {
     assert_eq!(number("SELECT 7::smallint").unwrap(), 7);
     assert_eq!(number("SELECT -7::int").unwrap(), -7);
     assert_eq!(number("SELECT count(*) FROM generate_series(1, 3)").unwrap(), 3);
-    assert_eq!(one::<bool>(&connection, "SELECT 1 = 1").unwrap(), true);
+    assert!(one::<bool>(&connection, "SELECT 1 = 1").unwrap());
+    assert!(!one::<bool>(&connection, "SELECT 1 = 2").unwrap());
     for sum in [0, 1, -1, 9_999, 10_000, -100_000_000, 1_000_000_000_001, i64::MAX, i64::MIN] {
         assert_eq!(number(&format!("SELECT sum(n::bigint) FROM (VALUES ({sum}), (0)) AS v(n)")).unwrap(), sum);
     }
