@@ -229,7 +229,7 @@ fn stream(fact: &Fact) -> StreamId {
     }
 }
 
-fn metadata() -> Metadata {
+pub(crate) fn metadata() -> Metadata {
     Metadata {
         command: CommandId(id(7)),
         digest: None,

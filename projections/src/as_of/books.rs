@@ -167,16 +167,59 @@ fn out_of_range() -> Poison {
 /// Sums that lie wholly before the moment (`?2` its position, `?3` its time).
 const WHOLE: &str = "d.last_position <= ?2 AND d.last_at <= ?3";
 
-/// Entries before the moment of a sum that it cuts through. The sum comes first, whatever a planner
-/// thinks, and its positions bound what is read of the journal.
+/// Sums that the moment cuts through, with entries of their currency.
 const CUT: &str = "d.first_position <= ?2 AND d.first_at <= ?3 AND (d.last_position > ?2 OR d.last_at > ?3)
-    AND e.tenant = d.tenant AND e.currency = d.currency
-    AND e.position >= d.first_position
-    AND e.position <= CASE WHEN d.last_position < ?2 THEN d.last_position ELSE ?2 END
-    AND e.occurred_at >= d.first_at AND e.occurred_at <= d.last_at AND e.occurred_at <= ?3";
+    AND e.tenant = d.tenant AND e.currency = d.currency";
 
-const ENTRIES: &str = "sum(CASE WHEN e.amount_minor < 0 THEN -e.amount_minor ELSE 0 END),
-    sum(CASE WHEN e.amount_minor > 0 THEN e.amount_minor ELSE 0 END)";
+/// Of such a sum, the position of its last entry before the moment.
+const LAST: &str = "CASE WHEN d.last_position < ?2 THEN d.last_position ELSE ?2 END";
+
+/// Debits and credits of the entries at a sum's positions. Their time is looked at here, and not where
+/// entries are chosen, so that no planner takes the index by time.
+fn entries() -> String {
+    let side = |sign: &str, amount: &str| {
+        format!(
+            "sum(CASE WHEN e.occurred_at >= d.first_at AND e.occurred_at <= d.last_at AND e.occurred_at <= ?3
+                      AND e.amount_minor {sign} 0 THEN {amount} ELSE 0 END)"
+        )
+    };
+    format!("{}, {}", side("<", "-e.amount_minor"), side(">", "e.amount_minor"))
+}
+
+/// By account, those from `?4` to `?5`: of whole sums, and of those that the moment cuts through.
+pub(super) fn by_account() -> [String; 2] {
+    let accounts = "d.tenant = ?1 AND d.account >= ?4 AND d.account <= ?5";
+    // Account and position are compared together because SQLite would else go through the positions
+    // of all accounts; the 0 lets it, since it compares no two columns of a number by an index.
+    [
+        format!(
+            "SELECT d.account, d.currency, sum(d.debits_minor), sum(d.credits_minor) FROM {{ledger_days}} d
+             WHERE {accounts} AND {WHOLE} GROUP BY d.account, d.currency"
+        ),
+        format!(
+            "SELECT d.account, d.currency, {} FROM {{ledger_days}} d CROSS JOIN {{journal}} e
+             WHERE {accounts} AND {CUT} AND (e.account, e.position) >= (d.account, d.first_position + 0)
+               AND (e.account, e.position) <= (d.account, {LAST}) GROUP BY d.account, d.currency",
+            entries()
+        ),
+    ]
+}
+
+/// By currency, as [`by_account`].
+pub(super) fn by_currency() -> [String; 2] {
+    [
+        format!(
+            "SELECT d.currency, sum(d.debits_minor), sum(d.credits_minor) FROM {{ledger_totals}} d
+             WHERE d.tenant = ?1 AND {WHOLE} GROUP BY d.currency"
+        ),
+        format!(
+            "SELECT d.currency, {} FROM {{ledger_totals}} d CROSS JOIN {{journal}} e
+             WHERE d.tenant = ?1 AND {CUT} AND e.position >= d.first_position AND e.position <= {LAST}
+             GROUP BY d.currency",
+            entries()
+        ),
+    ]
+}
 
 /// Debits and credits, in minor units.
 type Sides = (i64, i64);
@@ -211,10 +254,11 @@ pub fn balances(
 ) -> Result<Vec<Balance>, AsOfError> {
     moment.check(snapshot, &Journal)?;
     let (position, time) = (moment.position(), moment.time());
-    let from = asked.prefix.clone().unwrap_or_default();
+    let prefix = asked.prefix.clone().unwrap_or_default();
     // Behind every name with that prefix.
-    let to = format!("{from}\u{10FFFF}");
+    let to = format!("{prefix}\u{10FFFF}");
     let (after, after_currency) = asked.after.unzip();
+    let from = after.map(|account| account.to_string()).filter(|name| *name > prefix).unwrap_or(prefix);
     let used: Vec<(LedgerAccount, Currency)> = snapshot.query(
         "SELECT account, currency FROM {ledger_accounts}
          WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 AND account >= ?4 AND account < ?5
@@ -228,21 +272,10 @@ pub fn balances(
 
     let mut sums: BTreeMap<(LedgerAccount, Currency), Sides> = BTreeMap::new();
     let read = |row: &SqlRow<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)));
-    let params = args![tenant, position, time, first, last];
-    let whole = format!(
-        "SELECT d.account, d.currency, sum(d.debits_minor), sum(d.credits_minor) FROM {{ledger_days}} d
-         WHERE d.tenant = ?1 AND d.account >= ?4 AND d.account <= ?5 AND {WHOLE} GROUP BY d.account, d.currency"
-    );
-    for (key, sides) in snapshot.query(&whole, params, read)? {
-        plus(&mut sums, key, sides)?;
-    }
-    let cut = format!(
-        "SELECT d.account, d.currency, {ENTRIES} FROM {{ledger_days}} d CROSS JOIN {{journal}} e
-         WHERE d.tenant = ?1 AND d.account >= ?4 AND d.account <= ?5 AND e.account = d.account AND {CUT}
-         GROUP BY d.account, d.currency"
-    );
-    for (key, sides) in snapshot.query(&cut, params, read)? {
-        plus(&mut sums, key, sides)?;
+    for sql in by_account() {
+        for (key, sides) in snapshot.query(&sql, args![tenant, position, time, first, last], read)? {
+            plus(&mut sums, key, sides)?;
+        }
     }
     let balance = |(account, currency): (LedgerAccount, Currency)| {
         let (debits_minor, credits_minor) = sums.get(&(account, currency)).copied().unwrap_or_default();
@@ -265,19 +298,10 @@ pub fn trial_balance(
     let params = args![tenant, position, time];
     let mut sums: BTreeMap<String, Sides> = BTreeMap::new();
     let read = |row: &SqlRow<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
-    let whole = format!(
-        "SELECT d.currency, sum(d.debits_minor), sum(d.credits_minor) FROM {{ledger_totals}} d
-         WHERE d.tenant = ?1 AND {WHOLE} GROUP BY d.currency"
-    );
-    for (currency, sides) in snapshot.query(&whole, params, read)? {
-        plus(&mut sums, currency, sides)?;
-    }
-    let cut = format!(
-        "SELECT d.currency, {ENTRIES} FROM {{ledger_totals}} d CROSS JOIN {{journal}} e
-         WHERE d.tenant = ?1 AND {CUT} GROUP BY d.currency"
-    );
-    for (currency, sides) in snapshot.query(&cut, params, read)? {
-        plus(&mut sums, currency, sides)?;
+    for sql in by_currency() {
+        for (currency, sides) in snapshot.query(&sql, params, read)? {
+            plus(&mut sums, currency, sides)?;
+        }
     }
     let counted = snapshot.query(
         "SELECT currency, count(*) FROM {ledger_accounts}
@@ -294,7 +318,7 @@ pub fn trial_balance(
     Ok(books.collect())
 }
 
-/// The tenants with a tenant's books, in the order of their ids: for the platform's own tools.
+/// The tenants that have books, in the order of their ids: for the platform's own tools.
 pub fn tenants(snapshot: &Snapshot<'_>) -> Result<Vec<TenantId>, ViewError> {
     snapshot.query("SELECT DISTINCT tenant FROM {ledger_totals} ORDER BY tenant", args![], |row| row.get(0))
 }

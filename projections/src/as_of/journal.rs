@@ -92,16 +92,27 @@ fn entries(
     limit: usize,
     moment: Moment,
 ) -> Result<Vec<Entry>, AsOfError> {
-    let condition = if account.is_some() { "AND account = ?8" } else { "" };
-    let sql = format!(
-        "WHERE tenant = ?1 AND position >= ?2 AND position <= ?3 AND (position, line) < (?4, ?5)
-           AND occurred_at <= ?6 {condition} ORDER BY position DESC, line DESC LIMIT ?7"
-    );
-    // The lower of two bounds, so that whatever index is used has the right one.
-    let (last, time) = (span.last.min(before.0), moment.time());
-    let params = args![tenant, span.first, last, before.0, before.1, time, limit, account];
-    let params = &params[..if account.is_some() { 8 } else { 7 }];
-    Ok(snapshot.fetch(&sql, params)?)
+    // Only the lower of two bounds is said, so that the index has the right one.
+    let (position, line) = if span.last < before.0 { (span.last + 1, 0) } else { before };
+    let time = moment.time();
+    let params = args![tenant, span.first, position, line, time, limit, account];
+    let params = &params[..if account.is_some() { 7 } else { 6 }];
+    Ok(snapshot.fetch(of(account), params)?)
+}
+
+/// Entries from the position `?2` on, before the position `?3` and its line `?4`, until the time `?5`.
+pub(super) fn of(account: Option<LedgerAccount>) -> &'static str {
+    match account {
+        // Compared together, since SQLite would else go through the positions of all accounts.
+        Some(_) => {
+            "WHERE tenant = ?1 AND (account, position) >= (?7, ?2) AND (account, position, line) < (?7, ?3, ?4)
+               AND occurred_at <= ?5 ORDER BY account DESC, position DESC, line DESC LIMIT ?6"
+        }
+        None => {
+            "WHERE tenant = ?1 AND position >= ?2 AND (position, line) < (?3, ?4) AND occurred_at <= ?5
+             ORDER BY position DESC, line DESC LIMIT ?6"
+        }
+    }
 }
 
 /// At most `limit` entries with a business time from `from` up to, not including, `to`, in the order
@@ -135,8 +146,7 @@ pub fn between(
     let Some(latest) = latest else { return Ok(vec![]) };
     let to = to.min(Timestamp::from_micros(latest.micros.saturating_add(1)));
     let after = after.filter(|cursor| cursor.occurred_at >= from);
-    let (time, past, line) =
-        after.map_or((from, 0, 0), |cursor| (cursor.occurred_at, cursor.position, cursor.line));
+    let (time, past, line) = after.map_or((from, 0, 0), |cursor| (cursor.occurred_at, cursor.position, cursor.line));
     Ok(snapshot.fetch(
         "WHERE tenant = ?1 AND occurred_at < ?2 AND (occurred_at, position, line) > (?3, ?4, ?5) AND position <= ?6
          ORDER BY occurred_at, position, line LIMIT ?7",
