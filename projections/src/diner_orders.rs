@@ -303,12 +303,12 @@ pub async fn of_serving(
         .await
 }
 
-/// The orders of all servings of a canteen's day, in the order of placing, from after the one
-/// placed at `after`.
+/// The orders of all servings of a day, of one canteen or of all, in the order of placing, from after
+/// the one placed at `after`.
 pub async fn of_day(
     views: &Views,
     tenant: TenantId,
-    canteen: CanteenId,
+    canteen: Option<CanteenId>,
     date: Date,
     after: Option<Position>,
     page: PageSize,
@@ -318,7 +318,7 @@ pub async fn of_day(
         .read(move |snapshot| {
             snapshot.fetch(
                 "WHERE tenant = ?1 AND placed > ?4 AND serving IN
-                   (SELECT serving FROM {servings} WHERE tenant = ?1 AND date = ?3 AND canteen = ?2)
+                   (SELECT serving FROM {servings} WHERE tenant = ?1 AND date = ?3 AND (?2 IS NULL OR canteen = ?2))
                  ORDER BY placed LIMIT ?5",
                 args![tenant, canteen, date, after, page],
             )

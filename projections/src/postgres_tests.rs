@@ -48,7 +48,7 @@ async fn every_query_answers_as_it_does_over_a_file() {
         async |views: Views| menu::dishes(&views, tenant(), canteen(), Some(rice()), page).await,
         async |views: Views| kitchen_board::of_serving(&views, tenant(), serving_id(), None, page).await,
         async |views: Views| kitchen_board::to_cook(&views, tenant(), serving_id()).await,
-        async |views: Views| diner_orders::of_day(&views, tenant(), canteen(), day, None, page).await,
+        async |views: Views| diner_orders::of_day(&views, tenant(), Some(canteen()), day, None, page).await,
         async |views: Views| diner_orders::of_serving(&views, tenant(), serving_id(), None, page).await,
         async |views: Views| diner_orders::of_diner(&views, tenant(), diner(3), None, page).await,
         async |views: Views| dashboard::of_serving(&views, tenant(), serving_id()).await,

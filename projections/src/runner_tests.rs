@@ -104,7 +104,8 @@ async fn a_lunch_is_read_back_through_every_view() {
     let board = kitchen_board::of_serving(&views, tenant(), serving_id(), None, page).await.unwrap();
     assert_eq!(board, []);
     let mut placed = Vec::new();
-    while let next = diner_orders::of_day(&views, tenant(), canteen(), day, placed.last().copied(), page).await.unwrap()
+    while let next =
+        diner_orders::of_day(&views, tenant(), Some(canteen()), day, placed.last().copied(), page).await.unwrap()
         && !next.is_empty()
     {
         placed.extend(next.iter().map(|order| order.placed));
@@ -141,7 +142,7 @@ async fn another_tenant_sees_nothing() {
     let (page, day) = (PageSize::MAX, jiff::civil::date(2026, 11, 23));
     assert_eq!(menu::serving(&views, other, serving_id()).await.unwrap(), None);
     assert_eq!(diner_orders::order(&views, other, order_id(0)).await.unwrap(), None);
-    assert_eq!(diner_orders::of_day(&views, other, canteen(), day, None, page).await.unwrap(), []);
+    assert_eq!(diner_orders::of_day(&views, other, Some(canteen()), day, None, page).await.unwrap(), []);
     assert_eq!(dashboard::of_serving(&views, other, serving_id()).await.unwrap(), None);
     assert_eq!(dashboard::sales_total(&views, other, None, day, day).await.unwrap(), []);
     assert_eq!(balances::list(&views, other, None, page).await.unwrap(), []);

@@ -7,10 +7,19 @@ use std::{
 };
 
 use domain::{Currency, Money, TenantId, postings::LedgerAccount};
-use projections::{Snapshot, args, balances::Balance};
+use projections::{
+    Snapshot, args,
+    as_of::books::{self, Accounts},
+    balances::Balance,
+};
 use serde_json::json;
 
-use crate::{cli::incomplete, config::Config, output, wiring::Reading};
+use crate::{
+    cli::as_of::{self, AsOfArgs, Asked},
+    config::Config,
+    output,
+    wiring::Reading,
+};
 
 /// Rows that are read at once.
 const PAGE: u32 = 1_000;
@@ -26,15 +35,31 @@ pub struct Args {
     /// List each diner's account, instead of one sum for all of a kind
     #[arg(long)]
     each: bool,
+    #[command(flatten)]
+    as_of: AsOfArgs,
+}
+
+/// What is asked, and about which moment.
+struct Question {
+    args: Args,
+    asked: Option<Asked>,
+}
+
+impl Question {
+    /// The view that knows.
+    fn view(&self) -> &'static str {
+        if self.asked.is_some() { "journal" } else { "balances" }
+    }
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let reading = Reading::open(config).await?;
     let views = reading.views().await?;
     let json = config.json;
+    let question = Question { asked: args.as_of.reached(&reading.store).await?, args };
     // Everything from one snapshot, so that the balances belong together.
     views
-        .read(move |snapshot| Ok(if json { write_json(snapshot, &args) } else { write_table(snapshot, &args) }))
+        .read(move |snapshot| Ok(if json { write_json(snapshot, &question) } else { write_table(snapshot, &question) }))
         .await??;
     Ok(ExitCode::SUCCESS)
 }
@@ -42,9 +67,26 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
 /// Gives every balance that was asked for to `take`, in the order of tenant, account and currency.
 fn each(
     snapshot: &Snapshot<'_>,
-    asked: &Args,
+    question: &Question,
     mut take: impl FnMut(Balance) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let asked = &question.args;
+    if let Some(Asked { moment, .. }) = question.asked {
+        let tenants = match asked.tenant {
+            Some(tenant) => vec![tenant],
+            None => books::tenants(snapshot)?,
+        };
+        for tenant in tenants {
+            let mut accounts = Accounts { prefix: asked.account.clone(), after: None };
+            while let page = books::balances(snapshot, tenant, &accounts, PAGE, moment).map_err(as_of::explained)?
+                && let Some(last) = page.last()
+            {
+                accounts.after = Some((last.account, last.currency));
+                page.into_iter().try_for_each(&mut take)?;
+            }
+        }
+        return Ok(());
+    }
     let mut after: Option<(TenantId, LedgerAccount, Currency)> = None;
     loop {
         let (tenant, account, currency) = match after {
@@ -66,12 +108,12 @@ fn each(
     }
 }
 
-fn write_json(snapshot: &Snapshot<'_>, asked: &Args) -> anyhow::Result<()> {
+fn write_json(snapshot: &Snapshot<'_>, question: &Question) -> anyhow::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let since = json!(incomplete(snapshot, "balances"));
-    write!(out, "{{\"position\":{},\"incomplete_since\":{since},\"balances\":[", snapshot.position())?;
+    as_of::begin_json(&mut out, snapshot, question.view(), question.asked)?;
+    write!(out, ",\"balances\":[")?;
     let mut separator = "";
-    each(snapshot, asked, |balance| {
+    each(snapshot, question, |balance| {
         let row = json!({
             "tenant": balance.tenant, "account": balance.account, "currency": balance.currency,
             "balance_minor": balance.balance_minor, "debits_minor": balance.debits_minor,
@@ -95,10 +137,10 @@ struct Line {
     credits: i128,
 }
 
-fn write_table(snapshot: &Snapshot<'_>, asked: &Args) -> anyhow::Result<()> {
-    let single = asked.each || asked.account.is_some();
+fn write_table(snapshot: &Snapshot<'_>, question: &Question) -> anyhow::Result<()> {
+    let single = question.args.each || question.args.account.is_some();
     let mut lines: BTreeMap<(TenantId, String, Currency), Line> = BTreeMap::new();
-    each(snapshot, asked, |balance| {
+    each(snapshot, question, |balance| {
         let name = match balance.account {
             LedgerAccount::Limited(account) if !single && account.diner().is_some() => {
                 let name = account.to_string();
@@ -136,10 +178,8 @@ fn write_table(snapshot: &Snapshot<'_>, asked: &Args) -> anyhow::Result<()> {
     }
     output::right(&mut table, &[1, 2, 3, 4]);
     output::line(table)?;
-    output::line(format_args!(
-        "As of event {}. A balance is credits less debits.",
-        output::count(snapshot.position())
-    ))?;
-    crate::cli::warn_incomplete(incomplete(snapshot, "balances"));
+    let moment = as_of::shown(question.asked, snapshot.position());
+    output::line(format_args!("{moment}. A balance is credits less debits."))?;
+    super::warn_incomplete(as_of::incomplete(snapshot, question.view(), question.asked));
     Ok(())
 }

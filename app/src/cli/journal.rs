@@ -3,11 +3,20 @@
 use std::process::ExitCode;
 
 use domain::{TenantId, postings::LedgerAccount};
-use projections::{args, journal::Entry};
+use projections::{
+    Snapshot, args,
+    as_of::{AsOfError, books, journal},
+    journal::Entry,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{cli::incomplete, config::Config, output, wiring::Reading};
+use crate::{
+    cli::as_of::{self, AsOfArgs, Asked},
+    config::Config,
+    output,
+    wiring::Reading,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,25 +32,37 @@ pub struct Args {
     /// How many postings at most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
+    #[command(flatten)]
+    as_of: AsOfArgs,
 }
+
+/// Entries that are read at once when most may not be asked for.
+const PAGE: usize = 1_000;
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let reading = Reading::open(config).await?;
     let views = reading.views().await?;
-    let Args { tenant, account, correlation, limit } = args;
+    let asked = args.as_of.reached(&reading.store).await?;
     let (entries, position, since) = views
         .read(move |snapshot| {
-            let entries: Vec<Entry> = snapshot.fetch(
-                "WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR account = ?2) AND (?3 IS NULL OR correlation = ?3)
-                 ORDER BY tenant DESC, position DESC, line DESC LIMIT ?4",
-                args![tenant, account, correlation, limit],
-            )?;
-            Ok((entries, snapshot.position(), incomplete(snapshot, "journal")))
+            let entries = match asked {
+                Some(asked) => read_as_of(snapshot, &args, asked),
+                None => Ok(snapshot.fetch(
+                    "WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR account = ?2)
+                       AND (?3 IS NULL OR correlation = ?3)
+                     ORDER BY tenant DESC, position DESC, line DESC LIMIT ?4",
+                    args![args.tenant, args.account, args.correlation, args.limit],
+                )?),
+            };
+            Ok((entries, snapshot.position(), as_of::incomplete(snapshot, "journal", asked)))
         })
         .await?;
+    let entries = entries.map_err(as_of::explained)?;
     if config.json {
         let entries: Vec<Value> = entries.iter().map(as_json).collect();
-        output::json_line(&json!({ "position": position, "incomplete_since": since, "entries": entries }))?;
+        output::json_line(&json!({
+            "position": position, "as_of": as_of::as_json(asked), "incomplete_since": since, "entries": entries,
+        }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = output::table(["position", "occurred at", "event", "account", "debit", "credit", "currency"]);
@@ -63,9 +84,31 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     }
     output::right(&mut table, &[0, 4, 5]);
     output::line(table)?;
-    output::line(format_args!("As of event {}, the newest first.", output::count(position)))?;
-    crate::cli::warn_incomplete(since);
+    output::line(format_args!("{}, the newest first.", as_of::shown(asked, position)))?;
+    super::warn_incomplete(since);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The newest entries as they were, tenant by tenant.
+fn read_as_of(snapshot: &Snapshot<'_>, args: &Args, asked: Asked) -> Result<Vec<Entry>, AsOfError> {
+    let tenants = match args.tenant {
+        Some(tenant) => vec![tenant],
+        None => books::tenants(snapshot)?,
+    };
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut found: Vec<Entry> = Vec::new();
+    for tenant in tenants.into_iter().rev() {
+        let mut before = None;
+        while found.len() < limit {
+            let page = journal::latest(snapshot, tenant, args.account, before, PAGE, asked.moment)?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.cursor());
+            let wanted = |entry: &Entry| args.correlation.is_none_or(|correlation| correlation == entry.correlation);
+            found.extend(page.into_iter().filter(wanted));
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 fn as_json(entry: &Entry) -> Value {

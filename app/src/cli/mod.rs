@@ -1,6 +1,7 @@
 //! The command line, one file a command.
 
 pub mod aggregate;
+mod as_of;
 pub mod balances;
 pub mod bench;
 pub mod completions;
@@ -8,6 +9,7 @@ pub mod demo;
 pub mod events;
 pub mod import;
 pub mod journal;
+pub mod orders;
 pub mod projections;
 pub mod replay;
 pub mod serve;
@@ -47,8 +49,9 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Settings come from the file, then the environment (TIFFIN_STORE, TIFFIN_LISTEN, TIFFIN_LOG, …), then
-flags; the later wins. While a server holds a folder, commands that read work beside it and commands
-that change something are carried out by the server.
+flags; the later wins. A password in a URL is better kept in one of the first two than in a flag. While a server holds a folder, commands that read work beside it and commands
+that change something are carried out by the server. On a database several servers may run, and
+commands work beside them.
 
 Exit codes: 0 all is well; 1 a check failed, or something was refused or went wrong; 2 wrong usage.";
 
@@ -70,7 +73,9 @@ pub enum Command {
     Journal(journal::Args),
     /// Debits and credits by currency; exits with 1 unless they balance
     TrialBalance(trial_balance::Args),
-    /// List or rebuild the views
+    /// The orders of a day, now or as they were
+    Orders(orders::Args),
+    /// How the views are: list, rebuild, pause them, see to what they could not take
     Projections(projections::Args),
     /// Put a log and all its views into a folder of their own, from an export: to audit without access to production
     Replay(replay::Args),
@@ -103,6 +108,7 @@ impl Command {
             Command::Balances(args) => balances::run(args, &config).await,
             Command::Journal(args) => journal::run(args, &config).await,
             Command::TrialBalance(args) => trial_balance::run(args, &config).await,
+            Command::Orders(args) => orders::run(args, &config).await,
             Command::Projections(args) => projections::run(args, &config).await,
             Command::Replay(args) => replay::run(args, &config).await,
             Command::Verify(args) => verify::run(args, &config).await,

@@ -3,16 +3,27 @@
 use std::process::ExitCode;
 
 use domain::{Currency, Money, TenantId};
-use projections::{Snapshot, ViewError, args, balances::TrialBalance};
+use projections::{
+    Snapshot, ViewError, args,
+    as_of::{AsOfError, books},
+    balances::TrialBalance,
+};
 use serde_json::{Value, json};
 
-use crate::{cli::incomplete, config::Config, output, wiring::Reading};
+use crate::{
+    cli::as_of::{self, AsOfArgs, Asked},
+    config::Config,
+    output,
+    wiring::Reading,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this tenant's books
     #[arg(long, value_name = "UUID")]
     tenant: Option<TenantId>,
+    #[command(flatten)]
+    as_of: AsOfArgs,
 }
 
 /// The trial balance of one tenant or of all, and since when it is incomplete.
@@ -32,6 +43,16 @@ pub fn read(snapshot: &Snapshot<'_>, tenant: Option<TenantId>) -> Result<Vec<Tri
     })
 }
 
+/// As [`read`], as it was.
+fn read_as_of(snapshot: &Snapshot<'_>, tenant: Option<TenantId>, asked: Asked) -> Result<Vec<TrialBalance>, AsOfError> {
+    let tenants = match tenant {
+        Some(tenant) => vec![tenant],
+        None => books::tenants(snapshot)?,
+    };
+    let books = tenants.into_iter().map(|tenant| books::trial_balance(snapshot, tenant, asked.moment));
+    Ok(books.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
 /// One row as programs get it.
 pub fn as_json(row: &TrialBalance) -> Value {
     json!({
@@ -43,14 +64,22 @@ pub fn as_json(row: &TrialBalance) -> Value {
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let reading = Reading::open(config).await?;
     let views = reading.views().await?;
+    let asked = args.as_of.reached(&reading.store).await?;
     let (rows, position, since) = views
-        .read(move |snapshot| Ok((read(snapshot, args.tenant)?, snapshot.position(), incomplete(snapshot, "balances"))))
+        .read(move |snapshot| {
+            let (rows, view) = match asked {
+                Some(asked) => (read_as_of(snapshot, args.tenant, asked), "journal"),
+                None => (Ok(read(snapshot, args.tenant)?), "balances"),
+            };
+            Ok((rows, snapshot.position(), as_of::incomplete(snapshot, view, asked)))
+        })
         .await?;
+    let rows = rows.map_err(as_of::explained)?;
     let balanced = rows.iter().all(|row| row.balance.is_zero());
     if config.json {
         let books: Vec<Value> = rows.iter().map(as_json).collect();
         output::json_line(&json!({
-            "position": position, "incomplete_since": since, "balanced": balanced, "books": books,
+            "position": position, "as_of": as_of::as_json(asked), "incomplete_since": since, "balanced": balanced, "books": books,
         }))?;
     } else {
         let mut table = output::table(["tenant", "currency", "accounts", "debits", "credits", "difference"]);
@@ -67,8 +96,8 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         output::right(&mut table, &[2, 3, 4, 5]);
         output::line(table)?;
         let verdict = if balanced { "The books balance." } else { "THE BOOKS DO NOT BALANCE." };
-        output::line(format_args!("As of event {}. {verdict}", output::count(position)))?;
-        crate::cli::warn_incomplete(since);
+        output::line(format_args!("{}. {verdict}", as_of::shown(asked, position)))?;
+        super::warn_incomplete(since);
     }
     Ok(ExitCode::from(u8::from(!balanced || since.is_some())))
 }
