@@ -70,8 +70,9 @@ async fn a_chain_waits_once() {
 
 #[tokio::test]
 async fn a_failed_batch_in_the_middle_of_chains_leaves_each_whole() {
-    for fate in [Fate::Refused, Fate::WrittenUnknown, Fate::LostUnknown] {
-        let log = Arc::new(FlakyLog::new());
+    let fates = [Fate::Refused, Fate::WrittenUnknown, Fate::LostUnknown];
+    for (fate, shared) in fates.into_iter().flat_map(|fate| [(fate, false), (fate, true)]) {
+        let log = Arc::new(if shared { FlakyLog::shared() } else { FlakyLog::new() });
         let commands = commands_over(&log);
         log.doom(&[Fate::Written, fate, Fate::Written, Fate::Written, fate, fate]);
         let chains: Vec<_> = (1..=60)
@@ -175,15 +176,17 @@ async fn abandon_after(commands: &Commands, number: u128, times: u32) {
 
 #[tokio::test]
 async fn a_chain_dropped_at_any_await_leaves_a_prefix_and_usable_state() {
-    let log = Arc::new(FlakyLog::new());
-    let commands = commands_over(&log);
-    for times in 0..40 {
-        let number = u128::from(times) + 1;
-        abandon_after(&commands, number, times).await;
-        a_moment().await;
-        chain(&commands, number).await.unwrap();
+    for log in [FlakyLog::new(), FlakyLog::shared()] {
+        let log = Arc::new(log);
+        let commands = commands_over(&log);
+        for times in 0..40 {
+            let number = u128::from(times) + 1;
+            abandon_after(&commands, number, times).await;
+            a_moment().await;
+            chain(&commands, number).await.unwrap();
+        }
+        assert_whole(&log, 40).await;
     }
-    assert_whole(&log, 40).await;
 }
 
 #[tokio::test]
@@ -233,10 +236,11 @@ proptest! {
             0..12,
         ),
         chains in 1_u128..20,
+        shared in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let log = Arc::new(FlakyLog::new());
+            let log = Arc::new(if shared { FlakyLog::shared() } else { FlakyLog::new() });
             let commands = commands_over(&log);
             log.doom(&fates);
             let running: Vec<_> = (1..=chains)
