@@ -36,6 +36,7 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("order", &[Diner, Canteen, Finance, Auditor]),
     ("myOrders", &[Diner]),
     ("ordersOfServing", BUSINESS_READERS),
+    ("ordersOfDay", BOOK_READERS),
     ("kitchenBoard", KITCHEN_READERS),
     ("dashboard", BUSINESS_READERS),
     ("dashboards", BUSINESS_READERS),

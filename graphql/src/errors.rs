@@ -31,6 +31,8 @@ pub enum Code {
     InsufficientFunds,
     /// The views have not come as far as the consistency token demands.
     Stale,
+    /// Beside an answer: the view lacks something, since it could not take some event.
+    Incomplete,
     Overloaded,
     Unavailable,
     Timeout,
@@ -56,6 +58,7 @@ impl Code {
             Code::AccountFrozen => "ACCOUNT_FROZEN",
             Code::InsufficientFunds => "INSUFFICIENT_FUNDS",
             Code::Stale => "STALE",
+            Code::Incomplete => "INCOMPLETE",
             Code::Overloaded => "OVERLOADED",
             Code::Unavailable => "UNAVAILABLE",
             Code::Timeout => "TIMEOUT",

@@ -2,9 +2,14 @@
 
 use async_graphql::{Context, Object, Result, SimpleObject, connection::Connection};
 use domain::{Currency, TenantId, Timestamp, postings::LedgerAccount};
-use projections::{balances, journal};
+use projections::{
+    PageSize, Snapshot, Views,
+    as_of::{self, AsOfError, Moment, books},
+    balances, journal,
+};
 
 use crate::{
+    as_of::{AsOfInput, moment, warn_incomplete},
     caller::caller,
     consistency::Masks,
     errors::{Code, Failed, coded},
@@ -128,6 +133,35 @@ fn which(account: Option<String>, from: Option<DateTime>, to: Option<DateTime>) 
     }
 }
 
+/// Asks about a moment that has been, on one snapshot.
+async fn ask<T: Send + 'static>(
+    views: &Views,
+    question: impl FnOnce(&Snapshot<'_>) -> Result<T, AsOfError> + Send + 'static,
+) -> Result<T, AsOfError> {
+    views.read(move |snapshot| Ok(question(snapshot))).await?
+}
+
+async fn entries_as_of(
+    views: &Views,
+    tenant: TenantId,
+    which: &Which,
+    (after, size): (Option<journal::Cursor>, PageSize),
+    moment: Moment,
+) -> Result<Vec<journal::Entry>, AsOfError> {
+    let size = size.get();
+    let account = match *which {
+        Which::Latest => None,
+        Which::Account(account) => Some(account),
+        Which::Between(from, to) => {
+            let between = move |snapshot: &Snapshot<'_>| {
+                as_of::journal::between(snapshot, tenant, (from, to), after, size, moment)
+            };
+            return ask(views, between).await;
+        }
+    };
+    ask(views, move |snapshot| as_of::journal::latest(snapshot, tenant, account, after, size, moment)).await
+}
+
 /// A balances cursor as text: `account/currency`.
 fn read_balance(text: &str) -> Option<(LedgerAccount, Currency)> {
     let (account, currency) = text.rsplit_once('/')?;
@@ -147,6 +181,7 @@ impl LedgerQuery {
         #[graphql(desc = "Only of this account of the books, such as prepaid; newest first.")] account: Option<String>,
         #[graphql(desc = "From this business time on, in its order.")] from: Option<DateTime>,
         #[graphql(desc = "Up to this business time, not including it.")] to: Option<DateTime>,
+        #[graphql(desc = "As it was; as it is now, if it is not said.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, JournalEntry>> {
@@ -154,10 +189,13 @@ impl LedgerQuery {
         let which = which(account, from, to)?;
         let (views, tenant, masks) = (caller.views(), caller.tenant(), &caller.service.masks);
         let after = paging::cursor(after.as_deref(), |text| read_entry(masks, tenant, text))?;
-        let fetch = async |after, size| match which {
-            Which::Latest => journal::latest(views, tenant, after, size).await,
-            Which::Account(account) => journal::of_account(views, tenant, account, after, size).await,
-            Which::Between(from, to) => journal::between(views, tenant, from, to, after, size).await,
+        let moment = moment(&caller, as_of).await?;
+        warn_incomplete(ctx, &caller, "journal", moment).await?;
+        let fetch = async |after, size| match (moment, &which) {
+            (Some(moment), which) => entries_as_of(views, tenant, which, (after, size), moment).await,
+            (None, Which::Latest) => Ok(journal::latest(views, tenant, after, size).await?),
+            (None, Which::Account(account)) => Ok(journal::of_account(views, tenant, *account, after, size).await?),
+            (None, Which::Between(from, to)) => Ok(journal::between(views, tenant, *from, *to, after, size).await?),
         };
         let page = paging::page(first, after, journal::Entry::cursor, fetch).await?;
         let cursor = |row: &journal::Entry| write_entry(masks, tenant, row.cursor());
@@ -169,21 +207,42 @@ impl LedgerQuery {
     async fn balances(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "As it was; as it is now, if it is not said.")] as_of: Option<AsOfInput>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, LedgerBalance>> {
         let caller = caller(ctx)?;
         let after = paging::cursor(after.as_deref(), read_balance)?;
-        let fetch = |after, size| balances::list(caller.views(), caller.tenant(), after, size);
+        let (views, tenant) = (caller.views(), caller.tenant());
+        let moment = moment(&caller, as_of).await?;
+        warn_incomplete(ctx, &caller, if moment.is_some() { "journal" } else { "balances" }, moment).await?;
+        let fetch = async |after, size: PageSize| match moment {
+            Some(moment) => {
+                let (asked, limit) = (books::Accounts { prefix: None, after }, size.get());
+                ask(views, move |snapshot| books::balances(snapshot, tenant, &asked, limit, moment)).await
+            }
+            None => Ok(balances::list(views, tenant, after, size).await?),
+        };
         let page = paging::page(first, after, |row: &balances::Balance| (row.account, row.currency), fetch).await?;
         let cursor = |row: &balances::Balance| format!("{}/{}", row.account, row.currency);
         Ok(paging::connection(page, cursor, LedgerBalance::from))
     }
 
     /// All accounts of the books together, by currency. For finance and auditors.
-    async fn trial_balance(&self, ctx: &Context<'_>) -> Result<Vec<TrialBalance>> {
+    async fn trial_balance(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was; as it is now, if it is not said.")] as_of: Option<AsOfInput>,
+    ) -> Result<Vec<TrialBalance>> {
         let caller = caller(ctx)?;
-        let rows = balances::trial_balance(caller.views(), caller.tenant()).await.map_err(Failed::from)?;
+        let (views, tenant) = (caller.views(), caller.tenant());
+        let moment = moment(&caller, as_of).await?;
+        warn_incomplete(ctx, &caller, if moment.is_some() { "journal" } else { "balances" }, moment).await?;
+        let rows = match moment {
+            Some(moment) => ask(views, move |snapshot| books::trial_balance(snapshot, tenant, moment)).await,
+            None => balances::trial_balance(views, tenant).await.map_err(AsOfError::from),
+        };
+        let rows = rows.map_err(Failed::from)?;
         Ok(rows.into_iter().map(TrialBalance::from).collect())
     }
 }

@@ -11,6 +11,7 @@
 
 mod access;
 mod account;
+mod as_of;
 mod caller;
 mod consistency;
 mod dashboard;

@@ -6,17 +6,18 @@ use domain::{
     order::{self as domain_order, Line, LineCount, Refusal, Terms},
     payment::{Payment, Provider, Source, Why},
 };
-use projections::diner_orders as views;
+use projections::{as_of::orders, diner_orders as views};
 use store::Position;
 
 use crate::{
+    as_of::{AsOfInput, moment, warn_incomplete},
     caller::{Caller, caller},
     errors::{Failed, not_found},
     menu::{Canteen, Serving, load_canteen, load_serving},
     menu_changes::serving_of,
     node::{self, NodeId},
     paging,
-    scalars::{DateTime, Money, Uuid},
+    scalars::{Date, DateTime, Money, Uuid},
 };
 
 /// How far an order is.
@@ -508,6 +509,33 @@ impl OrderQuery {
         caller.reader_of_serving(serving).await?;
         let after = paging::cursor(after.as_deref(), |text| caller.service.masks.position(tenant, text))?;
         let fetch = |after, size| views::of_serving(views, tenant, serving, after, size);
+        let page = paging::page(first, after, |row: &views::Order| row.placed, fetch).await?;
+        let cursor = |row: &views::Order| caller.service.masks.token(tenant, row.placed);
+        Ok(paging::connection(page, cursor, Order::from))
+    }
+
+    /// The orders of all servings of a day, in the order of placing, as they are or as they were. For
+    /// finance and auditors.
+    async fn orders_of_day(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The local date of the canteens.")] date: Date,
+        #[graphql(desc = "Only of this canteen: its global id.")] canteen: Option<ID>,
+        #[graphql(desc = "As it was; as it is now, if it is not said.")] as_of: Option<AsOfInput>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, Order>> {
+        let caller = caller(ctx)?;
+        let (views, tenant, store) = (caller.views(), caller.tenant(), &**caller.commands().store());
+        let canteen = canteen.map(|id| node::canteen(&id).ok_or_else(|| not_found("canteen").at("canteen")));
+        let canteen = canteen.transpose()?;
+        let after = paging::cursor(after.as_deref(), |text| caller.service.masks.position(tenant, text))?;
+        let moment = moment(&caller, as_of).await?;
+        warn_incomplete(ctx, &caller, "diner_orders", moment).await?;
+        let fetch = async |after, size| match moment {
+            Some(moment) => orders::of_day(store, views, tenant, (canteen, date.0), after, size, moment).await,
+            None => Ok(views::of_day(views, tenant, canteen, date.0, after, size).await?),
+        };
         let page = paging::page(first, after, |row: &views::Order| row.placed, fetch).await?;
         let cursor = |row: &views::Order| caller.service.masks.token(tenant, row.placed);
         Ok(paging::connection(page, cursor, Order::from))

@@ -6,7 +6,7 @@ use async_graphql::{
     OutputType,
     connection::{Connection, Edge},
 };
-use projections::{PageSize, ViewError};
+use projections::PageSize;
 
 use crate::{
     errors::{Code, Failed, coded},
@@ -41,7 +41,7 @@ pub(crate) fn cursor<C>(after: Option<&str>, read: impl FnOnce(&str) -> Option<C
 }
 
 /// The page after `after`. `fetch` gives at most so many rows after a cursor.
-pub(crate) async fn page<R, C, F, Fut>(
+pub(crate) async fn page<R, C, E, F, Fut>(
     first: Option<i32>,
     after: Option<C>,
     cursor_of: impl Fn(&R) -> C,
@@ -49,7 +49,8 @@ pub(crate) async fn page<R, C, F, Fut>(
 ) -> Result<Page<R>, Failed>
 where
     F: Fn(Option<C>, PageSize) -> Fut,
-    Fut: Future<Output = Result<Vec<R>, ViewError>>,
+    Fut: Future<Output = Result<Vec<R>, E>>,
+    Failed: From<E>,
 {
     let size = size(first)?;
     let has_previous = after.is_some();

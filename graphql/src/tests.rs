@@ -1,5 +1,6 @@
 //! What holds of the schema as a whole; below, what is answered.
 
+mod as_of;
 mod history;
 mod http;
 mod isolation;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Rows that are read at once.
-const PAGE: u32 = 1_000;
+const PAGE: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

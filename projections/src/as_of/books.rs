@@ -249,7 +249,7 @@ pub fn balances(
     snapshot: &Snapshot<'_>,
     tenant: TenantId,
     asked: &Accounts,
-    limit: u32,
+    limit: usize,
     moment: Moment,
 ) -> Result<Vec<Balance>, AsOfError> {
     moment.check(snapshot, &Journal)?;

@@ -53,7 +53,8 @@ impl FromStr for AsOf {
 }
 
 impl AsOf {
-    /// Makes sure that this is no moment to come.
+    /// Makes sure that this is no moment to come. What the log's last event was recorded at has been,
+    /// whatever `now` is.
     ///
     /// # Errors
     /// When it is behind the log's last event or after `now`; nothing else is read then.
@@ -64,8 +65,11 @@ impl AsOf {
                 let head = store.head().await?;
                 if asked > head { Err(AsOfError::NoPosition { asked, head }) } else { Ok(Moment(self)) }
             }
-            AsOf::Time(time) if time > now => Err(AsOfError::Future { asked: time, now }),
-            AsOf::Time(_) => Ok(Moment(self)),
+            AsOf::Time(time) => {
+                let last = store.read_all(store.head().await?.max(1), 1).await?.pop();
+                let now = last.map_or(now, |last| now.max(last.recorded_at));
+                if time > now { Err(AsOfError::Future { asked: time, now }) } else { Ok(Moment(self)) }
+            }
         }
     }
 }

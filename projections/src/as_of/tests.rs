@@ -308,23 +308,25 @@ async fn a_question_reads_sums_and_of_the_journal_only_what_the_moment_cuts_thro
     assert!(of_all.concat().ends_with("(tenant=? AND position>? AND (position,line)<(?,?))"), "{of_all:#?}");
 }
 
-/// Noon, and a position and a time that are yet to come.
 #[tokio::test]
 async fn what_is_yet_to_come_is_no_moment() {
     let world = World::with(&testing::lunch(2)).await;
     let (store, head) = (&*world.store, world.store.head().await.unwrap());
-    let now = Timestamp::from_micros(NOON);
-    let later = now.plus_seconds(1);
+    let last = testing::at(head);
+    let (now, later) = (last.plus_seconds(60), last.plus_seconds(61));
     for (asked, says) in [
         (AsOf::Position(0), "positions begin at 1"),
         (AsOf::Position(head + 1), "there is no event"),
-        (AsOf::Time(later), "2026-11-23T12:00:01Z lies in the future: it is 2026-11-23T12:00:00Z now"),
+        (AsOf::Time(later), &format!("{later} lies in the future: it is {now} now")),
     ] {
         let error = asked.reached(store, now).await.unwrap_err();
         assert!(error.is_askers() && error.to_string().contains(says), "{error}");
     }
     assert_eq!(AsOf::Position(head).reached(store, now).await.unwrap().needs(), head);
     assert_eq!(AsOf::Time(now).reached(store, now).await.unwrap().needs(), 0);
+    // A clock that was set back since takes nothing away.
+    assert!(AsOf::Time(last).reached(store, last.plus_seconds(-60)).await.is_ok());
+    assert!(AsOf::Time(now).reached(store, last.plus_seconds(-60)).await.is_err());
 }
 
 #[test]
