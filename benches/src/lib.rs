@@ -5,12 +5,14 @@
 //! an empty log needs an empty folder.
 
 mod bare;
+mod bulk;
 pub mod commands;
 mod disk;
 mod latency;
 mod load;
 mod lunch;
 pub mod orders;
+pub mod rebuild;
 mod report;
 mod sync;
 
@@ -31,6 +33,9 @@ pub struct Log {
     /// Where its files and those of its views lie; none for a log in memory. Scratch files of the
     /// bare loops go there too, since they must be on the same disk, and are removed.
     pub folder: Option<PathBuf>,
+    /// The address of the database that the log is in, if it is in one. Scratch databases are made
+    /// beside it, and removed.
+    pub database: Option<String>,
     /// Told what is being done, once a stage.
     pub tell: Arc<dyn Fn(&str) + Send + Sync>,
 }

@@ -114,7 +114,7 @@ impl Turn {
 }
 
 /// Everything that a server keeps, in one list.
-fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     projections::all().iter().cloned().chain(sagas::projections()).collect()
 }
 
@@ -275,7 +275,7 @@ fn diner_of(diners: &[DinerId], order: u64) -> DinerId {
     diners[order as usize % diners.len()]
 }
 
-fn order_of(lunch: &Lunch, diner: DinerId, random: u64) -> NewOrder {
+pub(crate) fn order_of(lunch: &Lunch, diner: DinerId, random: u64) -> NewOrder {
     let (serving, dishes) = lunch.serving(random);
     let first = (random >> 24) as usize % dishes.len();
     let second = (first + 1 + (random >> 40) as usize % (dishes.len() - 1)) % dishes.len();
@@ -285,7 +285,7 @@ fn order_of(lunch: &Lunch, diner: DinerId, random: u64) -> NewOrder {
     NewOrder { diner, serving, lines, channel: Channel::Online, terms: Terms::Balances }
 }
 
-async fn place(load: &Load, ordering: &Ordering, diner: DinerId, new: NewOrder) -> Result<()> {
+pub(crate) async fn place(load: &Load, ordering: &Ordering, diner: DinerId, new: NewOrder) -> Result<()> {
     let who = (load.tenant, ActorId(diner.0));
     let request = Request::new(who, "placeOrder", load.id(), &new, load.commands.now());
     let placed = ordering.place_order(request, new).await.map_err(|failure| anyhow!("an order failed: {failure}"))?;

@@ -2,10 +2,13 @@
 
 use std::{fmt::Display, process::ExitCode, sync::Arc};
 
-use benches::{commands::CommandsArgs, orders::OrdersArgs};
+use benches::{commands::CommandsArgs, orders::OrdersArgs, rebuild::RebuildArgs};
 use serde::Serialize;
 
-use crate::{config::Config, output, wiring};
+use crate::{
+    config::{Config, StoreAddress},
+    output, wiring,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -19,6 +22,8 @@ enum Command {
     Commands(CommandsArgs),
     /// Whole paid orders a second, all views kept up
     Orders(OrdersArgs),
+    /// Events a second into views that are folded anew, beside bare reads and bare inserts
+    Rebuild(RebuildArgs),
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
@@ -30,10 +35,15 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
             output::note(format_args!("{stage} …"));
         }
     });
-    let log = benches::Log { store, syncs, folder, tell };
+    let database = match &config.store {
+        StoreAddress::Postgres(url) => Some(url.reveal().to_owned()),
+        StoreAddress::Memory | StoreAddress::Sqlite(_) => None,
+    };
+    let log = benches::Log { store, syncs, folder, database, tell };
     match args.command {
         Command::Commands(args) => show(&benches::commands::run(&args, &log).await?, config),
         Command::Orders(args) => show(&benches::orders::run(&args, &log).await?, config),
+        Command::Rebuild(args) => show(&benches::rebuild::run(&args, &log).await?, config),
     }
 }
 
