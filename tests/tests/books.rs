@@ -21,7 +21,7 @@ fn agree(place: &Place) -> Value {
     assert_eq!(tenants.len(), 1, "{tenants:?}");
     let place_of_tenant = tenants[0].parse::<Uuid>().expect("a tenant");
     let server = place.serve();
-    let token = support::lunch::token(&place.store(), place_of_tenant, "auditor", Uuid::now_v7(), None);
+    let token = place.token_of(place_of_tenant, "auditor", Uuid::now_v7(), None);
     let mut auditor = support::lunch::Person::new(server.address, Uuid::now_v7(), token);
     let views = views::read(&place.store(), &mut auditor, &tenants[0], &views::dates(&log));
     for section in ["orders", "takings", "balances", "offers", "totals"] {

@@ -313,7 +313,7 @@ fn what_was_just_written_is_what_is_read() {
 }
 
 fn token_of_another_tenant(place: &Place) -> String {
-    support::lunch::token(&place.store(), Uuid::now_v7(), "auditor", Uuid::now_v7(), None)
+    place.token_of(Uuid::now_v7(), "auditor", Uuid::now_v7(), None)
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn other_tenants_other_roles_and_nobody_get_nothing() {
     let events = succeed(&["events", "export", "--store", &place.store()]);
 
     let others = Uuid::now_v7();
-    let token = |role: &str, canteen| support::lunch::token(&place.store(), others, role, diner.id, canteen);
+    let token = |role: &str, canteen| place.token_of(others, role, diner.id, canteen);
     let mut their_diner = Person::new(server.address, diner.id, token("diner", None));
     let mut their_staff = Person::new(server.address, diner.id, token("canteen", Some("all")));
     let mut their_auditor = Person::new(server.address, diner.id, token("auditor", None));

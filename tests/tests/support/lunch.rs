@@ -16,9 +16,10 @@ use super::{Server, http::Connection, succeed};
 /// The local date of the servings here: so far ahead that no test meets its cut-off.
 pub const DATE: &str = "2099-03-02";
 
-/// A folder for a store, and the tenant whose people have tokens for it.
+/// A store, a folder for what belongs to it, and the tenant whose people have tokens for it.
 pub struct Place {
     dir: TempDir,
+    store: String,
     pub tenant: Uuid,
 }
 
@@ -27,8 +28,16 @@ impl Place {
         Place::of(Uuid::now_v7())
     }
 
+    /// With a store in the folder.
     pub fn of(tenant: Uuid) -> Place {
-        Place { dir: tempfile::tempdir().expect("a folder"), tenant }
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = format!("sqlite:{}", dir.path().join("data").display());
+        Place { dir, store, tenant }
+    }
+
+    /// With a store elsewhere.
+    pub fn on(store: String) -> Place {
+        Place { dir: tempfile::tempdir().expect("a folder"), store, tenant: Uuid::now_v7() }
     }
 
     /// A file beside the store.
@@ -36,21 +45,33 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// The folder with the development key; that of the store, if the store is here.
     pub fn folder(&self) -> PathBuf {
         self.file("data")
     }
 
     pub fn store(&self) -> String {
-        format!("sqlite:{}", self.folder().display())
+        self.store.clone()
     }
 
     pub fn serve(&self) -> Server {
-        Server::start(&self.folder(), &[])
+        Server::start(&self.store, &self.folder(), &[])
     }
 
     /// A token of this tenant; `canteen` is one where its bearer works, or `all`.
     pub fn token(&self, role: &str, who: Uuid, canteen: Option<&str>) -> String {
-        token(&self.store(), self.tenant, role, who, canteen)
+        self.token_of(self.tenant, role, who, canteen)
+    }
+
+    /// A token of any tenant.
+    pub fn token_of(&self, tenant: Uuid, role: &str, who: Uuid, canteen: Option<&str>) -> String {
+        let (tenant, who, data) = (tenant.to_string(), who.to_string(), self.folder().display().to_string());
+        let mut arguments = vec!["token", "--store", &self.store, "--data", &data, "--tenant", &tenant];
+        arguments.extend(["--role", role, "--subject", &who]);
+        if let Some(canteen) = canteen {
+            arguments.extend(["--canteen", canteen]);
+        }
+        succeed(&arguments).trim().to_owned()
     }
 
     pub fn person(&self, server: &Server, role: &str) -> Person {
@@ -84,17 +105,8 @@ impl Place {
 
     /// What `scripts/recompute.py` says of the log as it is now.
     pub fn recompute(&self, arguments: &[&str]) -> Value {
-        super::recompute(&self.store(), &self.file("export.jsonl"), arguments)
+        super::recompute(&self.store, &self.file("export.jsonl"), arguments)
     }
-}
-
-pub fn token(store: &str, tenant: Uuid, role: &str, who: Uuid, canteen: Option<&str>) -> String {
-    let (tenant, who) = (tenant.to_string(), who.to_string());
-    let mut arguments = vec!["token", "--store", store, "--tenant", &tenant, "--role", role, "--subject", &who];
-    if let Some(canteen) = canteen {
-        arguments.extend(["--canteen", canteen]);
-    }
-    succeed(&arguments).trim().to_owned()
 }
 
 /// Somebody with a token and a connection. What they ask shows what they were told before.

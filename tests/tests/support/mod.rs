@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses its own part of this")]
 
 pub mod http;
+pub mod load;
 pub mod lunch;
 pub mod views;
 
@@ -53,7 +54,19 @@ pub fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("tiffin {}: {error}: {text}", arguments.join(" ")))
 }
 
-fn command(arguments: &[&str]) -> Command {
+/// As [`run`], and it must fail with this exit code and nothing on stdout; what it complained of.
+#[track_caller]
+pub fn fail(code: i32, arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let command = arguments.join(" ");
+    assert_eq!(output.status.code(), Some(code), "tiffin {command}: {out}{errors}");
+    assert_eq!(out, "", "tiffin {command} fails, and yet it answers");
+    errors.into_owned()
+}
+
+/// The program without the settings of whoever runs the tests; it reads nothing from stdin.
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIFFIN_")) {
         command.env_remove(name);
@@ -70,15 +83,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on a free port and returns when it is ready; `arguments` follow `serve`.
-    pub fn start(folder: &Path, arguments: &[&str]) -> Server {
+    /// Starts on a free port and returns when it is ready. `data` is the folder with the development
+    /// key; `arguments` follow `serve`.
+    pub fn start(store: &str, data: &Path, arguments: &[&str]) -> Server {
         let address = free_address();
-        let log = folder.with_extension("log");
+        let log = data.with_extension("log");
         let errors = File::options().create(true).append(true).open(&log).expect("a log file");
         let out = errors.try_clone().expect("a log file");
-        let store = format!("sqlite:{}", folder.display());
         let listen = address.to_string();
-        let child = command(&["serve", "--store", &store, "--listen", &listen])
+        let child = command(&["serve", "--store", store, "--listen", &listen, "--data"])
+            .arg(data)
             .args(arguments)
             .stdout(out)
             .stderr(errors)
@@ -112,9 +126,25 @@ impl Server {
 
     /// Asks it to end as an operator would, and waits. Whether it ended well.
     pub fn stop(mut self) -> bool {
-        let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        self.signal("TERM");
         self.child.wait().expect("it ends").success()
+    }
+
+    /// Sends it a signal: STOP holds it as it stands, CONT lets it go on.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill runs");
+        assert!(sent.success(), "no SIG{name} for {id}");
+    }
+
+    /// Whether it is still there; one that has ended says in [`Server::log`] why.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// The file that it writes its log to, and other servers of its store too.
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
     }
 
     /// What it has written, for a failing test.
