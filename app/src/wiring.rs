@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use commands::{Clock, Commands, Limits, RandomIds, SystemClock};
+use commands::{Clock, Commands, Contention, Limits, RandomIds, SystemClock};
 use projections::{Registry, Runner, RunnerHandle, Views};
 use sagas::{Follower, Ordering};
 use store::{EventStore, LogIdentity, MemoryLog, PostgresLog, SqliteLog, SqliteMode};
@@ -131,6 +131,7 @@ impl House {
         if !self.commands.shut_down(CHAINS_END).await || !matches!(followed, Ok(Ok(()))) {
             left.push("some commands did not end in time; the next start continues them");
         }
+        report(self.commands.contention());
         let failed = self.commands.failed().is_cancelled() || broken.is_cancelled();
         if !failed {
             match self.store.head().await {
@@ -150,6 +151,14 @@ impl House {
             [] => Ok(()),
             left => Err(anyhow::anyhow!(left.join("; "))),
         }
+    }
+}
+
+/// Says how often other nodes were in this one's way, if any was: whether one more would help.
+fn report(contention: Contention) {
+    let Contention { conflicts, dropped_appends, retried_chains, passes, cut_passes } = contention;
+    if contention != Contention::default() {
+        tracing::info!(conflicts, dropped_appends, retried_chains, passes, cut_passes, "other nodes were in the way");
     }
 }
 
