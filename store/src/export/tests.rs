@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    Append, MemoryLog, Metadata, NewEvent, SqliteLog, SqliteMode,
+    Append, MemoryLog, Metadata, NewEvent, PostgresLog, SqliteLog, SqliteMode,
     contract::{append_of, stream},
 };
 
@@ -127,6 +127,19 @@ async fn a_copy_exports_the_same_bytes() {
         assert_eq!(take(copy, &file(&dir, &text)).await.unwrap().written, 0);
         assert_eq!(all_of(copy).await, text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_moves_to_postgres_and_back() {
+    let text = all_of(&origin().await).await;
+    let (dir, there) = sqlite();
+    let (_dir, back) = sqlite();
+    let postgres = PostgresLog::connect(&testing::Postgres::shared().database()).await.unwrap();
+    for log in [&there as &dyn EventStore, &postgres, &back] {
+        assert_eq!(take(log, &file(&dir, &text)).await.unwrap().written, 5);
+        assert_eq!(all_of(log).await, text);
+    }
+    assert_eq!(back.read_all(1, 10).await.unwrap(), postgres.read_all(1, 10).await.unwrap());
 }
 
 #[tokio::test]
