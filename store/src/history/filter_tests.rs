@@ -28,6 +28,9 @@ async fn each_part_takes_what_it_names_and_nothing_else() {
     assert_eq!(taken(Filter { types: types(&["account.Held", "account.Frozen"]), ..all.clone() }).await, [4, 6]);
     assert_eq!(taken(Filter { types: types(&["account"]), ..all.clone() }).await.len(), 6);
     assert_eq!(taken(Filter { types: types(&["order"]), ..all.clone() }).await, [0; 0]);
+    // A name that begins with another is another.
+    let paid = EventType::parse("payment.Paid").unwrap();
+    assert!(paid.takes("payment.Paid") && !paid.takes("payment.PaidBack"));
     let two = Filter { tenant: Some(tenant(1)), types: types(&["account.Deposited"]), ..all };
     assert_eq!(taken(two).await, [2], "every part applies");
 }

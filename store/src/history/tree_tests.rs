@@ -102,6 +102,10 @@ async fn a_matter_without_a_stream_of_its_own_is_found_around_an_event() {
         tree(&made.log, tenant(1), id(500), Some(event.position), Bounds { window: 50, events: 10 }).await.unwrap();
     assert_eq!(shown(&tree), ["1 [101]", "> 2 [102]"]);
     assert!(!tree.is_whole, "it may have begun before");
+    let to_the_head = Bounds { window: 190, events: 10 };
+    others(&made, 1).await;
+    let tree = super::tree(&made.log, tenant(1), id(500), Some(150), to_the_head).await.unwrap();
+    assert!(!tree.is_whole && tree.commands.len() == 2, "to the head, but not from its beginning: {tree:?}");
     assert_eq!(of_command(&made.log, CommandId(id(3))).await.unwrap(), None);
 }
 
