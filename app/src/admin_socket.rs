@@ -4,12 +4,14 @@
 //! JSON. The server answers with lines of JSON, any number with progress and one with the outcome:
 //!
 //! ```text
-//! → {"do":"rebuild","projections":["balances"]}
+//! → {"do":"views","work":{"rebuild":{"projections":["balances"],"compare":false}}}
 //! ← {"progress":{"doing":"rebuilding balances","done":512,"total":1024}}
 //! ← {"done":{"rebuilt":[…]}}          or {"failed":{"message":"…","usage":false}}
 //! ```
 //!
-//! A client that goes away stops what it asked for. So does the server's own end.
+//! A client that goes away stops what it asked for, but for a rebuild: that is work for the runner, and
+//! only nobody watches it any more. The server's own end stops everything; it goes on with rebuilds at
+//! its next start.
 
 use std::{
     fs, io,
@@ -36,6 +38,7 @@ use crate::{
     config::{Config, Usage, usage},
     import::{self, ImportRequest},
     progress::{Bar, OnProgress, Progress},
+    upkeep::{self, ViewsWork},
     wiring::House,
 };
 
@@ -59,9 +62,8 @@ pub enum AdminRequest {
     /// Whether anybody is there.
     Ping,
     Import(ImportRequest),
-    /// Folds these projections anew; all, when none is named.
-    Rebuild {
-        projections: Vec<String>,
+    Views {
+        work: ViewsWork,
     },
 }
 
@@ -91,34 +93,22 @@ pub async fn handle(house: &House, request: AdminRequest, progress: OnProgress<'
     match request {
         AdminRequest::Ping => Ok(json!({ "process": std::process::id() })),
         AdminRequest::Import(request) => import::run_import(house, request, progress).await,
-        AdminRequest::Rebuild { projections } => {
-            let said = |at: projections::Progress| {
-                progress(Progress::new(format!("rebuilding {}", at.projection), at.position, Some(at.head)));
-            };
-            let rebuilt = house.runner.rebuild(&projections, said).await?;
-            let rebuilt: Vec<Value> = rebuilt
-                .iter()
-                .map(|build| {
-                    json!({
-                        "projection": build.projection, "version": build.version, "build": build.build,
-                        "position": build.position,
-                    })
-                })
-                .collect();
-            Ok(json!({ "rebuilt": rebuilt }))
-        }
+        AdminRequest::Views { work } => upkeep::in_house(house, work, progress).await,
     }
 }
 
-/// Has a request carried out: by the server that holds the folder, or, without one, right here.
-/// Shows a bar on a terminal.
+/// Has a request carried out: by the server that holds the folder, or, without one, right here; on a
+/// database by this process, beside the servers. Shows a bar on a terminal.
 pub async fn carry_out(config: &Config, request: AdminRequest) -> anyhow::Result<Value> {
     let bar = Bar::new();
     let show = |progress| bar.show(progress);
-    if let Some(folder) = config.store.folder()
-        && let Some(answer) = ask(folder, &request, &show).await?
+    if let Some(folder) = config.held_folder()
+        && let Some(answer) = ask(&folder, &request, &show).await?
     {
         return Ok(answer);
+    }
+    if let AdminRequest::Views { work } = request {
+        return upkeep::here(config, work, &show).await;
     }
     let house = House::open(config).await?;
     let outcome = tokio::select! {
@@ -310,8 +300,9 @@ mod tests {
 
     #[test]
     fn requests_read_as_documented() {
-        let rebuild = AdminRequest::Rebuild { projections: vec!["balances".into()] };
-        let text = r#"{"do":"rebuild","projections":["balances"]}"#;
+        let work = ViewsWork::Rebuild { projections: vec!["balances".into()], compare: false };
+        let rebuild = AdminRequest::Views { work };
+        let text = r#"{"do":"views","work":{"rebuild":{"projections":["balances"],"compare":false}}}"#;
         assert_eq!(serde_json::to_string(&rebuild).unwrap(), text);
         assert_eq!(serde_json::from_str::<AdminRequest>(text).unwrap(), rebuild);
         assert!(serde_json::from_str::<AdminRequest>(r#"{"do":"format_disk"}"#).is_err());

@@ -9,6 +9,7 @@ mod demo;
 mod import;
 mod output;
 mod progress;
+mod upkeep;
 mod wiring;
 
 use std::process::ExitCode;

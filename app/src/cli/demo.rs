@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::{
     cli::serve::{Serving, Signals},
-    config::{Config, Listen, StoreAddress},
+    config::{Config, Listen, StoreAddress, usage},
     demo::{self, DemoClock, Lunch, Outcome},
     output,
     wiring::House,
@@ -33,6 +33,13 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let config = Config { store, ..config.clone() }.listening(&args.listen);
     let clock = Arc::new(DemoClock::new());
     let house = House::open_with(&config, Arc::clone(&clock) as Arc<_>).await?;
+    if house.store.head().await? > 0 {
+        house.close().await?;
+        return Err(usage(format!(
+            "{} has a log, and the demo touches none but its own; name an empty database",
+            config.store
+        )));
+    }
     if !config.json {
         output::note(format_args!("A lunch of {} orders in {}, seed {}", args.orders, config.store, args.seed));
     }

@@ -1,6 +1,9 @@
 //! `tiffin verify`: the views against the log, and the log against itself.
 
-use std::process::ExitCode;
+mod processes;
+mod side_by_side;
+
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use projections::{Build, Difference, Views};
@@ -15,6 +18,10 @@ use crate::{
     wiring::Reading,
 };
 
+/// How long views that lag may stand before nobody is thought to keep them up. A server that has died is
+/// followed by another within half of it.
+const KEEPERS: Duration = Duration::from_secs(12);
+
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -23,11 +30,12 @@ pub async fn run(_args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let views = reading.views().await?;
     will_move(&reading, &views, config).await?;
     let bar = Bar::new();
-    let report = projections::verify(reading.store.clone(), &views, |at| {
+    let mut report = projections::verify(reading.store.clone(), &views, |at| {
         bar.show(Progress::new("folding the log anew", at.position, Some(at.head)));
     })
     .await?;
     drop(bar);
+    report.differences.extend(processes::standing_still(&*reading.store, &views).await?);
     let books = views.read(|snapshot| trial_balance::read(snapshot, None)).await?;
     let balanced = books.iter().all(|row| row.balance.is_zero());
     let live: Vec<Build> = views.builds().await?.into_iter().filter(|build| build.live).collect();
@@ -44,7 +52,16 @@ pub async fn run(_args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         let differences: Vec<Value> = report
             .differences
             .iter()
-            .map(|it| json!({ "subject": it.subject, "found": it.found, "expected": it.expected }))
+            .map(|it| {
+                let columns = side_by_side::columns(it).into_iter().map(|column| {
+                    json!({
+                        "column": column.name, "found": column.found, "expected": column.expected,
+                        "differs": column.found != column.expected,
+                    })
+                });
+                let columns: Vec<Value> = columns.collect();
+                json!({ "subject": it.subject, "found": it.found, "expected": it.expected, "columns": columns })
+            })
             .collect();
         let books: Vec<Value> = books.iter().map(trial_balance::as_json).collect();
         output::json_line(&json!({
@@ -60,12 +77,7 @@ pub async fn run(_args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         table.add_row([build.projection.clone(), build.version.to_string(), verdict.to_owned()]);
     }
     output::line(table)?;
-    for difference in &report.differences {
-        output::line(format_args!(
-            "{}\n  found     {}\n  expected  {}",
-            difference.subject, difference.found, difference.expected
-        ))?;
-    }
+    report.differences.iter().try_for_each(side_by_side::show)?;
     let counted = [
         (report.events, "events"),
         (report.streams, "streams"),
@@ -94,11 +106,18 @@ fn differs(view: &str, differences: &[Difference]) -> bool {
 async fn will_move(reading: &Reading, views: &Views, config: &Config) -> anyhow::Result<()> {
     let head = reading.store.head().await?;
     let position = views.read(|snapshot| Ok(snapshot.position())).await?;
-    let Some(folder) = config.store.folder().filter(|_| position < head) else { return Ok(()) };
-    if admin_socket::ask(folder, &AdminRequest::Ping, &|_| {}).await?.is_none() {
+    if position >= head {
+        return Ok(());
+    }
+    let kept_up = match config.held_folder() {
+        Some(folder) => admin_socket::ask(&folder, &AdminRequest::Ping, &|_| {}).await?.is_some(),
+        // Servers of a database are not known here: it shows when they are there.
+        None => views.wait_for(position + 1, KEEPERS).await.is_ok(),
+    };
+    if !kept_up {
         bail!(
             "the views stand at event {position} and the log at {head}, and no server keeps them up; start \
-             `tiffin serve`, or let `tiffin projections rebuild` fold them to the end"
+             `tiffin serve`, or let `tiffin projections rebuild --all` fold them to the end"
         );
     }
     Ok(())

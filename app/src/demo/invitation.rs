@@ -114,7 +114,7 @@ impl Invitation {
                 query.token
             ))?;
         }
-        if let StoreAddress::Sqlite(_) = store {
+        if *store != StoreAddress::Memory {
             line(format_args!("\nBeside it: tiffin verify --store {store}, tiffin balances --store {store}, …"))?;
         }
         line("Ctrl-C ends it.")

@@ -27,7 +27,7 @@ fn every_command(place: &Place) -> Vec<Vec<String>> {
     let words = |words: &&[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let mut commands: Vec<Vec<String>> = READING.iter().map(words).collect();
     commands.push(words(&&["serve", "--listen", "127.0.0.1:0"][..]));
-    commands.push(words(&&["projections", "rebuild"][..]));
+    commands.push(words(&&["projections", "rebuild", "--all"][..]));
     commands.push(place.import_of(1));
     commands
 }
@@ -95,7 +95,7 @@ fn damaged_views_are_named_and_left_alone() {
     let place = Place::with_history(2);
     fs::write(place.folder().join("views.sqlite"), "Dear diary,\n".repeat(400)).expect("a file");
     let before = place.contents();
-    for command in [&["balances"][..], &["verify"], &["projections", "list"], &["projections", "rebuild"]] {
+    for command in [&["balances"][..], &["verify"], &["projections", "list"], &["projections", "rebuild", "--all"]] {
         let output = place.run(command);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
@@ -108,7 +108,7 @@ fn damaged_views_are_named_and_left_alone() {
         // Which of them there are depends on who came last.
         let _ = fs::remove_file(place.folder().join(name));
     }
-    place.succeed(&["projections", "rebuild"]);
+    place.succeed(&["projections", "rebuild", "--all"]);
     place.succeed(&["verify"]);
 }
 
@@ -147,7 +147,7 @@ fn a_read_only_folder_can_be_read_and_nothing_else() {
         let output = as_nobody(&place, command);
         assert!(output.status.success(), "{command:?}: {}", stderr(&output));
     }
-    let rebuild = ["projections", "rebuild"].map(str::to_owned).to_vec();
+    let rebuild = ["projections", "rebuild", "--all"].map(str::to_owned).to_vec();
     let serve = ["serve", "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec();
     for command in [rebuild, serve, import] {
         let output = as_nobody(&place, &command);

@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod aggregate;
+mod as_of;
 mod beside_a_server;
 mod damage;
 mod ends;
 mod events;
 mod help;
 mod moving;
+mod nodes;
+mod postgres;
+mod projections;
 mod settings;
 mod shutdown;
 mod support;

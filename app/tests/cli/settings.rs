@@ -52,7 +52,9 @@ fn wrong_settings_are_named_and_end_with_2() {
         ("stroe = 'memory:'\n", "unknown field `stroe`"),
         ("listen = 'a:1'\n[log]\nlevle = 'info'\n", "line 3"),
         ("listen = \n", "line 1"),
-        ("store = 'postgres://tiffin:hunter2@db/tiffin'\n", "not in this build yet"),
+        ("store = 'esdb://tiffin:hunter2@db'\n", "not in this build yet"),
+        ("store = 'postgres://tiffin:hunter2@db:port/tiffin'\n", "a port that is no number"),
+        ("views = 'hunter2'\n", "views are in sqlite:DIR"),
     ] {
         fs::write(&file, content).expect("a file");
         let output = program(place.path()).args(["balances", "--config", "other.toml"]).output().expect("it starts");
@@ -68,7 +70,7 @@ fn wrong_settings_are_named_and_end_with_2() {
 #[test]
 fn a_password_in_a_flag_is_not_repeated() {
     let place = Place::new();
-    for store in ["postgres://tiffin:hunter2@db/tiffin", "esdb://admin:hunter2@db", "hunter2"] {
+    for store in ["postgres://tiffin:hunter2@db", "esdb://admin:hunter2@db", "hunter2"] {
         let output = program(place.path()).args(["balances", "--store", store]).output().expect("it starts");
         assert_eq!(output.status.code(), Some(2));
         assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));

@@ -41,11 +41,18 @@ pub fn stderr(output: &Output) -> String {
 /// A folder of its own for a store and what belongs to it.
 pub struct Place {
     dir: TempDir,
+    /// Where its log is, when that is not in its folder.
+    store: Option<String>,
 }
 
 impl Place {
     pub fn new() -> Place {
-        Place { dir: tempfile::tempdir().expect("a folder") }
+        Place { dir: tempfile::tempdir().expect("a folder"), store: None }
+    }
+
+    /// With its log at `store`.
+    pub fn at(store: String) -> Place {
+        Place { store: Some(store), ..Place::new() }
     }
 
     /// With a history of `orders` orders, and nobody who serves it.
@@ -66,7 +73,7 @@ impl Place {
     }
 
     pub fn store(&self) -> String {
-        format!("sqlite:{}", self.folder().display())
+        self.store.clone().unwrap_or_else(|| format!("sqlite:{}", self.folder().display()))
     }
 
     /// The arguments that import a history of `orders` orders of two lines, 1,250 fen each.
@@ -116,10 +123,17 @@ impl Place {
     }
 
     pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// As [`Place::serve`], with more arguments.
+    pub fn serve_with(&self, arguments: &[&str]) -> Server {
+        let log = fs::File::options().create(true).append(true).open(self.path().join("server.log"));
         let mut child = program(self.path())
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--store", &self.store()])
+            .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(self.path().join("server.log")).expect("a log"))
+            .stderr(log.expect("a log"))
             .spawn()
             .expect("it starts");
         let mut line = String::new();

@@ -1,0 +1,195 @@
+//! Several servers on one database.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testing::Postgres;
+
+use crate::support::{Place, Server, TENANT, graphql, http, program, stderr};
+
+const DINER: &str = "00000000-0000-7000-8000-00000000d1e5";
+
+/// A new idempotency key.
+fn key(number: u32) -> String {
+    format!("00000000-0000-7000-8000-0000000{number:05}")
+}
+
+/// The data of an answer without errors, and its consistency token.
+#[track_caller]
+fn ask(server: &Server, token: &str, query: &str, variables: Value) -> Value {
+    let answer = graphql(server.address, token, query, variables).expect("an answer");
+    assert!(answer["errors"].is_null(), "{query}: {answer:#}");
+    answer
+}
+
+/// Opens a canteen at a server, and gives a serving's input for an order of one portion.
+fn open_canteen(server: &Server, staff: &str) -> Value {
+    let canteen = "mutation ($key: UUID!) { openCanteen(name: \"East\", zone: \"Asia/Shanghai\", currency: \"CNY\",
+                   idempotencyKey: $key) { canteen { id } } }";
+    let answer = ask(server, staff, canteen, json!({ "key": key(1) }));
+    let canteen = &answer["data"]["openCanteen"]["canteen"]["id"];
+    let dish = "mutation ($canteen: ID!, $spec: DishInput!, $key: UUID!) {
+                putDish(canteen: $canteen, spec: $spec, idempotencyKey: $key) { dish { id } } }";
+    let spec = json!({ "name": "Rice", "category": "main", "price": { "amount": "5.00", "currency": "CNY" } });
+    let answer = ask(server, staff, dish, json!({ "canteen": canteen, "spec": spec, "key": key(2) }));
+    let dish = &answer["data"]["putDish"]["dish"]["id"];
+    let serving = json!({
+        "canteen": canteen, "date": "2099-03-02", "meal": "LUNCH", "opens": "2020-01-01T06:00",
+        "cutOff": "2099-03-02T11:00", "dinerLimit": 9, "offers": [{ "dish": dish, "portions": 100 }],
+    });
+    let publish = "mutation ($serving: ServingInput!, $key: UUID!) {
+                   publishServing(serving: $serving, idempotencyKey: $key) { serving { id } } }";
+    let answer = ask(server, staff, publish, json!({ "serving": serving, "key": key(3) }));
+    let serving = &answer["data"]["publishServing"]["serving"]["id"];
+    json!({ "serving": serving, "lines": [{ "dish": dish, "quantity": 1 }] })
+}
+
+/// Places an order; its id, and the token by which others see it.
+fn order(server: &Server, diner: &str, input: &Value, number: u32) -> (Value, Value) {
+    let place = "mutation ($input: PlaceOrderInput!, $key: UUID!) {
+                 placeOrder(input: $input, idempotencyKey: $key) { __typename ... on Order { id status } } }";
+    let answer = ask(server, diner, place, json!({ "input": input, "key": key(number) }));
+    let order = &answer["data"]["placeOrder"];
+    assert_eq!(order["status"], "CONFIRMED", "{answer:#}");
+    (order["id"].clone(), answer["extensions"]["consistencyToken"].clone())
+}
+
+/// The status of an order as a server shows it to whoever has seen `seen`.
+fn status(server: &Server, diner: &str, order: &Value, seen: &Value) -> Value {
+    let body = json!({
+        "query": "query ($id: ID!) { node(id: $id) { ... on Order { status } } }", "variables": { "id": order },
+        "extensions": { "consistencyToken": seen },
+    });
+    let (_, answer) = http(server.address, "POST", "/graphql", Some(diner), &body.to_string()).expect("an answer");
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    answer["data"]["node"]["status"].clone()
+}
+
+const DEPOSIT: &str = "mutation ($owner: UUID!, $key: UUID!) {
+    deposit(account: { kind: WALLET, owner: $owner }, amount: { amount: \"1000.00\", currency: \"CNY\" },
+            idempotencyKey: $key) { account { id } } }";
+
+fn diner(place: &Place) -> String {
+    place.succeed(&["token", "--tenant", TENANT, "--role", "diner", "--subject", DINER]).trim().to_owned()
+}
+
+/// Who has the lease on open processes now, if anybody has.
+fn follower(url: &str) -> String {
+    let asked = "SELECT holder FROM views.leases WHERE name = 'processes' AND until > clock_timestamp()";
+    Postgres::shared().psql(url, asked)
+}
+
+#[test]
+fn two_servers_share_a_database() {
+    let url = Postgres::shared().database();
+    let place = Place::at(url.clone());
+    let (one, other) = (place.serve(), place.serve());
+    let (staff, finance, diner) = (place.token("canteen"), place.token("finance"), diner(&place));
+    let input = open_canteen(&one, &staff);
+    ask(&other, &finance, DEPOSIT, json!({ "owner": DINER, "key": key(4) }));
+    let (first, seen_first) = order(&one, &diner, &input, 10);
+    let (second, seen_second) = order(&other, &diner, &input, 11);
+    assert_eq!(status(&other, &diner, &first, &seen_first), "CONFIRMED");
+    assert_eq!(status(&one, &diner, &second, &seen_second), "CONFIRMED");
+    // The same key at the other server is the same order.
+    assert_eq!(order(&other, &diner, &input, 10).0, first);
+
+    // Commands work beside both, and nobody's password is shown.
+    assert_eq!(place.json(&place.import_of(3))["orders_imported"], 3);
+    assert_eq!(place.json(&["verify"])["same"], true);
+    assert_eq!(place.json(&["trial-balance"])["balanced"], true);
+    let password = Postgres::shared().password();
+    assert!(!place.log().contains(password), "{}", place.log());
+
+    // Whoever follows open processes: when it is killed, another one does.
+    one.kill();
+    let third = place.serve();
+    other.kill();
+    let began = Instant::now();
+    std::thread::sleep(Duration::from_secs(5));
+    while follower(&url).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(15), "nobody follows: {}", place.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (third_order, seen) = order(&third, &diner, &input, 12);
+    assert_eq!(status(&third, &diner, &third_order, &seen), "CONFIRMED");
+    third.signal("-TERM");
+    assert_eq!(third.ended(), Some(0), "{}", place.log());
+    assert_eq!(follower(&url), "", "the lease was given back");
+    assert_eq!(place.json(&["verify"])["same"], true);
+}
+
+#[test]
+fn a_server_outlives_its_database() {
+    let postgres = Postgres::start();
+    let place = Place::at(postgres.database());
+    let server = place.serve();
+    let finance = place.token("finance");
+    ask(&server, &finance, DEPOSIT, json!({ "owner": DINER, "key": key(1) }));
+    postgres.kill();
+    let began = Instant::now();
+    let refused = graphql(server.address, &finance, DEPOSIT, json!({ "owner": DINER, "key": key(2) }));
+    let refused = refused.expect("an answer");
+    let extensions = &refused["errors"][0]["extensions"];
+    assert_eq!((&extensions["code"], &extensions["retryable"]), (&json!("UNAVAILABLE"), &json!(true)), "{refused:#}");
+    let ready = http(server.address, "GET", "/readyz", None, "").expect("an answer");
+    assert_eq!(ready.0, 503, "{}", String::from_utf8_lossy(&ready.1));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(http(server.address, "GET", "/healthz", None, "").expect("an answer").0, 200);
+
+    postgres.restart();
+    let began = Instant::now();
+    loop {
+        let answer = graphql(server.address, &finance, DEPOSIT, json!({ "owner": DINER, "key": key(2) }));
+        if answer.expect("an answer")["errors"].is_null() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not recover: {}", place.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let deposits = place.json(&["events", "list", "--type", "account.Deposited"]);
+    assert_eq!(deposits["events"].as_array().map(Vec::len), Some(2), "{deposits}");
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0), "{}", place.log());
+}
+
+#[test]
+fn a_copy_is_not_served_but_read() {
+    let origin = Place::with_history(3);
+    let file = origin.path().join("export.jsonl").display().to_string();
+    origin.succeed(&["events", "export", &file]);
+    let copy = Place::at(Postgres::shared().database());
+    copy.succeed(&["events", "import", &file]);
+    for arguments in [vec!["serve".to_owned(), "--listen".into(), "127.0.0.1:0".into()], copy.import_of(4)] {
+        let refused = copy.run(&arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&refused).contains("copy") && stderr(&refused).contains("take-over"), "{}", stderr(&refused));
+    }
+    // Its views can be folded all the same.
+    copy.succeed(&["projections", "rebuild", "--all"]);
+    assert_eq!(copy.json(&["balances"])["balances"], origin.json(&["balances"])["balances"]);
+    assert_eq!(copy.json(&["verify"])["same"], true);
+}
+
+#[test]
+fn what_is_wrong_with_a_database_is_said_without_its_password() {
+    let postgres = Postgres::shared();
+    let password = postgres.password();
+    let right = postgres.database();
+    let cases = [
+        (right.replace(password, "wrongpassword"), 1, "password authentication failed"),
+        (postgres.url("nowhere"), 1, "createdb"),
+        (format!("postgres://tiffin:{password}@127.0.0.1:1/x"), 1, "not available"),
+        (format!("postgres://tiffin:{password}@127.0.0.1"), 2, "names no database"),
+    ];
+    let place = Place::new();
+    for (url, code, said) in cases {
+        for command in [&["balances"][..], &["serve", "--listen", "127.0.0.1:0"], &["projections", "list"]] {
+            let output = program(place.path()).args(command).args(["--store", &url]).output().expect("it starts");
+            let errors = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {errors}");
+            assert!(errors.contains(said), "{command:?}: {errors}");
+            assert!(!errors.contains(password) && !errors.contains("wrongpassword"), "{command:?}: {errors}");
+        }
+    }
+}
