@@ -130,9 +130,9 @@ impl Readers {
         &self,
         query: impl Fn() -> Query<'q, Postgres, PgArguments> + Send,
     ) -> Result<Vec<PgRow>, StoreError> {
-        self.settle().await?;
         let closed = |_| StoreError::Unavailable("the log is being closed".into());
         let _permit = self.permits.acquire().await.map_err(closed)?;
+        self.settle().await?;
         let reused = self.idle().pop();
         if let Some(mut conn) = reused {
             match answer(query().fetch_all(&mut conn)).await {

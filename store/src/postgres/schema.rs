@@ -12,7 +12,7 @@ pub(super) const FORMAT: i32 = MIGRATIONS.len() as i32;
 /// Held by whoever looks in order to migrate: "tiffin" as a number.
 const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(127996038375790)";
 const TABLES: &[&str] = &["event_types", "events", "head", "log", "snapshots", "streams"];
-/// The first Postgres whose `extract` is exact.
+/// The oldest Postgres that is still maintained.
 const OLDEST_SERVER: u32 = 140_000;
 
 /// Somebody else's tables. Schemas whose names begin with `tiffin_` hold ours.
@@ -75,6 +75,14 @@ async fn look(place: &Place, conn: &mut PgConnection) -> Result<Found, StoreErro
     let version = conn.server_version_num();
     if let Some(version) = version.filter(|version| *version < OLDEST_SERVER) {
         return Err(place.unusable(format_args!("is Postgres {}; tiffin needs 14 or newer", version / 10_000)));
+    }
+    let encoding = sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(&mut *conn);
+    let encoding: String = answer(encoding).await.map_err(|error| place.failure(&error))?;
+    if encoding != "UTF8" {
+        return Err(place.unusable(format_args!(
+            "the database keeps text as {encoding}, which cannot hold every name of a dish. Make one that can: \
+             createdb --template template0 --encoding UTF8 NAME"
+        )));
     }
     let tables = sqlx::query_scalar(
         "SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = 'tiffin_log' ORDER BY tablename",

@@ -56,6 +56,14 @@ async fn a_foreign_database_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused() {
+    let server = Postgres::shared();
+    let make = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
+    server.psql(&server.url("postgres"), make);
+    is_refused(&server.url("latin"), "keeps text as LATIN1").await;
+}
+
+#[tokio::test]
 async fn a_log_of_a_newer_format_is_refused() {
     let url = changed("UPDATE tiffin_log.log SET format_version = 2").await;
     is_refused(&url, "was written by a newer tiffin (format 2; this one reads format 1)").await;
