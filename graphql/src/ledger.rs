@@ -175,6 +175,7 @@ pub(crate) struct LedgerQuery;
 impl LedgerQuery {
     /// The books' journal: the latest entries first, or those of one account, or those of a time in
     /// its order. For finance and auditors.
+    #[expect(clippy::too_many_arguments, reason = "they are the field's")]
     async fn journal(
         &self,
         ctx: &Context<'_>,
