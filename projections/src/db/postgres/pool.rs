@@ -153,9 +153,10 @@ fn session(access: Access) -> String {
                     USING ERRCODE = 'character_not_in_repertoire';
                 END IF;
                 IF to_regnamespace('views') IS NULL THEN
-                    PERFORM pg_advisory_xact_lock(hashtext('views'));
-                    CREATE SCHEMA IF NOT EXISTS views;
+                    CREATE SCHEMA views;
                 END IF;
+            EXCEPTION WHEN duplicate_schema OR unique_violation THEN
+                NULL;
             END $$;"
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, Executor as _};
+
 use super::{super::super::Mode, *};
 use crate::args;
 
@@ -199,6 +201,18 @@ fn many_may_start_at_once_in_an_empty_database_and_one_without_rights_in_a_ready
         for _ in 0..8 {
             threads.spawn(|| place.writer().run("SELECT 1").unwrap());
         }
+    });
+    // One sees no schema yet while another is about to have made it.
+    let mut first = place.runtime.block_on(sqlx::PgConnection::connect(&place.url)).unwrap();
+    place.psql("DROP SCHEMA views");
+    let mut run = |sql| place.runtime.block_on(first.execute(sql)).unwrap();
+    run("BEGIN");
+    run("CREATE SCHEMA views");
+    std::thread::scope(|threads| {
+        let second = threads.spawn(|| place.writer().run("SELECT 1").unwrap());
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!second.is_finished());
+        run("COMMIT");
     });
     place.psql("CREATE ROLE cook LOGIN PASSWORD 'c'; GRANT USAGE, CREATE ON SCHEMA views TO cook");
     let (_, rest) = place.url.split_once('@').unwrap();

@@ -106,6 +106,9 @@ fn what_does_not_fit_is_refused_before_it_is_sent() {
     assert!(why.contains("before the first day"), "{why}");
     let why = refused(&|| asked(&transaction, "SELECT ?1", args![u64::MAX]));
     assert!(why.contains("too large"), "{why}");
+    let day = Param { kind: crate::Kind::Date, value: Ok(Value::Uuid(Uuid::nil())) };
+    let why = refused(&|| asked(&transaction, "SELECT ?1 - ?1", std::slice::from_ref(&day)));
+    assert!(why.contains("not what a column of kind Date holds"), "{why}");
     let why = refused(&|| asked(&transaction, "SELECT ?2", args![1_i64]));
     assert_eq!(why, "there is no parameter ?2 of 1");
     // Nothing reached the server, so the transaction goes on.
