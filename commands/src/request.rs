@@ -63,9 +63,10 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A saga's own step, named so that whoever takes it takes the same one.
-    pub fn step(command: CommandId, actor: ActorId, correlation: Uuid, at: Timestamp) -> Self {
-        let metadata = Metadata { command, digest: None, actor, correlation, causation: None, trace: None };
+    /// A saga's own step, named so that whoever takes it takes the same one. `began` is the command that
+    /// the process follows.
+    pub fn step(command: CommandId, actor: ActorId, correlation: Uuid, began: CommandId, at: Timestamp) -> Self {
+        let metadata = Metadata { command, digest: None, actor, correlation, causation: Some(began), trace: None };
         Cause { metadata, at }
     }
 }

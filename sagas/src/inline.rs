@@ -69,7 +69,8 @@ impl Driver<'_> {
     }
 
     async fn take<S: Saga>(&self, next: &Next, at: Timestamp) -> Result<Taken, Interrupted> {
-        let id = step_id(S::NAME, self.order.0, &next.name);
+        let began = CommandId(next.refund.map_or(self.order.0, |refund| refund.0));
+        let id = (step_id(S::NAME, self.order.0, &next.name), began);
         match next.step.clone() {
             Step::Order(order, command) => self.give::<Order>(order, command, id, at, Refused::Order).await,
             Step::Serving(serving, command) => self.give::<Serving>(serving, command, id, at, Refused::Serving).await,
@@ -148,11 +149,11 @@ impl Driver<'_> {
         &self,
         id: A::Id,
         command: A::Command,
-        command_id: CommandId,
+        (command_id, began): (CommandId, CommandId),
         at: Timestamp,
         refused: impl FnOnce(A::Error) -> Refused,
     ) -> Result<Taken, Interrupted> {
-        let cause = Cause::step(command_id, SAGA, self.order.0, at);
+        let cause = Cause::step(command_id, SAGA, self.order.0, began, at);
         match self.commands.execute::<A>(self.tenant, id, command, cause).await {
             Ok(outcome) if outcome.events.is_empty() => {
                 // It was taken before, by this name or by another.

@@ -141,21 +141,21 @@ impl Saga for Refunds {
         match progress {
             Progress::Begun => {
                 let command = payment::Command::BeginRefund { refund, amount: *amount, from };
-                Next::new(format!("begin/{refund}"), Step::Payment(payment, command))
+                Next::of(refund, "begin", Step::Payment(payment, command))
             }
             Progress::GivingBack { parts, given } => match parts.iter().find(|part| !given.contains(&part.tender)) {
                 Some(part) => {
                     let step = Step::GiveBack { payment, refund, part: *part, from };
-                    Next::new(format!("give-back/{refund}/{}", part.tender), step)
+                    Next::of(refund, &format!("give-back/{}", part.tender), step)
                 }
                 None => {
                     let command = payment::Command::SettleRefund { refund };
-                    Next::new(format!("settle/{refund}"), Step::Payment(payment, command))
+                    Next::of(refund, "settle", Step::Payment(payment, command))
                 }
             },
             Progress::Settled => {
                 let command = order::Command::SettleRefund { refund };
-                Next::new(format!("settled/{refund}"), Step::Order(order, command))
+                Next::of(refund, "settled", Step::Order(order, command))
             }
         }
     }

@@ -7,11 +7,18 @@ use domain::{AccountId, DinerId, Money, OrderId, PaymentId, RefundId, ServingId,
 pub(crate) struct Next {
     pub(crate) name: String,
     pub(crate) step: Step,
+    /// The refund that it belongs to, whose id is that of the command that began it. Every other step
+    /// follows from the order's own beginning.
+    pub(crate) refund: Option<RefundId>,
 }
 
 impl Next {
     pub(crate) fn new(name: impl Into<String>, step: Step) -> Option<Next> {
-        Some(Next { name: name.into(), step })
+        Some(Next { name: name.into(), step, refund: None })
+    }
+
+    pub(crate) fn of(refund: RefundId, what: &str, step: Step) -> Option<Next> {
+        Some(Next { name: format!("{what}/{refund}"), step, refund: Some(refund) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use commands::{Cause, Failure, Interrupted};
 use domain::{
-    DishId, Fact, OrderId, RefundId, ServingId, TenantId, derived_id, order,
+    CommandId, DishId, Fact, OrderId, RefundId, ServingId, TenantId, derived_id, order,
     serving::{self, Serving},
     step_id,
 };
@@ -68,8 +68,8 @@ impl Withdrawal {
             .map(|order| {
                 let refund = RefundId(derived_id(order.0, &[b"withdrawal", serving.0.as_bytes(), what.as_bytes()]));
                 let command = order::Command::Withdraw { refund, dish: self.dish };
-                let id = step_id(NAME, order.0, &format!("withdraw/{serving}/{what}"));
-                let metadata = metadata(id, order.0);
+                // What creates a refund bears its id.
+                let metadata = metadata(CommandId(refund.0), order.0);
                 ordering.withdraw(tenant, order, command, metadata)
             })
             .buffer_unordered(AT_ONCE)
@@ -86,6 +86,6 @@ impl Withdrawal {
     }
 }
 
-fn metadata(command: domain::CommandId, correlation: uuid::Uuid) -> Metadata {
+fn metadata(command: CommandId, correlation: uuid::Uuid) -> Metadata {
     Metadata { command, digest: None, actor: SAGA, correlation, causation: None, trace: None }
 }
