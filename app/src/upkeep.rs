@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use anyhow::Context;
 use domain::{StreamId, StreamKind, TenantId};
 use projections::{Build, Runner, RunnerHandle, Views};
 use serde::{Deserialize, Serialize};
@@ -72,15 +73,18 @@ pub async fn here(config: &Config, work: ViewsWork, progress: OnProgress<'_>) ->
     }
     // Servers may hold the leases: then they fold, and this process only watches.
     let (handle, stop) = (runner.handle(), CancellationToken::new());
-    let folding = tokio::spawn(runner.run(stop.clone()));
+    let mut folding = tokio::spawn(runner.run(stop.clone()));
     let _stopped_with_this = stop.clone().drop_guard();
     let rebuilt = tokio::select! {
         rebuilt = rebuild_beside(&handle, &projections, compare, progress) => rebuilt,
-        ended = folding => match ended {
+        ended = &mut folding => match ended {
             Ok(Err(error)) => return Err(error.into()),
             _ => anyhow::bail!("the views are not folded any more; see the log above"),
         },
     };
+    // The leases are given back, so that the next server need not wait for them to run out.
+    stop.cancel();
+    folding.await.context("the views' runner broke off")??;
     rebuilt
 }
 

@@ -16,7 +16,8 @@ impl Views {
         let registry = self.registry().clone();
         self.change(move |connection| {
             let mut started = Vec::new();
-            for projection in registry.iter().filter(|projection| names.contains(&projection.name())) {
+            for name in names {
+                let Some(projection) = registry.iter().find(|projection| projection.name() == name) else { continue };
                 let builds = catalogue::builds(connection)?;
                 for build in builds.iter().filter(|build| build.is_of(&**projection) && build.is_being_built()) {
                     catalogue::replace(connection, build)?;
@@ -113,12 +114,16 @@ impl Views {
         done.await.map_err(|_| ViewError::Stopped)?
     }
 
-    /// The projections with these names; all, when none is named.
+    /// The projections with these names; all, when none is named. In the order in which runners write
+    /// to the catalogue: in another one, a change and a runner would wait for each other.
     fn projections(&self, names: &[String]) -> Result<Vec<&'static str>, ViewError> {
         let known: Vec<&'static str> = self.registry().iter().map(|projection| projection.name()).collect();
         if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
             return Err(ViewError::UnknownProjection(unknown.clone()));
         }
-        Ok(known.into_iter().filter(|known| names.is_empty() || names.iter().any(|name| name == known)).collect())
+        let wanted = |known: &&str| names.is_empty() || names.iter().any(|name| name == known);
+        let mut wanted: Vec<_> = known.into_iter().filter(wanted).collect();
+        wanted.sort_unstable();
+        Ok(wanted)
     }
 }
