@@ -482,7 +482,8 @@ impl Engine {
         self.running.iter().any(|running| running.ours && running.build.is_same(build))
     }
 
-    fn close(mut self) {
+    /// Ends what is in flight, and leaves the builds to whoever keeps them up next.
+    pub(crate) fn let_go(&mut self) {
         let ended = self.finish().and_then(|()| Ok(catalogue::let_go(&self.connection, self.holder)?));
         if let Err(error) = ended {
             tracing::debug!(%error, "the last write is folded again at the next start");
@@ -505,7 +506,7 @@ impl EngineThread {
                 while let Some(job) = jobs.blocking_recv() {
                     job(&mut engine);
                 }
-                engine.close();
+                engine.let_go();
             }
             Err(error) => {
                 let _ = opened.send(Err(error));

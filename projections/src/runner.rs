@@ -112,7 +112,8 @@ impl Runner {
                 }
             }
         }
-        Ok(())
+        // Here and not when this is dropped: the process may end before that is done.
+        self.engine.call(|engine| engine.let_go()).await
     }
 
     /// Folds up to the log's head, with every build that is under way, and answers the head.
