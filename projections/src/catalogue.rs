@@ -53,6 +53,8 @@ row! {
         parked: u64,
         /// The first of them: what the view shows is incomplete from there on.
         incomplete_since: Option<Position>,
+        /// Whether its tables have their indexes. Without anybody to wait for them they come last.
+        indexed: bool,
         /// Whether the plain views show it.
         shown: bool,
         /// Whether it is compared with the live build before it takes its place.
@@ -219,9 +221,6 @@ pub(crate) fn prepare(connection: &Connection, identity: LogIdentity) -> Result<
         return Ok(());
     }
     let transaction = begin(connection)?;
-    if transaction.is_postgres() {
-        transaction.run("CREATE SCHEMA IF NOT EXISTS views")?;
-    }
     if check(&transaction)? {
         if self::identity(&transaction)? == Some(identity) {
             return Ok(transaction.commit()?);
@@ -305,6 +304,7 @@ pub(crate) fn add(connection: &Connection, projection: &dyn Projection, compare:
         tables: Json(projection.tables().iter().map(|table| table.name.to_owned()).collect()),
         parked: 0,
         incomplete_since: None,
+        indexed: false,
         shown: false,
         compare,
         compared: None,
@@ -360,6 +360,16 @@ pub(crate) fn advance(
         Param::of(&after.incomplete_since),
     ];
     if connection.execute(&sql, &params)? == 1 { Ok(()) } else { Err(ViewError::Overtaken) }
+}
+
+/// Gives a build's tables their indexes.
+pub(crate) fn index(connection: &Connection, projection: &dyn Projection, build: &Build) -> Result<(), SqlError> {
+    for table in projection.tables() {
+        connection.index(table, &build.suffix())?;
+    }
+    let sql = format!("UPDATE catalogue SET indexed = ?4 {ONE}");
+    let [projection, version, number] = build.key_params();
+    connection.execute(&sql, &[projection, version, number, Param::of(&true)]).map(|_| ())
 }
 
 /// Says what a comparison of a build with the live one has found.

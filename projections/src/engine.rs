@@ -339,6 +339,10 @@ impl Engine {
         if batch.rows.is_empty() {
             return Ok(());
         }
+        if kind == Kind::Building && !ahead {
+            // An index on a table that is full already would keep everybody waiting.
+            self.index(|_| true)?;
+        }
         let mut writes = Vec::new();
         for index in 0..self.running.len() {
             let running = &self.running[index];
@@ -426,6 +430,7 @@ impl Engine {
             return Ok(false);
         }
         self.finish()?;
+        self.index(whole)?;
         let transaction = catalogue::begin(&self.connection)?;
         for running in self.running.iter().filter(|running| whole(running)) {
             if running.build.compare {
@@ -437,6 +442,22 @@ impl Engine {
         transaction.commit()?;
         self.sync()?;
         Ok(true)
+    }
+
+    /// Gives some of the builds that are being built their indexes, if they lack them.
+    fn index(&mut self, which: impl Fn(&Running) -> bool) -> Result<(), ViewError> {
+        let bare = |running: &Running| running.is(Kind::Building) && !running.build.indexed && which(running);
+        if !self.running.iter().any(bare) {
+            return Ok(());
+        }
+        self.finish()?;
+        for running in self.running.iter_mut().filter(|running| bare(running)) {
+            let transaction = catalogue::begin(&self.connection)?;
+            catalogue::index(&transaction, &*running.projection, &running.build)?;
+            transaction.commit()?;
+            running.build.indexed = true;
+        }
+        Ok(())
     }
 
     /// Points the plain views at what is live, and removes some of what is of no use any more.

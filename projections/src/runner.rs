@@ -168,7 +168,12 @@ impl Runner {
         let switched = self.engine.call(move |engine| engine.settle(head)).await??;
         moved += usize::from(switched);
         if moved == 0 {
-            moved += usize::from(self.engine.call(|engine| engine.tidy()).await??);
+            moved += match self.engine.call(|engine| engine.tidy()).await? {
+                Ok(more) => usize::from(more),
+                // A reader still has it. The next turn tries again.
+                Err(ViewError::Sql(error)) if error.is_locked() => 0,
+                Err(error) => return Err(error),
+            };
         }
         Ok(moved)
     }

@@ -326,7 +326,7 @@ async fn a_higher_version_is_folded_anew_and_then_takes_the_place() {
 
 #[tokio::test]
 async fn a_rebuild_equals_what_was_live_and_mends_what_was_not() {
-    let world = World::with(&lunch(400)).await;
+    let world = World::with(&lunch(1_000)).await;
     let folder = tempfile::tempdir().unwrap();
     let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut runner = caught_up(&world, &views).await;
@@ -338,7 +338,7 @@ async fn a_rebuild_equals_what_was_live_and_mends_what_was_not() {
     assert_eq!(built.iter().map(|build| (build.build, build.live)).collect::<Vec<_>>(), [(2, true), (2, true)]);
     assert!(steps.iter().any(|step| step.position < step.head) && steps.last().unwrap().projection == "balances");
     assert_eq!(differences(&world, &views).await, []);
-    assert_eq!(in_file(folder.path(), "journal"), ["table journal__v1_b2", "view journal"]);
+    assert_eq!(in_file(folder.path(), "journal"), ["table journal__v2_b2", "view journal"]);
     let unknown = runner.rebuild(&["tips".into()], false, |_| {}).await;
     assert!(matches!(unknown, Err(ViewError::UnknownProjection(name)) if name == "tips"));
 }
@@ -542,10 +542,10 @@ async fn verify_shows_the_first_row_that_was_tampered_with() {
     let wallet = format!("wallet:{}", diner(7));
     connection.execute("UPDATE balances SET balance_minor = 0 WHERE 0", []).unwrap_err();
     connection.execute("UPDATE balances__v1_b1 SET balance_minor = 99 WHERE account = ?1", [&wallet]).unwrap();
-    connection.execute("DELETE FROM journal__v1_b1 WHERE position = (SELECT max(position) FROM journal)", []).unwrap();
+    connection.execute("DELETE FROM journal__v2_b1 WHERE position = (SELECT max(position) FROM journal)", []).unwrap();
     let found = differences(&world, &views).await;
     let subjects: Vec<_> = found.iter().map(|one| one.subject.as_str()).collect();
-    assert_eq!(subjects, ["view journal, table journal__v1_b1", "view balances, table balances__v1_b1"]);
+    assert_eq!(subjects, ["view journal, table journal__v2_b1", "view balances, table balances__v1_b1"]);
     assert_eq!(found[0].found, "no such row");
     assert!(found[1].found.contains(&wallet) && found[1].found.contains("balance_minor=99"), "{found:?}");
     assert!(found[1].expected.contains("balance_minor=3600"), "{found:?}");

@@ -282,12 +282,11 @@ impl Views {
             let connection = views.take_connection()?;
             let transaction = connection.begin(Mode::Read)?;
             let outcome = Snapshot::of(&transaction, &views.0.registry).and_then(|snapshot| query(&snapshot));
-            transaction.commit()?;
-            // After an error a remote connection may be no more.
-            if outcome.is_ok() || !views.is_remote() {
-                views.give_back(connection);
-            }
-            outcome
+            let ended = transaction.commit();
+            let found = outcome?;
+            ended?;
+            views.give_back(connection);
+            Ok(found)
         });
         reading.await.map_err(|_| ViewError::Stopped)?
     }
@@ -306,7 +305,8 @@ impl Views {
 
     pub(crate) fn give_back(&self, connection: Connection) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < READERS {
+        // A remote one has a pool of its own, which looks whether it still works.
+        if idle.len() < READERS && !self.is_remote() {
             idle.push(connection);
         }
     }

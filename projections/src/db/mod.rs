@@ -23,6 +23,12 @@ pub enum SqlError {
 }
 
 impl SqlError {
+    /// Whether somebody else has what was wanted for longer than it was waited for.
+    pub(crate) fn is_locked(&self) -> bool {
+        let SqlError::Postgres(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| code == "55P03")
+    }
+
     /// Whether the database itself is not what it should be, so that trying again is no use.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
@@ -210,12 +216,22 @@ impl Connection {
         }
     }
 
-    /// Makes the table `{name}{suffix}` with its indexes.
+    /// Makes the table `{name}{suffix}`, with its key and no other index.
     pub(crate) fn create(&self, table: &TableSpec, suffix: &str) -> Result<(), SqlError> {
         match self {
             Connection::Sqlite(_) => self.run(&sqlite::create(table, suffix)),
             Connection::Postgres(_) => self.run(&postgres::create(table, suffix)),
         }
+    }
+
+    /// Makes the indexes of the table `{name}{suffix}` that are missing, and lets the database look at
+    /// what stands in it.
+    pub(crate) fn index(&self, table: &TableSpec, suffix: &str) -> Result<(), SqlError> {
+        let name = table.name;
+        for (index, on) in table.indexes {
+            self.run(&format!("CREATE INDEX IF NOT EXISTS {name}{suffix}_{index} ON {name}{suffix} {on}"))?;
+        }
+        if self.is_postgres() { self.run(&format!("ANALYZE {name}{suffix}")) } else { Ok(()) }
     }
 }
 

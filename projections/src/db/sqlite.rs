@@ -204,7 +204,7 @@ pub(super) fn write(connection: &Connection, suffix: &str, changes: &dyn TableCh
     Ok(())
 }
 
-/// The statements that make the table under the name `{name}{suffix}`, and its indexes.
+/// The statement that makes the table under the name `{name}{suffix}`.
 pub(super) fn create(table: &TableSpec, suffix: &str) -> String {
     let (name, keys) = (table.name, table.key_list());
     let columns = table.columns.iter().map(|column| {
@@ -216,9 +216,5 @@ pub(super) fn create(table: &TableSpec, suffix: &str) -> String {
         format!("{} {sql}{}", column.name, if column.of.nullable { "" } else { " NOT NULL" })
     });
     let columns = columns.collect::<Vec<_>>().join(", ");
-    let mut sql = format!("CREATE TABLE {name}{suffix} ({columns}, PRIMARY KEY ({keys})) STRICT, WITHOUT ROWID;");
-    for (index, on) in table.indexes {
-        sql += &format!("CREATE INDEX {name}{suffix}_{index} ON {name}{suffix} {on};");
-    }
-    sql
+    format!("CREATE TABLE {name}{suffix} ({columns}, PRIMARY KEY ({keys})) STRICT, WITHOUT ROWID")
 }

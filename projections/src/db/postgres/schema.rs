@@ -3,14 +3,11 @@
 use super::binary::sql_type;
 use crate::{ColumnSpec, Kind, TableSpec};
 
-/// The statements that make the table under the name `{name}{suffix}`, its indexes and its comments.
+/// The statements that make the table under the name `{name}{suffix}`, with its comments.
 pub(in crate::db) fn create(table: &TableSpec, suffix: &str) -> String {
     let (name, keys) = (format!("{}{suffix}", table.name), table.key_list());
     let columns = table.columns.iter().map(column).collect::<Vec<_>>().join(", ");
     let mut sql = format!("CREATE TABLE {name} ({columns}, PRIMARY KEY ({keys}));\n");
-    for (index, on) in table.indexes {
-        sql += &format!("CREATE INDEX {name}_{index} ON {name} {on};\n");
-    }
     if let Some(comment) = literal(table.doc) {
         sql += &format!("COMMENT ON TABLE {name} IS {comment};\n");
     }

@@ -66,7 +66,9 @@ fn rows_are_inserted_put_and_deleted_and_loaded_by_key() {
 #[test]
 fn a_table_has_the_types_and_the_comments_that_people_with_a_prompt_expect() {
     let place = Place::new();
-    place.writer().create(&Thing::TABLE, "_1").unwrap();
+    let writer = place.writer();
+    writer.create(&Thing::TABLE, "_1").unwrap();
+    writer.index(&Thing::TABLE, "_1").unwrap();
     let columns = place.psql(
         "SELECT string_agg(column_name || ' ' || data_type || CASE is_nullable WHEN 'YES' THEN '?' ELSE '' END, ', '
                            ORDER BY ordinal_position)
