@@ -48,10 +48,36 @@ enum Frame {
     Manifest(Manifest),
 }
 
+/// Bytes that are hashed at once: BLAKE3 works on many kilobytes side by side, and on a line it cannot.
+const HASHED: usize = 64 << 10;
+
+/// The digest of what has passed so far.
+#[derive(Default)]
+struct Digest {
+    hasher: blake3::Hasher,
+    waiting: Vec<u8>,
+}
+
+impl Digest {
+    fn update(&mut self, line: &[u8]) {
+        self.waiting.extend_from_slice(line);
+        if self.waiting.len() >= HASHED {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
+    }
+
+    fn hex(&mut self) -> String {
+        self.hasher.update(&self.waiting);
+        self.waiting.clear();
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
 /// Writes an export, line by line.
 pub struct ExportWriter<W> {
     out: W,
-    digest: blake3::Hasher,
+    digest: Digest,
     line: Vec<u8>,
     count: u64,
     first: Option<Position>,
@@ -62,7 +88,7 @@ impl<W: Write> ExportWriter<W> {
     /// Writes the header.
     pub fn begin(out: W, log: Uuid, from: Position) -> Result<ExportWriter<W>, ExportError> {
         let mut writer =
-            ExportWriter { out, digest: blake3::Hasher::new(), line: Vec::new(), count: 0, first: None, last: None };
+            ExportWriter { out, digest: Digest::default(), line: Vec::new(), count: 0, first: None, last: None };
         let header = Frame::Header(Header { format: FORMAT, log, from });
         writer.line = serde_json::to_vec(&header).map_err(io::Error::from).map_err(ExportError::Written)?;
         writer.put()?;
@@ -85,7 +111,7 @@ impl<W: Write> ExportWriter<W> {
 
     /// Writes the manifest and hands all to the system.
     pub fn finish(mut self, sealed: bool) -> Result<Manifest, ExportError> {
-        let digest = self.digest.finalize().to_hex().to_string();
+        let digest = self.digest.hex();
         let manifest = Manifest { count: self.count, first: self.first, last: self.last, digest, sealed };
         let frame = Frame::Manifest(manifest.clone());
         self.line = serde_json::to_vec(&frame).map_err(io::Error::from).map_err(ExportError::Written)?;
@@ -105,7 +131,7 @@ impl<W: Write> ExportWriter<W> {
 pub struct ExportReader<R> {
     input: R,
     header: Header,
-    digest: blake3::Hasher,
+    digest: Digest,
     buffer: Vec<u8>,
     /// Of the line in the buffer, from 1.
     number: u64,
@@ -120,7 +146,7 @@ impl<R: BufRead> ExportReader<R> {
         let mut reader = ExportReader {
             input,
             header: Header { format: FORMAT, log: Uuid::nil(), from: 1 },
-            digest: blake3::Hasher::new(),
+            digest: Digest::default(),
             buffer: Vec::new(),
             number: 0,
             lines: LineReader::default(),
@@ -248,8 +274,8 @@ impl<R: BufRead> ExportReader<R> {
         if (manifest.first, manifest.last) != (ends.map(|ends| ends.0), ends.map(|ends| ends.1)) {
             return Err(self.unfit("the manifest names another first or last event than there is"));
         }
-        let digest = self.digest.finalize().to_hex();
-        if manifest.digest != digest.as_str() {
+        let digest = self.digest.hex();
+        if manifest.digest != digest {
             return Err(self.unfit(format!(
                 "the lines before are not those that were exported: their digest is {digest}, and the manifest has {}. \
                  Something was changed or damaged; export it again",
