@@ -39,9 +39,11 @@ fn agree(place: &Place) -> Value {
 }
 
 fn tenants(log: &str) -> Vec<String> {
-    let rows = log.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).expect("JSON Lines"));
+    let rows = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON Lines"));
+    // A header stands before the events, and a manifest behind them.
+    let events = rows.filter(|row| row.get("position").is_some());
     let mut tenants: Vec<String> =
-        rows.map(|row| row["stream"]["tenant"].as_str().expect("a tenant").to_owned()).collect();
+        events.map(|row| row["stream"]["tenant"].as_str().expect("a tenant").to_owned()).collect();
     tenants.sort();
     tenants.dedup();
     tenants
