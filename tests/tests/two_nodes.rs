@@ -1,0 +1,217 @@
+//! Two nodes on one log in Postgres: together they sell what there is and no more, and one that was
+//! held still for a while answers nothing stale when it goes on.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on says why and fails")]
+
+mod support;
+
+use std::{
+    thread::{self, sleep},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use support::{
+    Server,
+    load::{self, Load},
+    lunch::{Lunch, Person, Place},
+    succeed,
+};
+use testing::Postgres;
+
+const PORTIONS: u32 = 500;
+const BUYERS: usize = 2_000;
+/// Each comes as so many of the buyers, one after the other.
+const TIMES: usize = 10;
+/// How long a node stands still.
+const HELD: Duration = Duration::from_secs(30);
+/// How long the other nodes may wait for a node that was held while it appended.
+const GIVEN_UP: Duration = Duration::from_secs(15);
+
+const SET_PORTIONS: &str = "mutation($serving: ID!, $dish: ID!, $portions: Int!, $key: UUID!) {
+  setPortions(serving: $serving, dish: $dish, portions: $portions, idempotencyKey: $key) {
+    serving { offers { dish portions } } consistencyToken } }";
+const ORDER: &str = "query($id: ID!) { order(id: $id) { status } }";
+
+/// A second name for somebody, who asks at another node.
+fn at(person: &Person, server: &Server) -> Person {
+    Person::new(server.address, person.id, person.token.clone())
+}
+
+fn settle(place: &Place) -> Value {
+    let said = place.recompute(&["--finished"]);
+    succeed(&["verify", "--store", &place.store()]);
+    said
+}
+
+#[test]
+fn two_nodes_sell_every_portion_once() {
+    let postgres = Postgres::start();
+    let place = Place::on(postgres.database());
+    let nodes = [place.serve(), place.serve()];
+    let mut staff = place.staff(&nodes[0]);
+    let mut finance = place.finance(&nodes[0]);
+    let lunch = Lunch::open(&mut staff, &[("Rice", "3.00", PORTIONS)], PORTIONS);
+    let diners = load::diners(&place, nodes[0].address, &mut finance, BUYERS / TIMES);
+
+    let began = Instant::now();
+    let answers: Vec<(Value, u32)> = thread::scope(|scope| {
+        let shop = |(number, diner): (usize, &Person)| {
+            let (mut diner, lunch) = (at(diner, &nodes[number % 2]), &lunch);
+            scope.spawn(move || -> Vec<_> { (0..TIMES).map(|_| load::insist(&mut diner, lunch, 0, 1)).collect() })
+        };
+        let shopping: Vec<_> = diners.iter().enumerate().map(shop).collect();
+        shopping.into_iter().flat_map(|buyer| buyer.join().expect("a buyer")).collect()
+    });
+    let again: u32 = answers.iter().map(|(_, again)| again).sum();
+    println!("{BUYERS} buyers over two nodes in {:?}; told to ask again {again} times", began.elapsed());
+    let answers = answers.into_iter().map(|(answer, _)| answer);
+    let (sold, refused): (Vec<_>, Vec<_>) = answers.partition(|answer| answer["__typename"] == "Order");
+    assert!(sold.iter().all(|order| order["status"] == "CONFIRMED"), "{sold:?}");
+    let none_left = json!([{ "dish": lunch.dishes[0], "asked": 1, "left": 0 }]);
+    let right = |answer: &Value| answer["__typename"] == "SoldOut" && answer["offers"] == none_left;
+    assert!(refused.iter().all(right), "{refused:?}");
+    assert_eq!((sold.len(), refused.len()), (PORTIONS as usize, BUYERS - PORTIONS as usize));
+
+    let said = settle(&place);
+    let tenant = place.tenant.to_string();
+    assert_eq!(said["orders"][&tenant]["CONFIRMED"], PORTIONS);
+    assert_eq!(said["balances"][&tenant]["prepaid"]["CNY"], 300 * PORTIONS);
+}
+
+#[test]
+fn two_nodes_on_one_hot_serving_do_not_lose_turn_after_turn() {
+    let time = Duration::from_secs(10);
+    let postgres = Postgres::start();
+    let place = Place::on(postgres.database());
+    let nodes = [place.serve(), place.serve()];
+    let mut staff = place.staff(&nodes[0]);
+    let mut finance = place.finance(&nodes[0]);
+    let lunch = Lunch::open(&mut staff, &[("Rice", "3.00", 900_000)], 900_000);
+    let mut alone = load::diners(&place, nodes[0].address, &mut finance, 32);
+    let one = load::most(&mut alone, &lunch, time);
+    let mut over_both: Vec<Person> =
+        alone.iter().enumerate().map(|(number, diner)| at(diner, &nodes[number % 2])).collect();
+    let two = load::most(&mut over_both, &lunch, time);
+    println!("one node {one:.0} orders/s, two nodes on the same serving {two:.0}/s: {:.2} of it", two / one);
+    // Programs that are not optimised decide so slowly that a pass under the head's lock is cut short: then
+    // this only says that neither node starves.
+    let least = if cfg!(debug_assertions) { 0.1 } else { 0.3 };
+    assert!(two >= least * one, "two nodes sell {two:.0} orders/s where one sells {one:.0}");
+    settle(&place);
+    // Each says how often the other was in its way.
+    for node in nodes {
+        let log = node.log_path();
+        assert!(node.stop(), "it ends well");
+        let log = std::fs::read_to_string(log).unwrap();
+        let line = log.lines().rev().find(|line| line.contains("conflicts=")).expect("a line about conflicts");
+        println!("{line}");
+    }
+}
+
+/// What the shop is like when the first node is held, and what it becomes meanwhile.
+struct Held {
+    place: Place,
+    lunch: Lunch,
+    staff: Person,
+    diner: Person,
+}
+
+impl Held {
+    const LAST: usize = 1;
+    const RAISED: usize = 2;
+
+    fn open(postgres: &Postgres) -> (Held, Server, Server) {
+        let place = Place::on(postgres.database());
+        let (first, second) = (place.serve(), place.serve());
+        let mut staff = place.staff(&first);
+        let offers = [("Rice", "3.00", 900_000), ("Last", "5.00", 3), ("Raised", "7.00", 1)];
+        let lunch = Lunch::open(&mut staff, &offers, 900_000);
+        let mut diner = place.diner(&first, "9000.00");
+        // The first node knows of three portions of one dish, and that the other is sold out.
+        assert_eq!(Self::buy(&mut diner, &lunch, Self::RAISED), "Order");
+        assert_eq!(Self::buy(&mut diner, &lunch, Self::RAISED), "SoldOut");
+        assert_eq!(Self::buy(&mut diner, &lunch, Self::LAST), "Order");
+        let staff = at(&staff, &second);
+        (Held { place, lunch, staff, diner }, first, second)
+    }
+
+    fn buy(diner: &mut Person, lunch: &Lunch, dish: usize) -> String {
+        diner.place(&lunch.serving, json!([lunch.line(dish, 1)]))["__typename"].as_str().unwrap().to_owned()
+    }
+
+    /// Sells at the second node what the first still believes to have, and has more of what it has not.
+    /// Answers an order that the first node knows nothing of, and whoever placed it.
+    fn change(&mut self, second: &Server) -> (Value, Person) {
+        let mut diner = at(&self.diner, second);
+        let order = diner.place(&self.lunch.serving, json!([self.lunch.line(Self::LAST, 2)]))["id"].clone();
+        assert_eq!(Self::buy(&mut diner, &self.lunch, Self::LAST), "SoldOut");
+        let raised = json!({
+            "serving": self.lunch.serving, "dish": self.lunch.dishes[Self::RAISED], "portions": 2,
+        });
+        self.staff.change(SET_PORTIONS, raised);
+        (order, diner)
+    }
+
+    /// What the first node says at once when it goes on.
+    fn ask(&self, first: &Server, order: &Value, wrote: &Person) {
+        let mut reader = at(&self.diner, first);
+        reader.after(wrote);
+        let began = Instant::now();
+        loop {
+            let answer = reader.try_ask(ORDER, &json!({ "id": order })).expect("an answer");
+            let error = &answer["errors"][0]["extensions"];
+            if answer["errors"].is_array() {
+                // It may not have the order yet; never may it say that there is none.
+                assert!(error["code"] == "STALE" && error["retryable"] == true, "{answer:#}");
+                assert!(began.elapsed() < Duration::from_secs(10), "still stale: {answer:#}");
+                continue;
+            }
+            assert_eq!(answer["data"]["order"]["status"], "CONFIRMED", "{answer:#}");
+            break;
+        }
+        println!("the order that was placed meanwhile is shown {:?} after the node went on", began.elapsed());
+    }
+}
+
+#[test]
+fn a_node_that_stood_still_for_half_a_minute_answers_nothing_stale() {
+    let postgres = Postgres::start();
+    let (mut held, first, second) = Held::open(&postgres);
+    let mut finance = held.place.finance(&second);
+    // Some shop at each node when the first is stopped, so that it is stopped in the midst of work.
+    let at_first = load::diners(&held.place, first.address, &mut finance, 4);
+    let at_second = load::diners(&held.place, second.address, &mut finance, 4);
+    let at_first = Load::start(at_first, &held.lunch, 40.0);
+    let at_second = Load::start(at_second, &held.lunch, 40.0);
+    sleep(Duration::from_secs(2));
+    first.signal("STOP");
+    let stopped = Instant::now();
+    let (order, wrote) = held.change(&second);
+    sleep(HELD.saturating_sub(stopped.elapsed()));
+    let sold = at_second.stop();
+    first.signal("CONT");
+
+    held.ask(&first, &order, &wrote);
+    let mut diner = at(&held.diner, &first);
+    assert_eq!(Held::buy(&mut diner, &held.lunch, Held::LAST), "SoldOut", "sold by the other node");
+    assert_eq!(Held::buy(&mut diner, &held.lunch, Held::RAISED), "Order", "raised at the other node");
+    assert_eq!(Held::buy(&mut diner, &held.lunch, Held::RAISED), "SoldOut", "and that was the last");
+    sleep(Duration::from_secs(1));
+    let asked = at_first.stop();
+
+    let meanwhile: Vec<_> = sold.into_iter().filter(|placed| placed.due >= stopped).collect();
+    let slowest = load::within(1.0, &meanwhile);
+    println!("{} orders at the other node meanwhile, the slowest in {slowest:?}", meanwhile.len());
+    assert!(meanwhile.len() > 300, "the other node sells on: {}", meanwhile.len());
+    assert!(slowest < GIVEN_UP, "the other node waited {slowest:?} for one that stood still");
+    // Those who were at the stopped node get an answer in the end, and a true one.
+    let trouble: Vec<_> = meanwhile.iter().chain(&asked).filter_map(|placed| placed.trouble.as_ref()).collect();
+    let retryable = |code: &&&String| ["\"UNAVAILABLE\"", "\"TIMEOUT\"", "\"OVERLOADED\""].contains(&code.as_str());
+    assert!(trouble.iter().all(|code| retryable(&code)), "{trouble:?}");
+    println!("{} orders at the node that stood still, {} to be asked again", asked.len(), trouble.len());
+    let told: Vec<_> = asked.iter().chain(&meanwhile).filter_map(|placed| placed.order.clone()).collect();
+    let said = settle(&held.place);
+    let confirmed = said["orders"][held.place.tenant.to_string()]["CONFIRMED"].as_u64().unwrap();
+    assert!(confirmed as usize >= told.len(), "{confirmed} orders for {} that were told of one", told.len());
+}
