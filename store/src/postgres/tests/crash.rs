@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
 use super::*;
 
 /// What one appender knows: where its two streams stand, and what was acknowledged.
@@ -187,4 +192,82 @@ async fn readers_find_the_server_again() {
     }
     log.append(vec![append_of(stream(1, 1), version, 1)], at(1)).await.unwrap();
     timeout(Duration::from_secs(5), shown.wait_for(|head| *head == version + 1)).await.unwrap().unwrap();
+}
+
+/// What a line between a log and its server does to the next COMMIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Nothing,
+    /// The server gets it, the log never hears of it.
+    Answer,
+    /// The line is cut, and the server gets it all the same, half a second later.
+    Late,
+    /// The server never gets it.
+    Commit,
+}
+
+/// A line to `server` that cuts one COMMIT off, when it is told to. Gives its port.
+async fn line_to(server: u16, cut: watch::Sender<Cut>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (log, _) = listener.accept().await.unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            tokio::spawn(carry(log, server, cut.clone()));
+        }
+    });
+    port
+}
+
+async fn carry(log: TcpStream, server: TcpStream, cut: watch::Sender<Cut>) {
+    let ((mut from_log, mut to_log), (mut from_server, mut to_server)) = (log.into_split(), server.into_split());
+    let answers = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_log).await });
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from_log.read(&mut buffer).await {
+        let sent = &buffer[..length];
+        if sent == b"Q\0\0\0\x0bCOMMIT\0" {
+            let cut = cut.send_replace(Cut::Nothing);
+            if cut != Cut::Nothing {
+                // Both halves of the log's end must go before the log sees the line cut.
+                answers.abort();
+                let _ = answers.await;
+                drop(from_log);
+                if cut == Cut::Late {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                if cut != Cut::Commit {
+                    to_server.write_all(sent).await.unwrap();
+                    // It is read before the line ends here too.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                return;
+            }
+        }
+        if to_server.write_all(sent).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whatever happens to a COMMIT, the outcome is not known at first, and the next read knows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_without_an_answer_is_settled_by_the_next_read() {
+    let url = Postgres::shared().database();
+    let port = url.rsplit(['@', '/']).nth(1).unwrap().rsplit(':').next().unwrap();
+    let cut = watch::Sender::new(Cut::Nothing);
+    let line = line_to(port.parse().unwrap(), cut.clone()).await;
+    let log = open(&url.replace(&format!(":{port}/"), &format!(":{line}/"))).await;
+    let mut version = 0;
+    for what in [Cut::Answer, Cut::Late, Cut::Commit, Cut::Late, Cut::Answer, Cut::Commit] {
+        log.append(vec![append_of(stream(1, 1), version, 1)], at(1)).await.unwrap();
+        version += 1;
+        cut.send_replace(what);
+        let outcome = log.append(vec![append_of(stream(1, 1), version, 2)], at(1)).await;
+        assert!(matches!(outcome, Err(StoreError::Unknown(_))), "{what:?}: {outcome:?}");
+        let rows = log.read_stream(stream(1, 1), version + 1, 10).await.unwrap().len();
+        assert_eq!(rows, if what == Cut::Commit { 0 } else { 2 }, "{what:?}");
+        version += rows as Version;
+    }
+    assert_eq!(log.head().await.unwrap(), version);
 }
