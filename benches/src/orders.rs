@@ -34,7 +34,7 @@ use crate::{
 
 /// What each diner's subsidy gets before every slice, in minor units: less than an order costs, so
 /// that the wallet pays the rest.
-const SUBSIDY: i64 = 1_500;
+pub(crate) const SUBSIDY: i64 = 1_500;
 /// What each wallet is filled with: enough for an order of every slice.
 const WALLET: i64 = 2 * DISH_PRICE * ROUNDS as i64;
 /// Views that take longer to catch up are broken.

@@ -21,7 +21,7 @@ use crate::{
     latency::Latencies,
     load::{Load, scrambled},
     lunch::{DISH_PRICE, Lunch},
-    orders::{order_of, place, registry},
+    orders::{SUBSIDY, order_of, place, registry},
     report::{self, grouped, rounded},
 };
 
@@ -132,32 +132,31 @@ async fn fill(args: &RebuildArgs, log: &Log) -> Result<()> {
     let load = Load::start(log, Limits::default().accounts);
     let ordering = Ordering::new(load.commands.clone());
     let lunch = Lunch::publish(&load, SERVINGS).await?;
-    let diners: Arc<[DinerId]> = (0..args.diners).map(|_| DinerId(load.id())).collect();
-    let orders = args.events / EVENTS_OF_ORDER;
-    let each = i64::try_from(orders / u64::from(args.diners) + 1)? * DISH_PRICE;
-    (log.tell)(&format!("filling the accounts of {} diners", args.diners));
-    // Either pays half of an order.
-    for account in [AccountId::Wallet as fn(DinerId) -> AccountId, AccountId::Subsidy] {
-        let accounts: Vec<AccountId> = diners.iter().copied().map(account).collect();
-        load.fill(&accounts, Money::new(2 * each, Currency::CNY)).await?;
-    }
-    let events = log.store.head().await?;
-    let left = args.events.saturating_sub(events).div_ceil(EVENTS_OF_ORDER);
-    (log.tell)(&format!("placing {left} orders"));
-    let work = {
-        let (load, diners) = (load.clone(), Arc::clone(&diners));
-        move |number: u64| {
-            if number >= left {
-                return None;
-            }
-            let diner = diners[(scrambled(number) % diners.len() as u64) as usize];
-            let diner = if left <= diners.len() as u64 { diner } else { diners[number as usize % diners.len()] };
-            let (load, ordering) = (load.clone(), ordering.clone());
-            let new = order_of(&lunch, diner, scrambled(number));
-            Some(Box::pin(async move { place(&load, &ordering, diner, new).await }) as crate::load::Work)
+    let mut diners: Vec<DinerId> = (0..args.diners).map(|_| DinerId(load.id())).collect();
+    // They do not come to lunch in the order in which they were hired.
+    diners.sort_unstable_by_key(|diner| scrambled(diner.0.as_u64_pair().1));
+    let diners: Arc<[DinerId]> = diners.into();
+    while let left @ 1.. = args.events.saturating_sub(log.store.head().await?) {
+        let orders = left.div_ceil(EVENTS_OF_ORDER).min(diners.len() as u64);
+        (log.tell)(&format!("{left} events are missing; placing {orders} orders"));
+        let some = &diners[..usize::try_from(orders)?];
+        for (account, amount) in
+            [(AccountId::Wallet as fn(DinerId) -> AccountId, 2 * DISH_PRICE), (AccountId::Subsidy, SUBSIDY)]
+        {
+            let accounts: Vec<AccountId> = some.iter().copied().map(account).collect();
+            load.fill(&accounts, Money::new(amount, Currency::CNY)).await?;
         }
-    };
-    load.closed_loop(log, (IN_FLIGHT, PATIENCE), &Arc::new(Latencies::new()?), work).await?;
+        let work = {
+            let (load, ordering, lunch, diners) = (load.clone(), ordering.clone(), lunch.clone(), Arc::clone(&diners));
+            move |number: u64| {
+                let diner = *diners.get(usize::try_from(number).ok()?).filter(|_| number < orders)?;
+                let (load, ordering) = (load.clone(), ordering.clone());
+                let new = order_of(&lunch, diner, scrambled(number));
+                Some(Box::pin(async move { place(&load, &ordering, diner, new).await }) as crate::load::Work)
+            }
+        };
+        load.closed_loop(log, (IN_FLIGHT, PATIENCE), &Arc::new(Latencies::new()?), work).await?;
+    }
     load.end().await
 }
 

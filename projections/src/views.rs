@@ -140,7 +140,7 @@ impl Views {
         let path = folder.join("views.sqlite");
         if !path.exists() {
             let message =
-                format!("there are no views in {}; `tiffin projections rebuild` makes them", folder.display());
+                format!("there are no views in {}; `tiffin projections rebuild --all` makes them", folder.display());
             return Err(ViewError::Unusable(message));
         }
         let file = |access| SqliteFile { path: path.clone(), access, temporary: false };
@@ -194,7 +194,7 @@ impl Views {
             return Ok(());
         }
         Err(ViewError::Unusable(format!(
-            "the views in {} belong to another log; `tiffin projections rebuild` folds them anew",
+            "the views in {} belong to another log; `tiffin projections rebuild --all` folds them anew",
             self.0.database
         )))
     }
