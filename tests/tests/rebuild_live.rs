@@ -31,7 +31,7 @@ const BEFORE: Duration = Duration::from_secs(6);
 const NOISE: Duration = Duration::from_millis(150);
 
 /// What a reader knows: none of these ever goes back.
-#[derive(Debug, Default, PartialEq, PartialOrd)]
+#[derive(Debug)]
 struct Seen {
     confirmed: i64,
     portions: i64,
@@ -73,8 +73,10 @@ fn look(auditor: &mut Person, lunch: &Lunch) -> Seen {
 
 /// Reads in a loop. How often, and what was seen last.
 fn read_until(stop: &AtomicBool, auditor: &mut Person, lunch: &Lunch) -> (u32, Seen) {
-    let (mut reads, mut before) = (0, Seen::default());
+    let (mut reads, mut before) = (0, look(auditor, lunch));
     while !stop.load(Ordering::Relaxed) {
+        // Without a token a read waits for nothing: it gets what is live, whatever that is.
+        auditor.seen = None;
         let now = look(auditor, lunch);
         let went_back = [
             (now.confirmed, before.confirmed),
