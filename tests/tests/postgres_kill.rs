@@ -64,6 +64,21 @@ fn shop(diner: &mut Person, lunch: &Lunch, rounds: &AtomicU32, round: u32) -> Kn
     known
 }
 
+/// How long it takes until the views have come as far as the reader knows that the log has.
+fn shown_after(reader: &mut Person) -> Duration {
+    let query = format!("{{ servings(date: \"{DATE}\", first: 1) {{ nodes {{ id }} }} }}");
+    let began = Instant::now();
+    loop {
+        let answer = reader.try_ask(&query, &json!({})).expect("an answer");
+        if answer["errors"].is_null() {
+            return began.elapsed();
+        }
+        let error = &answer["errors"][0]["extensions"];
+        assert!(error["retryable"] == true, "{answer:#}");
+        assert!(began.elapsed() < RECOVERED, "the views do not come back: {answer:#}");
+    }
+}
+
 #[test]
 fn killed_under_load_postgres_loses_no_order_and_the_service_comes_back() {
     let postgres = Postgres::start();
@@ -115,6 +130,7 @@ fn killed_under_load_postgres_loses_no_order_and_the_service_comes_back() {
     fs::write(&acknowledged, ids.iter().map(|order| format!("{order} CONFIRMED\n")).collect::<String>()).unwrap();
     let mut auditor = place.auditor(&server);
     auditor.after(&probe);
+    println!("the views show the last of it after {:?}", shown_after(&mut auditor));
     let (store, tenant) = (place.store(), place.tenant.to_string());
     let shown = views::read(&store, &mut auditor, &tenant, &[DATE.to_owned()]);
     let file = place.file("views.json");
