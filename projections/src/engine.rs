@@ -25,7 +25,11 @@ use crate::{
 /// Most events of one transaction.
 pub(crate) const BATCH: usize = 5_000;
 /// What all rows in memory together may take, in bytes, before they are forgotten.
-const ROOM: usize = 192 << 20;
+const ROOM: usize = 128 << 20;
+/// What rows that wait to be written may take, in bytes, while a rebuild has the machine to itself. A row
+/// that changes again before it is written is written once, and rows that are written together stand
+/// side by side.
+const DEFERRED: usize = 96 << 20;
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever
 /// keeps the live views up need not wait.
 const SHORT: Duration = Duration::from_millis(50);
@@ -93,8 +97,14 @@ impl Decoded {
 /// A build that is kept up.
 struct Running {
     projection: Arc<dyn Projection>,
-    /// As it is folded; the tables may lag behind by the write that is in flight.
+    /// As it is folded; the tables may lag behind.
     build: Build,
+    /// As the tables are, or will be once the write that is in flight has ended.
+    written: Build,
+    /// What was parked since.
+    newly_parked: Vec<Parked>,
+    /// Up to here every batch is written before the next, so that one with poison can be folded again.
+    careful_until: Position,
     rows: Rows,
     /// Streams with an event that was parked: later ones are parked behind it.
     parked: FxHashSet<StreamId>,
@@ -164,6 +174,14 @@ impl Running {
             }
         }
         Ok(parked)
+    }
+
+    /// What the tables lack of what is folded.
+    fn take_write(&mut self) -> BuildWrite {
+        let after = self.build.clone();
+        let before = std::mem::replace(&mut self.written, after.clone());
+        let parked = std::mem::take(&mut self.newly_parked);
+        BuildWrite { before, after, parked, changes: self.rows.take_changes() }
     }
 
     fn park(&self, row: &EventRow, error: String) -> Parked {
@@ -298,7 +316,18 @@ impl Engine {
             let parked = catalogue::parked_streams(&self.connection, &build)?.into_iter().collect();
             let dropped = catalogue::dropped(&self.connection, &build.projection)?;
             let dropped = dropped.into_iter().map(|Dropped { position, .. }| position).collect();
-            self.running.push(Running { projection, build, rows, parked, dropped, ours });
+            let (written, newly_parked, careful_until) = (build.clone(), Vec::new(), 0);
+            self.running.push(Running {
+                projection,
+                build,
+                written,
+                newly_parked,
+                careful_until,
+                rows,
+                parked,
+                dropped,
+                ours,
+            });
         }
         (self.revision, self.renewed) = (revision, Some(Instant::now()));
         self.publish();
@@ -309,7 +338,7 @@ impl Engine {
     /// whoever wants to know has to ask the database.
     fn publish(&self) {
         let all = self.running.iter().all(|running| running.ours);
-        let builds = self.running.iter().filter(|_| all).map(|running| running.build.clone());
+        let builds = self.running.iter().filter(|_| all).map(|running| running.written.clone());
         self.views.publish(builds.collect());
     }
 
@@ -343,15 +372,17 @@ impl Engine {
             // An index on a table that is full already would keep everybody waiting.
             self.index(|_| true)?;
         }
-        let mut writes = Vec::new();
         for index in 0..self.running.len() {
             let running = &self.running[index];
             if running.is(kind) && running.build.position + 1 == batch.first() {
-                writes.push(self.fold_one(index, batch)?);
+                self.fold_one(index, batch)?;
             }
         }
-        self.finish()?;
-        self.in_flight = Some(self.writing.write(kind, writes)?);
+        let deferred: usize = self.running.iter().map(|running| running.rows.changed_weight()).sum();
+        let careful = |running: &Running| running.build.position <= running.careful_until;
+        if !ahead || kind == Kind::Live || deferred > DEFERRED || self.running.iter().any(careful) {
+            self.write(kind)?;
+        }
         let weight: usize = self.running.iter().map(|running| running.rows.weight()).sum();
         if !ahead || weight > ROOM {
             self.finish()?;
@@ -363,7 +394,18 @@ impl Engine {
         Ok(())
     }
 
-    fn fold_one(&mut self, index: usize, batch: &Decoded) -> Result<BuildWrite, ViewError> {
+    /// Hands over what was folded and is not written yet.
+    fn write(&mut self, kind: Kind) -> Result<(), ViewError> {
+        self.wait()?;
+        let unwritten = |running: &&mut Running| running.build != running.written;
+        let writes: Vec<BuildWrite> = self.running.iter_mut().filter(unwritten).map(Running::take_write).collect();
+        if !writes.is_empty() {
+            self.in_flight = Some(self.writing.write(kind, writes)?);
+        }
+        Ok(())
+    }
+
+    fn fold_one(&mut self, index: usize, batch: &Decoded) -> Result<(), ViewError> {
         if self.views.is_remote() {
             self.running[index].prefetch(batch)?;
         }
@@ -377,21 +419,39 @@ impl Engine {
                 Ok(parked) => break parked,
                 Err(Stuck { position, poison }) => {
                     // What the event has half done is taken back: the batch is folded again without it.
-                    self.finish()?;
-                    self.running[index].rows.clear();
+                    self.wait()?;
+                    let running = &mut self.running[index];
+                    running.rows.clear();
+                    if running.build != running.written {
+                        // With the batches before it that are not written either.
+                        running.build = running.written.clone();
+                        running.newly_parked.clear();
+                        running.careful_until = batch.first() + batch.rows.len() as u64;
+                        let parked = catalogue::parked_streams(&self.connection, &running.build)?;
+                        running.parked = parked.into_iter().collect();
+                        return Ok(());
+                    }
                     poisoned.insert(position, poison);
                 }
             }
         };
         let running = &mut self.running[index];
-        let (before, after) = (running.build.clone(), running.after(batch, &parked));
+        running.build = running.after(batch, &parked);
         running.parked.extend(parked.iter().map(Parked::stream_id));
-        running.build = after.clone();
-        Ok(BuildWrite { before, after, parked, changes: running.rows.take_changes() })
+        running.newly_parked.extend(parked);
+        Ok(())
+    }
+
+    /// Writes all that is folded, and waits until it is in the tables.
+    pub(crate) fn finish(&mut self) -> Result<(), ViewError> {
+        if self.running.iter().any(|running| running.build != running.written) {
+            self.write(Kind::Live)?;
+        }
+        self.wait()
     }
 
     /// Waits for the write that is in flight, and shows what it has brought.
-    pub(crate) fn finish(&mut self) -> Result<(), ViewError> {
+    fn wait(&mut self) -> Result<(), ViewError> {
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
         let written = in_flight.wait();
         match written {
@@ -456,6 +516,7 @@ impl Engine {
             catalogue::index(&transaction, &*running.projection, &running.build)?;
             transaction.commit()?;
             running.build.indexed = true;
+            running.written.indexed = true;
         }
         Ok(())
     }

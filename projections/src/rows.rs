@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a row in memory is taken to cost besides its own fixed size: the hash table, texts.
-const OVERHEAD: usize = 96;
+const OVERHEAD: usize = 160;
 
 /// Where rows that are not in memory come from: the tables of one build.
 struct Source {
@@ -181,6 +181,11 @@ impl Rows {
         self.tables.iter().map(|(_, table)| table.weight()).sum()
     }
 
+    /// About how many bytes of them are changed and not yet taken.
+    pub(crate) fn changed_weight(&self) -> usize {
+        self.tables.iter().map(|(_, table)| table.changed_weight()).sum()
+    }
+
     /// The error of a row that could not be read. What was folded since is worth nothing.
     pub(crate) fn take_failure(&mut self) -> Option<SqlError> {
         self.failure.take()
@@ -251,6 +256,7 @@ trait Table: Any {
     /// Fetches what a batch that was tried has missed, and forgets the trial.
     fn fetch(&mut self, source: Option<&Source>) -> Result<usize, SqlError>;
     fn weight(&self) -> usize;
+    fn changed_weight(&self) -> usize;
 }
 
 impl<T: Row> Table for Working<T> {
@@ -298,7 +304,11 @@ impl<T: Row> Table for Working<T> {
     }
 
     fn weight(&self) -> usize {
-        self.entries.capacity() * (size_of::<T::Key>() + size_of::<Entry<T>>() + OVERHEAD)
+        self.entries.len() * (size_of::<T::Key>() + size_of::<Entry<T>>() + OVERHEAD)
+    }
+
+    fn changed_weight(&self) -> usize {
+        (self.touched.len() + self.appended.len()) * (size_of::<T>() + OVERHEAD)
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{
     db::{self, Access, Connection, Database, Mode, PostgresPool, SqliteFile},
 };
 
+/// Of the connection that writes rows; negative, as SQLite wants it for kibibytes.
+const WRITER_CACHE_KIB: i64 = -64 * 1024;
 /// Most queries that run at once.
 const READERS: usize = 4;
 
@@ -248,6 +250,15 @@ impl Views {
         Ok(self.0.database.connect()?)
     }
 
+    /// A connection for all the rows of a fold. Blocks.
+    pub(crate) fn connect_to_write(&self) -> Result<Connection, ViewError> {
+        let connection = self.connect()?;
+        if let Connection::Sqlite(file) = &connection {
+            file.pragma_update(None, "cache_size", WRITER_CACHE_KIB).map_err(SqlError::from)?;
+        }
+        Ok(connection)
+    }
+
     /// Makes a change of the catalogue in one transaction, and wakes the runner of this process.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
@@ -325,6 +336,17 @@ impl Views {
         if known.is_empty() { Ok(self.builds().await?.into()) } else { Ok(known) }
     }
 
+    /// The names of the views that do not show everything, in the registry's order: events of theirs
+    /// are parked, or they are paused or outdated. As the runner of this process knows it, or else as
+    /// the catalogue does.
+    pub async fn incomplete_views(&self) -> Result<Vec<&'static str>, ViewError> {
+        let builds = self.builds_now().await?;
+        let lacking = |projection: &&Arc<dyn Projection>| {
+            builds.iter().any(|build| build.live && build.is_of(&***projection) && !is_whole(build))
+        };
+        Ok(self.0.registry.iter().filter(lacking).map(|projection| projection.name()).collect())
+    }
+
     /// Every build that is in use or being built, with its checkpoint and health, as of now.
     pub async fn builds(&self) -> Result<Vec<Build>, ViewError> {
         self.read(|snapshot| Ok(snapshot.builds_now().cloned().collect())).await
@@ -366,6 +388,11 @@ fn lowest<'a>(builds: impl Iterator<Item = &'a Build>) -> Position {
     sound.map(|build| build.position).min().unwrap_or(0)
 }
 
+/// Whether it has taken every event up to where it stands, and goes on.
+fn is_whole(build: &Build) -> bool {
+    build.parked == 0 && build.health == Health::Sound
+}
+
 /// The views at one moment: the catalogue and every row belong together.
 pub struct Snapshot<'a> {
     connection: &'a Connection,
@@ -398,8 +425,7 @@ impl<'a> Snapshot<'a> {
     /// events are parked, or they wait.
     pub fn incomplete(&self) -> impl Iterator<Item = &Build> {
         let ours = |build: &&Build| self.registry.iter().any(|projection| build.is_of(&**projection));
-        let whole = |build: &&Build| build.parked == 0 && build.health == Health::Sound;
-        self.builds.iter().filter(|build| build.live).filter(ours).filter(move |build| !whole(build))
+        self.builds.iter().filter(|build| build.live).filter(ours).filter(|build| !is_whole(build))
     }
 
     /// The rows of a table that `rest` (`WHERE … ORDER BY … LIMIT …`) names. Parameters are

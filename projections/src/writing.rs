@@ -74,7 +74,7 @@ impl WritingThread {
 fn write(views: &Views, connection: &mut Option<Connection>, writes: Vec<BuildWrite>) -> Result<(), ViewError> {
     let connection = match connection {
         Some(connection) => connection,
-        None => connection.insert(views.connect()?),
+        None => connection.insert(views.connect_to_write()?),
     };
     let transaction = connection.begin(Mode::Write)?;
     for BuildWrite { before, after, parked, changes } in writes {

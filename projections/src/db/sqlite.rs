@@ -33,7 +33,6 @@ impl SqliteFile {
             connection.pragma_update(None, "synchronous", synchronous)?;
             connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
             connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-            connection.pragma_update(None, "cache_size", -64 * 1024)?;
         }
         Ok(connection)
     }
