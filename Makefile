@@ -31,10 +31,11 @@ lint: ## Clippy, with warnings as errors
 house: ## Which crate may use which, and who names an adapter
 	cargo test --locked -p tiffin-tests --test house
 
-bench: build ## Commands and whole orders a second on this machine, beside a bare insert
+bench: build ## Commands, whole orders and rebuilds a second on this machine, beside bare loops
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(BIN) bench commands --store "sqlite:$$dir/commands" --in-flight 1024 --seconds 10 $(ARGS) && \
-	$(BIN) bench orders --store "sqlite:$$dir/orders" --in-flight 256 --servings 100 --seconds 10 $(ARGS)
+	$(BIN) bench orders --store "sqlite:$$dir/orders" --in-flight 256 --servings 100 --seconds 10 $(ARGS) && \
+	$(BIN) bench rebuild --store "sqlite:$$dir/rebuild" --events 2000000 $(ARGS)
 
 clean: ## Removes what was built
 	cargo clean
