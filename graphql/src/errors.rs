@@ -31,7 +31,8 @@ pub enum Code {
     InsufficientFunds,
     /// The views have not come as far as the consistency token demands.
     Stale,
-    /// Beside an answer: the view lacks something, since it could not take some event.
+    /// Beside an answer: the view that it was read from lacks something, since it could not take some
+    /// event. Every answer names all such views in its own extension `incomplete`.
     Incomplete,
     Overloaded,
     Unavailable,

@@ -28,6 +28,7 @@ use crate::{
     consistency::Masks,
     errors::{Code, Failed, coded},
     identity::{Identity, Verifier},
+    incomplete::Incomplete,
     limits::{self, DocumentLimits},
     loaders,
     schema::{self, Api},
@@ -37,6 +38,8 @@ use crate::{
 pub(crate) const CONSISTENCY_HEADER: &str = "x-consistency-token";
 /// The same within the extensions of a request and of its answer.
 pub(crate) const CONSISTENCY_EXTENSION: &str = "consistencyToken";
+/// Names the views that lack something, within the extensions of an answer.
+const INCOMPLETE_EXTENSION: &str = "incomplete";
 /// From here on a queue is so full that mutations are turned away at the door.
 const FULL: f64 = 0.95;
 
@@ -108,6 +111,7 @@ struct Door {
     service: Arc<Service>,
     schema: Api,
     verifier: Verifier,
+    incomplete: Incomplete,
     room: Semaphore,
     draining: CancellationToken,
 }
@@ -115,9 +119,11 @@ struct Door {
 /// `/graphql` (POST), GraphiQL at `/`, `/healthz` and `/readyz`.
 pub fn router(setup: Setup) -> Router {
     let Setup { ordering, views, verifier, token_secret, limits, draining } = setup;
+    let incomplete = Incomplete::new(views.clone());
     let service = Arc::new(Service { ordering, views, masks: Masks::new(token_secret), limits });
     let schema = schema::build(Arc::clone(&service));
-    let door = Door { service, schema, verifier, room: Semaphore::new(limits.in_flight), draining };
+    let room = Semaphore::new(limits.in_flight);
+    let door = Door { service, schema, verifier, incomplete, room, draining };
     Router::new()
         .route("/", get(graphiql))
         .route("/graphql", post(graphql))
@@ -203,6 +209,11 @@ impl Door {
         let token = tenant.and_then(|tenant| Some(self.service.masks.token(tenant, asked.position()?)));
         if let Some(token) = &token {
             answer.extensions.insert(CONSISTENCY_EXTENSION.to_owned(), token.as_str().into());
+        }
+        // Names only: a position would tell how much other tenants write.
+        let incomplete = self.incomplete.names().await;
+        if !incomplete.is_empty() {
+            answer.extensions.insert(INCOMPLETE_EXTENSION.to_owned(), incomplete.to_vec().into());
         }
         Ok(respond(&answer, token))
     }

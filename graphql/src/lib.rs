@@ -19,6 +19,7 @@ mod errors;
 mod history;
 mod http;
 pub mod identity;
+mod incomplete;
 mod kitchen;
 mod ledger;
 mod limits;

@@ -24,6 +24,10 @@ use crate::{
 /// A mutation answers with a consistency token (also in the header `x-consistency-token`). A query
 /// that brings it, in the same header or as the request's extension `consistencyToken`, waits until
 /// it can show what was written, or answers `STALE`.
+///
+/// While a view lacks something, since it could not take some event or waits, every answer carries
+/// the extension `incomplete`: the names of such views, as `["journal"]`. Without it all are whole.
+/// It may be a second late.
 #[derive(MergedObject, Default)]
 pub(crate) struct Query(
     NodeQuery,

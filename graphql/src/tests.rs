@@ -3,6 +3,7 @@
 mod as_of;
 mod history;
 mod http;
+mod incomplete;
 mod isolation;
 mod lunch;
 mod refusals;
