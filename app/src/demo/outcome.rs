@@ -51,9 +51,7 @@ impl Books {
                               WHEN account LIKE 'canteen:%' THEN 'canteen' ELSE account END AS kind,
                               sum(debits_minor), sum(credits_minor), sum(balance_minor)
                        FROM {balances} WHERE tenant = ?1 GROUP BY kind";
-            snapshot.query(sql, args![tenant], |row| {
-                Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?)))
-            })
+            snapshot.query(sql, args![tenant], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))
         });
         Ok(Books(rows.await?.into_iter().collect()))
     }
