@@ -3,18 +3,19 @@
 
 use std::{path::Path, sync::Arc};
 
-use store::{MemoryLog, SqliteLog, SqliteMode};
+use store::{MemoryLog, PostgresLog, SqliteLog, SqliteMode};
 use tiffin_benches::{
     Log, Report,
     commands::{self, CommandsArgs},
     orders::{self, OrdersArgs},
+    rebuild::{self, RebuildArgs},
 };
 
 fn sqlite(folder: &Path) -> Log {
     let store = Arc::new(SqliteLog::open(folder, SqliteMode::ReadWrite).expect("a log"));
     let counted = Arc::clone(&store);
     let syncs = Arc::new(move || counted.syncs());
-    Log { store, syncs, folder: Some(folder.to_owned()), tell: Arc::new(|_| {}) }
+    Log { store, syncs, folder: Some(folder.to_owned()), database: None, tell: Arc::new(|_| {}) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,8 +51,36 @@ async fn orders_are_whole_and_every_view_has_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_in_memory_is_measured_too() {
-    let log = Log { store: Arc::new(MemoryLog::new()), syncs: Arc::new(|| 0), folder: None, tell: Arc::new(|_| {}) };
+    let log = Log {
+        store: Arc::new(MemoryLog::new()),
+        syncs: Arc::new(|| 0),
+        folder: None,
+        database: None,
+        tell: Arc::new(|_| {}),
+    };
     let args = OrdersArgs { in_flight: 4, servings: 1, seconds: 1, diners: 10, cached: 1_000 };
     let report = orders::run(&args, &log).await.expect("a report");
     assert_eq!((report.orders, report.bytes_per_order), (30, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_ends_with_the_rows_that_are_then_only_inserted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let database = testing::Postgres::shared().database();
+    let there = Arc::new(PostgresLog::connect(&database).await.expect("a log"));
+    let there =
+        Log { store: there, syncs: Arc::new(|| 0), folder: None, database: Some(database), tell: Arc::new(|_| {}) };
+    for log in [sqlite(folder.path()), there] {
+        let args = RebuildArgs { events: 3_000, diners: 40 };
+        let report = rebuild::run(&args, &log).await.expect("a report");
+        let events = log.store.head().await.expect("a head");
+        assert!(events >= 3_000 && report.events == events, "{report}");
+        assert_eq!(report.views.len(), projections::all().len() + sagas::projections().len());
+        // Each view alone and all together end with the same rows.
+        assert_eq!(report.rows, report.views.iter().map(|view| view.rows).sum::<u64>(), "{report}");
+        assert!(report.rows > 1_000 && report.ratio > 0.0 && report.fold_per_second > 0.0, "{report}");
+        // A log that is long enough is left as it is.
+        rebuild::run(&args, &log).await.expect("another report");
+        assert_eq!(log.store.head().await.expect("a head"), events);
+    }
 }

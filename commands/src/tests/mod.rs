@@ -51,7 +51,8 @@ fn hold(number: u128) -> HoldId {
 
 fn step(subject: u128, name: &str) -> Cause {
     let subject = Uuid::from_u128(subject);
-    Cause::step(step_id("test", subject, name), ACTOR, subject, NOON)
+    let command = step_id("test", subject, name);
+    Cause::step(command, ACTOR, subject, command, NOON)
 }
 
 async fn rows(log: &FlakyLog) -> Vec<EventRow> {
