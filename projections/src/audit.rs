@@ -11,7 +11,7 @@ use store::{EventRow, Position, Recorded, Version};
 use crate::{
     Difference, Report, ViewError,
     balances::{Balances, LimitedAccount},
-    engine::Decoded,
+    batch::Decoded,
     verify::Held,
 };
 

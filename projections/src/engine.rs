@@ -8,16 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::StreamId;
-use rustc_hash::{FxHashMap, FxHashSet};
-use store::{EventRow, Position, Recorded, SchemaError, StoreError};
+use rustc_hash::FxHashMap;
+use store::Position;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
-    Build, Health, Parked, Projection, Rows,
+    Build, Health, Parked, Rows,
+    batch::{Decoded, Kind, Span},
     catalogue::{self, Dropped, lease_of, now},
-    db::{Connection, Mode, SqlError},
+    db::{Connection, Mode},
+    running::{Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
 };
@@ -33,190 +34,10 @@ const DEFERRED: usize = 96 << 20;
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever
 /// keeps the live views up need not wait.
 const SHORT: Duration = Duration::from_millis(50);
-/// How often needed rows lead to others that are fetched many at once; the rest is fetched singly.
-const ROUNDS: usize = 3;
 /// How often leases are renewed; they last five seconds.
 const RENEW: Duration = Duration::from_secs(1);
 /// How long readers of a server may still look at a build that was replaced.
 const GRACE: Duration = Duration::from_secs(30);
-
-/// Which builds are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Those that readers get.
-    Live,
-    /// Those that are being built beside them.
-    Building,
-}
-
-/// What to read of the log next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) from: Position,
-    pub(crate) limit: usize,
-}
-
-/// A batch, decoded once for all projections.
-pub(crate) struct Decoded {
-    pub(crate) rows: Vec<EventRow>,
-    /// The event of each row, or why it cannot be read.
-    pub(crate) events: Vec<Result<Recorded, String>>,
-    /// Why there are fewer events than rows: the next one is newer than this program.
-    pub(crate) newer: Option<String>,
-}
-
-impl Decoded {
-    /// Decodes up to the first event that is newer than this program. A gap in the positions is an
-    /// error.
-    pub(crate) fn of(rows: Vec<EventRow>) -> Result<Decoded, ViewError> {
-        let mut events = Vec::with_capacity(rows.len());
-        let mut newer = None;
-        for (row, expected) in rows.iter().zip(rows.first().map_or(1, |row| row.position)..) {
-            if row.position != expected {
-                let gap = format!("the log has a gap: event {expected} is missing before {}", row.position);
-                return Err(ViewError::Log(StoreError::Unusable(gap)));
-            }
-            match Recorded::decode(row) {
-                Ok(event) => events.push(Ok(event)),
-                Err(error @ SchemaError::Newer { .. }) => {
-                    newer = Some(error.to_string());
-                    break;
-                }
-                Err(error @ SchemaError::Broken { .. }) => events.push(Err(error.to_string())),
-            }
-        }
-        Ok(Decoded { rows, events, newer })
-    }
-
-    /// The position of the first event; 0 when there is none.
-    pub(crate) fn first(&self) -> Position {
-        self.rows.first().map_or(0, |row| row.position)
-    }
-}
-
-/// A build that is kept up.
-struct Running {
-    projection: Arc<dyn Projection>,
-    /// As it is folded; the tables may lag behind.
-    build: Build,
-    /// As the tables are, or will be once the write that is in flight has ended.
-    written: Build,
-    /// What was parked since.
-    newly_parked: Vec<Parked>,
-    /// Up to here every batch is written before the next, so that one with poison can be folded again.
-    careful_until: Position,
-    rows: Rows,
-    /// Streams with an event that was parked: later ones are parked behind it.
-    parked: FxHashSet<StreamId>,
-    /// Events that somebody decided to do without.
-    dropped: FxHashSet<Position>,
-    /// Whether this process folds it.
-    ours: bool,
-}
-
-/// Why a batch has to be folded again.
-struct Stuck {
-    position: Position,
-    poison: String,
-}
-
-impl Running {
-    fn is(&self, kind: Kind) -> bool {
-        let kinds = match kind {
-            Kind::Live => self.build.live,
-            Kind::Building => self.build.is_being_built(),
-        };
-        kinds && self.ours && self.build.health == Health::Sound
-    }
-
-    /// Fetches the rows that a batch needs, many at once.
-    fn prefetch(&mut self, batch: &Decoded) -> Result<(), SqlError> {
-        let projection = &self.projection;
-        for _ in 0..ROUNDS {
-            let tried = self.rows.try_out(|rows| {
-                for it in batch.events.iter().flatten() {
-                    // What is poison only because rows are missing is none in the next round.
-                    let _ = projection.apply(it, rows);
-                }
-            });
-            if tried? == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Folds a batch but for the events that are `poisoned`. Answers those that are parked.
-    fn attempt(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Result<Vec<Parked>, Stuck> {
-        let mut parked = Vec::new();
-        let mut streams: FxHashSet<StreamId> = FxHashSet::default();
-        for (row, event) in batch.rows.iter().zip(&batch.events) {
-            if self.dropped.contains(&row.position) {
-                continue;
-            }
-            let behind =
-                (!self.parked.is_empty() && self.parked.contains(&row.stream)) || streams.contains(&row.stream);
-            let error = match (behind, event) {
-                (true, _) => Some("an earlier event of its stream is parked".to_owned()),
-                (false, Err(broken)) => Some(broken.clone()),
-                (false, Ok(it)) => match poisoned.get(&row.position) {
-                    Some(poison) => Some(poison.clone()),
-                    None => {
-                        let applied = self.projection.apply(it, &mut self.rows);
-                        applied.map_err(|poison| Stuck { position: row.position, poison: poison.to_string() })?;
-                        None
-                    }
-                },
-            };
-            if let Some(error) = error {
-                streams.insert(row.stream);
-                parked.push(self.park(row, error));
-            }
-        }
-        Ok(parked)
-    }
-
-    /// What the tables lack of what is folded.
-    fn take_write(&mut self) -> BuildWrite {
-        let after = self.build.clone();
-        let before = std::mem::replace(&mut self.written, after.clone());
-        let parked = std::mem::take(&mut self.newly_parked);
-        BuildWrite { before, after, parked, changes: self.rows.take_changes() }
-    }
-
-    fn park(&self, row: &EventRow, error: String) -> Parked {
-        Parked {
-            projection: self.build.projection.clone(),
-            version: self.build.version,
-            build: self.build.build,
-            position: row.position,
-            tenant: row.stream.tenant,
-            kind: row.stream.kind,
-            stream: row.stream.key,
-            stream_version: row.version,
-            event: row.event_type.to_string(),
-            error,
-            parked_at: now(),
-        }
-    }
-
-    /// Where the build stands after a batch.
-    fn after(&self, batch: &Decoded, parked: &[Parked]) -> Build {
-        let mut build = self.build.clone();
-        build.position = batch.first() + batch.events.len() as u64 - 1;
-        if let Some(newer) = &batch.newer {
-            (build.health, build.error) = (Health::Outdated, Some(newer.clone()));
-            tracing::error!(projection = build.projection, %newer, "a view waits for a newer program");
-        }
-        for one in parked {
-            let Parked { projection, position, event, error, .. } = one;
-            tracing::error!(projection, position, event, %error, "an event is parked: the view is incomplete");
-        }
-        build.parked += parked.len() as u64;
-        build.incomplete_since = build.incomplete_since.or(parked.first().map(|one| one.position));
-        build
-    }
-}
 
 /// Everything that folds views. It lives on one thread.
 pub(crate) struct Engine {

@@ -6,7 +6,8 @@ use store::{EventStore, Position};
 
 use crate::{
     Projection, Registry, Rows, ViewError,
-    engine::{BATCH, Span},
+    batch::{Decoded, Span},
+    engine::BATCH,
     runner::read,
 };
 
@@ -24,7 +25,7 @@ pub async fn fold_only(store: Arc<dyn EventStore>, registry: Registry) -> Result
             registry.iter().map(|projection| (Arc::clone(projection), Rows::empty())).collect();
         let mut events = 0;
         while let Some(batch) = batches.blocking_recv() {
-            let batch: crate::engine::Decoded = batch;
+            let batch: Decoded = batch;
             for (projection, rows) in &mut views {
                 for it in batch.events.iter().flatten() {
                     if let Err(poison) = projection.apply(it, rows) {

@@ -19,6 +19,7 @@ use store::Recorded;
 
 mod administration;
 mod audit;
+mod batch;
 mod catalogue;
 mod column;
 mod compare;
@@ -28,6 +29,7 @@ mod folding;
 mod row;
 mod rows;
 mod runner;
+mod running;
 mod verify;
 mod views;
 mod writing;

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Build, Health,
-    engine::{Decoded, EngineThread, Kind, Span},
+    batch::{Decoded, Kind, Span},
+    engine::EngineThread,
     views::{ViewError, Views},
 };
 

@@ -444,6 +444,22 @@ async fn poison_parks_its_stream_and_everything_else_flows_on() {
 }
 
 #[tokio::test]
+async fn poison_behind_batches_that_are_not_written_yet_parks_as_well() {
+    let world = World::with(&lunch(1_500)).await;
+    let head = world.store.head().await.unwrap();
+    assert!(head > 12_000, "{head}");
+    let views = Views::in_memory(world.store.identity(), tallies(1, Some(11_000))).unwrap();
+    caught_up(&world, &views).await;
+    let parked = views.parked(&[]).await.unwrap();
+    assert_eq!(parked[0].position, 11_000);
+    let stream = world.store.read_stream(parked[0].stream_id(), parked[0].stream_version, 1_000).await.unwrap();
+    assert_eq!(parked.len(), stream.len());
+    assert_eq!(tally(&views).await.unwrap(), (head - parked.len() as u64, head));
+    let found = differences(&world, &views).await;
+    assert!(found.iter().all(|difference| difference.found.contains("parked")), "{found:?}");
+}
+
+#[tokio::test]
 async fn what_is_dropped_stays_out_of_every_later_build() {
     let mut world = World::with(&lunch(3)).await;
     let before = world.store.head().await.unwrap();

@@ -10,10 +10,11 @@ use store::{EventStore, Position};
 use crate::{
     Build, Column, Health, Progress, ViewError, Views,
     audit::Audit,
+    batch::{Decoded, Kind},
     catalogue,
     compare::first_difference,
     db::{Connection, Mode},
-    engine::{BATCH, Decoded, EngineThread, Kind},
+    engine::{BATCH, EngineThread},
 };
 
 /// How long live views may lag before they are given up.

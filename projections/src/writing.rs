@@ -6,9 +6,10 @@ use std::{
 };
 
 use crate::{
-    Build, Parked, catalogue,
+    Build, Parked,
+    batch::Kind,
+    catalogue,
     db::{Connection, Mode, TableChanges},
-    engine::Kind,
     views::{ViewError, Views},
 };
 
