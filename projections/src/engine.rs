@@ -26,11 +26,11 @@ use crate::{
 /// Most events of one transaction.
 pub(crate) const BATCH: usize = 5_000;
 /// What all rows in memory together may take, in bytes, before they are forgotten.
-const ROOM: usize = 128 << 20;
+const ROOM: usize = 160 << 20;
 /// What rows that wait to be written may take, in bytes, while a rebuild has the machine to itself. A row
 /// that changes again before it is written is written once, and rows that are written together stand
 /// side by side.
-const DEFERRED: usize = 96 << 20;
+const DEFERRED: usize = 128 << 20;
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever
 /// keeps the live views up need not wait.
 const SHORT: Duration = Duration::from_millis(50);

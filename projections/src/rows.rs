@@ -9,12 +9,14 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Row, TableSpec, Value,
+    Kind, Row, TableSpec, Value,
     db::{Connection, EachRow, SqlError, TableChanges},
 };
 
-/// What a row in memory is taken to cost besides its own fixed size: the hash table, texts.
-const OVERHEAD: usize = 160;
+/// What a row in memory is taken to cost besides its own fixed size, in bytes: its place in the hash
+/// table, its texts, and what is nested in each of its JSON columns.
+const OVERHEAD: usize = 48;
+const NESTED: usize = 256;
 
 /// Where rows that are not in memory come from: the tables of one build.
 struct Source {
@@ -37,7 +39,7 @@ impl<T> Entry<T> {
 
 struct Working<T: Row> {
     entries: FxHashMap<T::Key, Entry<T>>,
-    /// Keys whose entry is dirty.
+    /// Keys whose entry is dirty, or was and has gone again.
     touched: Vec<T::Key>,
     /// Rows that are written once and never looked up.
     appended: Vec<T>,
@@ -133,6 +135,11 @@ impl Rows {
         let row = entry.row.take();
         if row.is_some() {
             touch(entry, touched, key);
+        }
+        // What came and goes again before it was written leaves nothing behind.
+        let gone = entry.row.is_none() && !entry.stored;
+        if gone && self.complete && !self.trying {
+            working::<T>(&mut self.tables).entries.remove(key);
         }
         row
     }
@@ -267,12 +274,15 @@ impl<T: Row> Table for Working<T> {
         }
         // In the order of the keys, neighbours share pages.
         touched.sort_unstable();
+        touched.dedup();
         let mut changes = Changes::<T> { inserts: std::mem::take(appended), puts: Vec::new(), deletes: Vec::new() };
         for key in touched.drain(..) {
             let Slot::Occupied(mut slot) = entries.entry(key) else { continue };
             let entry = slot.get_mut();
             entry.dirty = false;
             match (&entry.row, std::mem::replace(&mut entry.stored, entry.row.is_some())) {
+                // Only of a fresh build is it known for certain what does not stand in the table.
+                (Some(row), false) if complete => changes.inserts.push(row.clone()),
                 (Some(row), _) => changes.puts.push(row.clone()),
                 (None, true) => changes.deletes.push(slot.key().clone()),
                 (None, false) => {}
@@ -304,12 +314,20 @@ impl<T: Row> Table for Working<T> {
     }
 
     fn weight(&self) -> usize {
-        self.entries.len() * (size_of::<T::Key>() + size_of::<Entry<T>>() + OVERHEAD)
+        self.entries.len() * (size_of::<T::Key>() + size_of::<Entry<T>>() + besides::<T>())
     }
 
     fn changed_weight(&self) -> usize {
-        (self.touched.len() + self.appended.len()) * (size_of::<T>() + OVERHEAD)
+        let keys = self.touched.len() * size_of::<T::Key>();
+        let changed = self.touched.len().min(self.entries.len());
+        keys + (changed + self.appended.len()) * (size_of::<T>() + besides::<T>())
     }
+}
+
+/// What a row takes besides its fixed size, in bytes, by its columns.
+fn besides<T: Row>() -> usize {
+    let nested = T::TABLE.columns.iter().filter(|column| column.of.kind == Kind::Json).count();
+    OVERHEAD + nested * NESTED
 }
 
 /// What changed in one table.

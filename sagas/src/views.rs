@@ -79,12 +79,13 @@ impl Projection for Checkouts {
 
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
         let Some(order_id) = order_of(&it.fact) else { return Ok(()) };
-        let known = rows.delete::<OpenCheckout>(&(it.tenant, order_id));
-        let mut state = known.map(|row| row.state.0).unwrap_or_default();
-        state.evolve(&it.fact, it.occurred_at);
-        if state.is_open() {
-            let due_at = state.due_at();
-            rows.put(OpenCheckout { tenant: it.tenant, order_id, state: Json(state), due_at, moved: it.position });
+        let (key, tenant, moved) = ((it.tenant, order_id), it.tenant, it.position);
+        let idle = || OpenCheckout { tenant, order_id, state: Json::default(), due_at: None, moved };
+        let row = rows.get_or_insert_with(&key, idle);
+        row.state.evolve(&it.fact, it.occurred_at);
+        (row.due_at, row.moved) = (row.state.due_at(), moved);
+        if !row.state.is_open() {
+            rows.delete::<OpenCheckout>(&key);
         }
         Ok(())
     }
@@ -108,11 +109,12 @@ impl Projection for RefundsUnderWay {
 
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
         let Some(order_id) = order_of(&it.fact) else { return Ok(()) };
-        let known = rows.delete::<OpenRefunds>(&(it.tenant, order_id));
-        let mut state = known.map(|row| row.state.0).unwrap_or_default();
-        state.evolve(&it.fact, it.occurred_at);
-        if state.is_open() {
-            rows.put(OpenRefunds { tenant: it.tenant, order_id, state: Json(state), moved: it.position });
+        let (key, tenant, moved) = ((it.tenant, order_id), it.tenant, it.position);
+        let row = rows.get_or_insert_with(&key, || OpenRefunds { tenant, order_id, state: Json::default(), moved });
+        row.state.evolve(&it.fact, it.occurred_at);
+        row.moved = moved;
+        if !row.state.is_open() {
+            rows.delete::<OpenRefunds>(&key);
         }
         Ok(())
     }
