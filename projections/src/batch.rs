@@ -22,6 +22,7 @@ pub(crate) struct Span {
 
 /// A batch, decoded once for all projections.
 pub(crate) struct Decoded {
+    /// Without their payloads.
     pub(crate) rows: Vec<EventRow>,
     /// The event of each row, or why it cannot be read.
     pub(crate) events: Vec<Result<Recorded, String>>,
@@ -32,10 +33,11 @@ pub(crate) struct Decoded {
 impl Decoded {
     /// Decodes up to the first event that is newer than this program. A gap in the positions is an
     /// error.
-    pub(crate) fn of(rows: Vec<EventRow>) -> Result<Decoded, ViewError> {
+    pub(crate) fn of(mut rows: Vec<EventRow>) -> Result<Decoded, ViewError> {
         let mut events = Vec::with_capacity(rows.len());
         let mut newer = None;
-        for (row, expected) in rows.iter().zip(rows.first().map_or(1, |row| row.position)..) {
+        let first = rows.first().map_or(1, |row| row.position);
+        for (row, expected) in rows.iter_mut().zip(first..) {
             if row.position != expected {
                 let gap = format!("the log has a gap: event {expected} is missing before {}", row.position);
                 return Err(ViewError::Log(StoreError::Unusable(gap)));
@@ -48,6 +50,8 @@ impl Decoded {
                 }
                 Err(error @ SchemaError::Broken { .. }) => events.push(Err(error.to_string())),
             }
+            // Nobody needs it any more, and here it is given back by the thread that has it at hand.
+            row.payload = Vec::new();
         }
         Ok(Decoded { rows, events, newer })
     }

@@ -17,20 +17,20 @@ use crate::{
     Build, Health, Parked, Rows,
     batch::{Decoded, Kind, Span},
     catalogue::{self, Dropped, lease_of, now},
-    db::{Connection, Mode},
+    db::{Connection, Mode, Transaction},
     running::{Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
 };
 
 /// Most events of one transaction.
-pub(crate) const BATCH: usize = 5_000;
-/// What all rows in memory together may take, in bytes, before they are forgotten.
+pub(crate) const BATCH: usize = 2_000;
+/// What all rows in memory together may take, in bytes, before some are forgotten. While a rebuild has the
+/// machine to itself they are not written before that either: a row that changes again meanwhile is written
+/// once, and rows that are written together stand side by side.
 const ROOM: usize = 160 << 20;
-/// What rows that wait to be written may take, in bytes, while a rebuild has the machine to itself. A row
-/// that changes again before it is written is written once, and rows that are written together stand
-/// side by side.
-const DEFERRED: usize = 128 << 20;
+/// How often a rebuild that holds rows back writes them all the same: what a crash costs at most.
+const CHECKPOINT: Duration = Duration::from_secs(30);
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever
 /// keeps the live views up need not wait.
 const SHORT: Duration = Duration::from_millis(50);
@@ -51,6 +51,8 @@ pub(crate) struct Engine {
     building: usize,
     holder: Uuid,
     renewed: Option<Instant>,
+    /// When all that was folded was last handed over.
+    checkpointed: Instant,
     /// Whether the connection may have gone with an error.
     broken: bool,
 }
@@ -75,6 +77,7 @@ impl Engine {
             building: BATCH,
             holder: Uuid::new_v4(),
             renewed: None,
+            checkpointed: Instant::now(),
             broken: false,
         };
         engine.tidy_up_at_start(head)?;
@@ -156,11 +159,11 @@ impl Engine {
     }
 
     /// Shows how far the views have come, if it is this process that keeps all of them up; otherwise
-    /// whoever wants to know has to ask the database.
+    /// whoever wants to know has to ask the database. What readers get is in the tables by then.
     fn publish(&self) {
         let all = self.running.iter().all(|running| running.ours);
-        let builds = self.running.iter().filter(|_| all).map(|running| running.written.clone());
-        self.views.publish(builds.collect());
+        let shown = |running: &Running| if running.build.live { &running.written } else { &running.build }.clone();
+        self.views.publish(self.running.iter().filter(|_| all).map(shown).collect());
     }
 
     /// What the builds of a kind that lag most need next; nothing when they have come to `head`.
@@ -199,25 +202,66 @@ impl Engine {
                 self.fold_one(index, batch)?;
             }
         }
-        let deferred: usize = self.running.iter().map(|running| running.rows.changed_weight()).sum();
         let careful = |running: &Running| running.build.position <= running.careful_until;
-        if !ahead || kind == Kind::Live || deferred > DEFERRED || self.running.iter().any(careful) {
-            self.write(kind)?;
+        if ahead && kind == Kind::Building && !self.running.iter().any(careful) {
+            self.publish();
+            return self.hold_back(kind);
         }
-        let weight: usize = self.running.iter().map(|running| running.rows.weight()).sum();
-        if !ahead || weight > ROOM {
+        self.write(kind)?;
+        let full = self.weight() > ROOM;
+        if !ahead || full {
             self.finish()?;
         }
-        if weight > ROOM {
-            let heaviest = self.running.iter_mut().max_by_key(|running| running.rows.weight());
+        if full {
+            let heaviest = self.running.iter_mut().max_by_key(|running| running.rows.weight().entries);
             heaviest.into_iter().for_each(|running| running.rows.clear());
         }
         Ok(())
     }
 
+    /// Writes no more than has to be written, so that there is room.
+    fn hold_back(&mut self, kind: Kind) -> Result<(), ViewError> {
+        if self.checkpointed.elapsed() > CHECKPOINT {
+            return self.write(kind);
+        }
+        if self.weight() <= ROOM {
+            return Ok(());
+        }
+        self.wait()?;
+        let Some(running) = self.running.iter_mut().max_by_key(|running| running.rows.spare()) else { return Ok(()) };
+        if running.build == running.written {
+            running.rows.clear();
+            return Ok(());
+        }
+        let write = running.take_write();
+        self.in_flight = Some(self.writing.write(kind, vec![write])?);
+        Ok(())
+    }
+
+    /// What rows in memory take, in bytes, without those that are being written.
+    fn weight(&self) -> usize {
+        let weights = self.running.iter().map(|running| running.rows.weight());
+        weights.map(|weight| weight.entries + weight.appended).sum()
+    }
+
+    /// Forgets rows that were written if there is no room for them.
+    fn settle_rows(&mut self) {
+        let mut weight = self.weight();
+        for running in &mut self.running {
+            let frozen = running.rows.weight().frozen;
+            if frozen > 0 && weight + frozen > ROOM - ROOM / 8 {
+                running.rows.forget_written();
+            } else {
+                weight += frozen;
+                running.rows.keep_written();
+            }
+        }
+    }
+
     /// Hands over what was folded and is not written yet.
     fn write(&mut self, kind: Kind) -> Result<(), ViewError> {
         self.wait()?;
+        self.checkpointed = Instant::now();
         let unwritten = |running: &&mut Running| running.build != running.written;
         let writes: Vec<BuildWrite> = self.running.iter_mut().filter(unwritten).map(Running::take_write).collect();
         if !writes.is_empty() {
@@ -232,7 +276,12 @@ impl Engine {
         }
         let mut poisoned = FxHashMap::default();
         let parked = loop {
-            let attempt = self.running[index].attempt(batch, &poisoned);
+            let running = &mut self.running[index];
+            // Rows of a file are looked up one by one: within one transaction that costs no locks.
+            let looks_up = running.rows.looks_up() && !self.connection.is_postgres();
+            let snapshot = looks_up.then(|| self.connection.begin(Mode::Read)).transpose()?;
+            let attempt = running.attempt(batch, &poisoned);
+            snapshot.map(Transaction::commit).transpose()?;
             if let Some(error) = self.running[index].rows.take_failure() {
                 return Err(error.into());
             }
@@ -263,6 +312,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Writes all that is folded into the builds of a kind, and waits until it is in the tables.
+    pub(crate) fn finish_all_of(&mut self, kind: Kind) -> Result<(), ViewError> {
+        let unwritten = |running: &Running| running.is(kind) && running.build != running.written;
+        if self.running.iter().any(unwritten) {
+            return self.finish();
+        }
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.kind == kind) { self.wait() } else { Ok(()) }
+    }
+
     /// Writes all that is folded, and waits until it is in the tables.
     pub(crate) fn finish(&mut self) -> Result<(), ViewError> {
         if self.running.iter().any(|running| running.build != running.written) {
@@ -274,9 +332,10 @@ impl Engine {
     /// Waits for the write that is in flight, and shows what it has brought.
     fn wait(&mut self) -> Result<(), ViewError> {
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
-        let written = in_flight.wait();
-        match written {
-            Ok((kind, took)) => {
+        let kind = in_flight.kind;
+        match in_flight.wait() {
+            Ok(took) => {
+                self.settle_rows();
                 if kind == Kind::Building {
                     let slower = took > SHORT;
                     self.building = if slower { self.building / 2 } else { self.building + self.building / 4 };
@@ -332,8 +391,9 @@ impl Engine {
             return Ok(());
         }
         self.finish()?;
+        let connection = self.views.connect_to_write()?;
         for running in self.running.iter_mut().filter(|running| bare(running)) {
-            let transaction = catalogue::begin(&self.connection)?;
+            let transaction = catalogue::begin(&connection)?;
             catalogue::index(&transaction, &*running.projection, &running.build)?;
             transaction.commit()?;
             running.build.indexed = true;

@@ -33,6 +33,7 @@ pub async fn fold_only(store: Arc<dyn EventStore>, registry: Registry) -> Result
                     }
                 }
                 drop(rows.take_changes());
+                rows.keep_written();
             }
             events += batch.events.len() as u64;
         }

@@ -32,6 +32,7 @@ mod runner;
 mod running;
 mod verify;
 mod views;
+mod working;
 mod writing;
 
 pub mod as_of;

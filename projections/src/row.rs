@@ -1,16 +1,25 @@
 //! What a projection keeps: rows, and the tables that they stand in.
 
-use std::{fmt::Debug, hash::Hash};
+use std::{
+    cmp::Ordering,
+    fmt::Debug,
+    hash::{Hash, Hasher},
+};
 
 use crate::{ColumnType, Misfit, SqlError, SqlRow, Value};
 
 /// A row of a view's table. [`row!`](crate::row) writes the implementation.
-pub trait Row: Clone + PartialEq + Debug + Send + 'static {
+pub trait Row: Clone + PartialEq + Debug + Send + Sync + 'static {
     /// Its key, tenant first.
-    type Key: Clone + Eq + Ord + Hash + Debug + Send;
+    type Key: Clone + Eq + Ord + Hash + Debug + Send + Sync;
     const TABLE: TableSpec;
 
     fn key(&self) -> Self::Key;
+    fn has_key(&self, key: &Self::Key) -> bool;
+    /// Compares the keys of two rows.
+    fn cmp_key(&self, other: &Self) -> Ordering;
+    /// Hashes the key as it hashes itself.
+    fn hash_key(&self, into: &mut impl Hasher);
     /// Every column, in the order of [`TableSpec::columns`].
     fn values<'a>(&'a self, into: &mut Vec<Value<'a>>) -> Result<(), Misfit>;
     fn key_values<'a>(key: &'a Self::Key, into: &mut Vec<Value<'a>>) -> Result<(), Misfit>;
@@ -126,6 +135,18 @@ macro_rules! row {
 
             fn key(&self) -> Self::Key {
                 ($(self.$key.clone(),)+)
+            }
+
+            fn has_key(&self, ($($key,)+): &Self::Key) -> bool {
+                $(self.$key == *$key)&&+
+            }
+
+            fn cmp_key(&self, other: &Self) -> std::cmp::Ordering {
+                std::cmp::Ordering::Equal$(.then_with(|| self.$key.cmp(&other.$key)))+
+            }
+
+            fn hash_key(&self, into: &mut impl std::hash::Hasher) {
+                $(std::hash::Hash::hash(&self.$key, into);)+
             }
 
             fn values<'a>(&'a self, into: &mut Vec<$crate::Value<'a>>) -> Result<(), $crate::Misfit> {

@@ -2,63 +2,17 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::hash_map::Entry as Slot,
     rc::Rc,
 };
 
-use rustc_hash::FxHashMap;
-
 use crate::{
-    Kind, Row, TableSpec, Value,
-    db::{Connection, EachRow, SqlError, TableChanges},
+    Row,
+    db::{Connection, SqlError, TableChanges},
+    working::{Entry, Source, Table, Touched, Weight, Working},
 };
 
-/// What a row in memory is taken to cost besides its own fixed size, in bytes: its place in the hash
-/// table, its texts, and what is nested in each of its JSON columns.
-const OVERHEAD: usize = 48;
-const NESTED: usize = 256;
-
-/// Where rows that are not in memory come from: the tables of one build.
-struct Source {
-    connection: Rc<Connection>,
-    suffix: String,
-}
-
-struct Entry<T> {
-    row: Option<T>,
-    /// Whether it stands in the table.
-    stored: bool,
-    dirty: bool,
-}
-
-impl<T> Entry<T> {
-    fn absent() -> Self {
-        Entry { row: None, stored: false, dirty: false }
-    }
-}
-
-struct Working<T: Row> {
-    entries: FxHashMap<T::Key, Entry<T>>,
-    /// Keys whose entry is dirty, or was and has gone again.
-    touched: Vec<T::Key>,
-    /// Rows that are written once and never looked up.
-    appended: Vec<T>,
-    /// While a batch is only tried: what it would change, and what it misses.
-    tried: FxHashMap<T::Key, Entry<T>>,
-    missed: Vec<T::Key>,
-}
-
-impl<T: Row> Default for Working<T> {
-    fn default() -> Self {
-        Working {
-            entries: FxHashMap::default(),
-            touched: Vec::new(),
-            appended: Vec::new(),
-            tried: FxHashMap::default(),
-            missed: Vec::new(),
-        }
-    }
-}
+/// So many rows that are looked up again halve the worth of forgetting.
+const LOOKED_UP: usize = 2_000;
 
 /// The rows of one projection that are in memory: those that the events of a batch touch, and those
 /// of earlier batches until [`Rows::clear`]. A row is read once and written once a batch, however
@@ -77,80 +31,72 @@ pub struct Rows {
 impl Rows {
     /// Rows with nothing beneath them: what was not put is not there.
     pub fn empty() -> Self {
-        Self::default()
+        Rows { complete: true, ..Self::default() }
     }
 
     /// Rows over a build's tables; `fresh` when nothing stands in them yet.
     pub(crate) fn over(connection: Rc<Connection>, suffix: String, fresh: bool) -> Self {
-        Rows { source: Some(Source { connection, suffix }), complete: fresh, ..Self::default() }
+        Rows { source: Some(Source::new(connection, suffix)), complete: fresh, ..Self::default() }
     }
 
     pub fn get<T: Row>(&mut self, key: &T::Key) -> Option<&T> {
-        self.entry::<T>(key).0.row.as_ref()
+        self.entry::<T>(key).0.row()
     }
 
     /// The row, to be changed: it counts as changed in any case.
     pub fn get_mut<T: Row>(&mut self, key: &T::Key) -> Option<&mut T> {
         let (entry, touched) = self.entry::<T>(key);
-        if entry.row.is_some() {
-            touch(entry, touched, key);
+        if entry.row().is_some() {
+            touched.note(entry);
         }
-        entry.row.as_mut()
+        entry.row_mut()
     }
 
     /// The row, made from `new` when it is not there yet, to be changed.
     pub fn get_or_insert_with<T: Row>(&mut self, key: &T::Key, new: impl FnOnce() -> T) -> &mut T {
         let (entry, touched) = self.entry::<T>(key);
-        touch(entry, touched, key);
-        entry.row.get_or_insert_with(new)
+        touched.note(entry);
+        entry.row_or_insert_with(new)
     }
 
     pub fn put<T: Row>(&mut self, row: T) {
-        let key = row.key();
-        let (entry, touched) = self.entry::<T>(&key);
-        touch(entry, touched, &key);
-        entry.row = Some(row);
+        let (entry, touched) = self.entry::<T>(&row.key());
+        touched.note(entry);
+        entry.set(row);
     }
 
     /// Puts a row that cannot stand in the table yet, so that nothing has to be read: the row of a
     /// stream's first event, say.
     pub fn create<T: Row>(&mut self, row: T) {
-        let (key, trying) = (row.key(), self.trying);
-        let Working { entries, touched, tried, .. } = working::<T>(&mut self.tables);
-        let entries = if trying { tried } else { entries };
-        let entry = entries.entry(key.clone()).or_insert(Entry::absent());
-        touch(entry, touched, &key);
-        entry.row = Some(row);
+        let trying = self.trying;
+        working::<T>(&mut self.tables).create(row, trying);
     }
 
     /// Puts a row that cannot stand in the table yet and is never changed.
     pub fn append<T: Row>(&mut self, row: T) {
         if !self.trying {
-            working::<T>(&mut self.tables).appended.push(row);
+            working::<T>(&mut self.tables).append(row);
         }
     }
 
     pub fn delete<T: Row>(&mut self, key: &T::Key) -> Option<T> {
         let (entry, touched) = self.entry::<T>(key);
-        let row = entry.row.take();
-        if row.is_some() {
-            touch(entry, touched, key);
+        let mut row = None;
+        if entry.row().is_some() {
+            touched.note(entry);
+            row = entry.take(key);
         }
         // What came and goes again before it was written leaves nothing behind.
-        let gone = entry.row.is_none() && !entry.stored;
+        let gone = !entry.is_stored();
         if gone && self.complete && !self.trying {
-            working::<T>(&mut self.tables).entries.remove(key);
+            working::<T>(&mut self.tables).remove(key);
         }
         row
     }
 
     /// Every row of a table that is in memory, by key: for tests.
     pub fn all<T: Row>(&mut self) -> Vec<T> {
-        let Working { entries, appended, .. } = working::<T>(&mut self.tables);
-        let kept = entries.values().filter_map(|entry| entry.row.as_ref());
-        let mut rows: Vec<T> = kept.chain(appended.iter()).cloned().collect();
-        rows.sort_by_key(Row::key);
-        rows
+        working::<T>(&mut self.tables).all()
     }
 
     /// Runs `fold` without counting what it changes, to learn which rows it needs, and fetches those
@@ -170,10 +116,25 @@ impl Rows {
         Ok(fetched)
     }
 
-    /// What changed since it was last taken. The rows stay in memory as they are now.
+    /// What changed since it was last taken. The rows stay to be looked up while it is written, and are
+    /// copied before they change again, until [`Rows::keep_written`] or [`Rows::forget_written`]; nothing
+    /// more is to be taken before one of them.
     pub(crate) fn take_changes(&mut self) -> Vec<Box<dyn TableChanges>> {
         let complete = self.complete;
         self.tables.iter_mut().filter_map(|(_, table)| table.take_changes(complete)).collect()
+    }
+
+    /// Says that what was taken is in the tables. The rows stay in memory.
+    pub(crate) fn keep_written(&mut self) {
+        let complete = self.complete;
+        self.tables.iter_mut().for_each(|(_, table)| table.keep_written(complete));
+    }
+
+    /// Says that what was taken is in the tables. What has not changed since leaves memory.
+    pub(crate) fn forget_written(&mut self) {
+        self.tables.iter_mut().for_each(|(_, table)| table.forget_written());
+        self.source.iter().for_each(|source| source.looked_up().set(0));
+        self.complete = false;
     }
 
     /// Forgets everything in memory, changed or not. What was taken must have been written by then.
@@ -184,13 +145,27 @@ impl Rows {
     }
 
     /// About how many bytes the rows in memory take.
-    pub(crate) fn weight(&self) -> usize {
-        self.tables.iter().map(|(_, table)| table.weight()).sum()
+    pub(crate) fn weight(&self) -> Weight {
+        let mut whole = Weight::default();
+        for Weight { entries, appended, frozen } in self.tables.iter().map(|(_, table)| table.weight()) {
+            whole.entries += entries;
+            whole.appended += appended;
+            whole.frozen += frozen;
+        }
+        whole
     }
 
-    /// About how many bytes of them are changed and not yet taken.
-    pub(crate) fn changed_weight(&self) -> usize {
-        self.tables.iter().map(|(_, table)| table.changed_weight()).sum()
+    /// About how many bytes would be free if these rows were written, less for those that would have to be
+    /// looked up again: as many as since rows were last forgotten.
+    pub(crate) fn spare(&self) -> usize {
+        let Weight { entries, appended, .. } = self.weight();
+        let looked_up = self.source.as_ref().map_or(0, |source| source.looked_up().get());
+        appended + entries / (1 + looked_up / LOOKED_UP)
+    }
+
+    /// Whether rows that are not in memory are looked up.
+    pub(crate) fn looks_up(&self) -> bool {
+        !self.complete && self.source.is_some()
     }
 
     /// The error of a row that could not be read. What was folded since is worth nothing.
@@ -198,179 +173,11 @@ impl Rows {
         self.failure.take()
     }
 
-    fn entry<T: Row>(&mut self, key: &T::Key) -> (&mut Entry<T>, &mut Vec<T::Key>) {
+    fn entry<T: Row>(&mut self, key: &T::Key) -> (&mut Entry<T>, &mut Touched) {
         let Rows { tables, source, complete, trying, failure } = self;
-        let Working { entries, touched, tried, missed, .. } = working::<T>(tables);
-        if *trying {
-            let entry = tried.entry(key.clone()).or_insert_with(|| match entries.get(key) {
-                Some(known) => Entry { row: known.row.clone(), ..Entry::absent() },
-                None => {
-                    missed.push(key.clone());
-                    Entry::absent()
-                }
-            });
-            return (entry, touched);
-        }
-        let entry = match entries.entry(key.clone()) {
-            Slot::Occupied(known) => known.into_mut(),
-            Slot::Vacant(vacant) => {
-                let found = match source {
-                    Some(source) if !*complete => source.load::<T>(std::slice::from_ref(key)),
-                    _ => Ok(Vec::new()),
-                };
-                let row = match found {
-                    Ok(mut rows) => rows.pop(),
-                    Err(error) => {
-                        failure.get_or_insert(error);
-                        None
-                    }
-                };
-                let stored = row.is_some();
-                vacant.insert(Entry { row, stored, dirty: false })
-            }
-        };
-        (entry, touched)
+        let source = source.as_ref().filter(|_| !*complete);
+        working::<T>(tables).entry(key, source, *trying, failure)
     }
-}
-
-fn touch<T: Row>(entry: &mut Entry<T>, touched: &mut Vec<T::Key>, key: &T::Key) {
-    if !entry.dirty {
-        entry.dirty = true;
-        touched.push(key.clone());
-    }
-}
-
-impl Source {
-    fn load<T: Row>(&self, keys: &[T::Key]) -> Result<Vec<T>, SqlError> {
-        let mut values = Vec::with_capacity(keys.len());
-        for key in keys {
-            let mut one = Vec::with_capacity(T::TABLE.keys);
-            T::key_values(key, &mut one)?;
-            values.push(one);
-        }
-        let mut found = Vec::new();
-        self.connection.load(&T::TABLE, &self.suffix, &values, &mut |row| {
-            found.push(T::read(row)?);
-            Ok(())
-        })?;
-        Ok(found)
-    }
-}
-
-/// A table's working set, whatever its rows are.
-trait Table: Any {
-    fn take_changes(&mut self, complete: bool) -> Option<Box<dyn TableChanges>>;
-    /// Fetches what a batch that was tried has missed, and forgets the trial.
-    fn fetch(&mut self, source: Option<&Source>) -> Result<usize, SqlError>;
-    fn weight(&self) -> usize;
-    fn changed_weight(&self) -> usize;
-}
-
-impl<T: Row> Table for Working<T> {
-    fn take_changes(&mut self, complete: bool) -> Option<Box<dyn TableChanges>> {
-        let Working { entries, touched, appended, .. } = self;
-        if touched.is_empty() && appended.is_empty() {
-            return None;
-        }
-        // In the order of the keys, neighbours share pages.
-        touched.sort_unstable();
-        touched.dedup();
-        let mut changes = Changes::<T> { inserts: std::mem::take(appended), puts: Vec::new(), deletes: Vec::new() };
-        for key in touched.drain(..) {
-            let Slot::Occupied(mut slot) = entries.entry(key) else { continue };
-            let entry = slot.get_mut();
-            entry.dirty = false;
-            match (&entry.row, std::mem::replace(&mut entry.stored, entry.row.is_some())) {
-                // Only of a fresh build is it known for certain what does not stand in the table.
-                (Some(row), false) if complete => changes.inserts.push(row.clone()),
-                (Some(row), _) => changes.puts.push(row.clone()),
-                (None, true) => changes.deletes.push(slot.key().clone()),
-                (None, false) => {}
-            }
-            // Elsewhere it stays, since the table has the row until the change is written.
-            if complete && slot.get().row.is_none() {
-                slot.remove();
-            }
-        }
-        Some(Box::new(changes))
-    }
-
-    fn fetch(&mut self, source: Option<&Source>) -> Result<usize, SqlError> {
-        let Working { entries, touched, tried, missed, .. } = self;
-        tried.clear();
-        touched.clear();
-        let Some(source) = source else { return Ok(0) };
-        if missed.is_empty() {
-            return Ok(0);
-        }
-        for row in source.load::<T>(missed)? {
-            entries.insert(row.key(), Entry { row: Some(row), stored: true, dirty: false });
-        }
-        let fetched = missed.len();
-        for key in missed.drain(..) {
-            entries.entry(key).or_insert(Entry::absent());
-        }
-        Ok(fetched)
-    }
-
-    fn weight(&self) -> usize {
-        self.entries.len() * (size_of::<T::Key>() + size_of::<Entry<T>>() + besides::<T>())
-    }
-
-    fn changed_weight(&self) -> usize {
-        let keys = self.touched.len() * size_of::<T::Key>();
-        let changed = self.touched.len().min(self.entries.len());
-        keys + (changed + self.appended.len()) * (size_of::<T>() + besides::<T>())
-    }
-}
-
-/// What a row takes besides its fixed size, in bytes, by its columns.
-fn besides<T: Row>() -> usize {
-    let nested = T::TABLE.columns.iter().filter(|column| column.of.kind == Kind::Json).count();
-    OVERHEAD + nested * NESTED
-}
-
-/// What changed in one table.
-struct Changes<T: Row> {
-    inserts: Vec<T>,
-    puts: Vec<T>,
-    deletes: Vec<T::Key>,
-}
-
-impl<T: Row> TableChanges for Changes<T> {
-    fn table(&self) -> &'static TableSpec {
-        &const { T::TABLE }
-    }
-
-    fn counts(&self) -> (usize, usize, usize) {
-        (self.inserts.len(), self.puts.len(), self.deletes.len())
-    }
-
-    fn inserts(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
-        each_row(&self.inserts, each)
-    }
-
-    fn puts(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
-        each_row(&self.puts, each)
-    }
-
-    fn deletes(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
-        self.deletes.iter().try_for_each(|key| {
-            let mut values = Vec::with_capacity(T::TABLE.keys);
-            T::key_values(key, &mut values)?;
-            each(&values)
-        })
-    }
-}
-
-fn each_row<T: Row>(rows: &[T], each: &mut EachRow<'_>) -> Result<(), SqlError> {
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(T::TABLE.columns.len());
-    for row in rows {
-        values.clear();
-        row.values(&mut values)?;
-        each(&values)?;
-    }
-    Ok(())
 }
 
 fn working<T: Row>(tables: &mut Vec<(TypeId, Box<dyn Table>)>) -> &mut Working<T> {

@@ -41,10 +41,11 @@ fn stored(connection: &Connection) -> Vec<Shelf> {
 fn flush(rows: &mut Rows, connection: &Connection) -> usize {
     let mut written = 0;
     for changes in rows.take_changes() {
-        let (inserts, puts, deletes) = changes.counts();
+        let (inserts, puts, deletes) = changes.sorted().counts();
         written += inserts + puts + deletes;
         connection.write(SUFFIX, &*changes).unwrap();
     }
+    rows.keep_written();
     written
 }
 
@@ -94,8 +95,15 @@ enum Step {
     Bump(u32),
     BumpOrMake(u32),
     Delete(u32),
-    Flush,
-    Forget,
+    /// Tries what is then not done.
+    Try(u32),
+    /// What changed is taken, and is in flight until it is written.
+    Take,
+    /// It is written, and the rows stay in memory or are forgotten.
+    Written {
+        kept: bool,
+    },
+    Clear,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -104,47 +112,110 @@ fn step() -> impl Strategy<Value = Step> {
         (number.clone(), 0..9_u64).prop_map(|(number, books)| Step::Put(number, books)),
         number.clone().prop_map(Step::Bump),
         number.clone().prop_map(Step::BumpOrMake),
-        number.prop_map(Step::Delete),
-        Just(Step::Flush),
-        Just(Step::Forget),
+        number.clone().prop_map(Step::Delete),
+        number.prop_map(Step::Try),
+        Just(Step::Take),
+        any::<bool>().prop_map(|kept| Step::Written { kept }),
+        Just(Step::Clear),
     ]
+}
+
+/// Rows, their table, and what is in flight between them.
+struct Shop {
+    connection: Rc<Connection>,
+    rows: Rows,
+    in_flight: Option<Vec<Box<dyn TableChanges>>>,
+}
+
+impl Shop {
+    fn take(&mut self) {
+        if self.in_flight.is_none() {
+            self.in_flight = Some(self.rows.take_changes());
+        }
+    }
+
+    fn written(&mut self, kept: bool) {
+        for changes in self.in_flight.take().into_iter().flatten() {
+            self.connection.write(SUFFIX, &*changes).unwrap();
+        }
+        if kept { self.rows.keep_written() } else { self.rows.forget_written() }
+    }
+
+    /// Everything is in the table.
+    fn flush(&mut self) {
+        self.written(true);
+        self.take();
+        self.written(true);
+    }
 }
 
 proptest! {
     #[test]
-    fn rows_are_a_map_whatever_is_flushed_or_forgotten_between(steps in prop::collection::vec(step(), 0..60)) {
+    fn rows_are_a_map_whatever_is_in_flight_or_forgotten_between(
+        fresh in any::<bool>(), steps in prop::collection::vec(step(), 0..80),
+    ) {
         let connection = table();
-        let mut rows = rows(&connection);
+        let rows = Rows::over(connection.clone(), SUFFIX.into(), fresh);
+        let mut shop = Shop { connection, rows, in_flight: None };
         let mut model: BTreeMap<u32, Shelf> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Put(number, books) => {
-                    rows.put(shelf(number, books));
+                    shop.rows.put(shelf(number, books));
                     model.insert(number, shelf(number, books));
                 }
                 Step::Bump(number) => {
-                    let ours = rows.get_mut::<Shelf>(&(1, number)).map(|shelf| { shelf.books += 1; shelf.books });
+                    let ours = shop.rows.get_mut::<Shelf>(&(1, number)).map(|shelf| { shelf.books += 1; shelf.books });
                     let theirs = model.get_mut(&number).map(|shelf| { shelf.books += 1; shelf.books });
                     prop_assert_eq!(ours, theirs);
                 }
                 Step::BumpOrMake(number) => {
-                    rows.get_or_insert_with(&(1, number), || shelf(number, 0)).books += 1;
+                    shop.rows.get_or_insert_with(&(1, number), || shelf(number, 0)).books += 1;
                     model.entry(number).or_insert_with(|| shelf(number, 0)).books += 1;
                 }
                 Step::Delete(number) => {
-                    prop_assert_eq!(rows.delete::<Shelf>(&(1, number)), model.remove(&number));
+                    prop_assert_eq!(shop.rows.delete::<Shelf>(&(1, number)), model.remove(&number));
                 }
-                Step::Flush => {
-                    flush(&mut rows, &connection);
-                    prop_assert_eq!(stored(&connection), model.values().cloned().collect::<Vec<_>>());
+                Step::Try(number) => {
+                    shop.rows.try_out(|rows| {
+                        rows.get_or_insert_with(&(1, number), || shelf(number, 0)).books += 1;
+                        rows.delete::<Shelf>(&(1, (number + 1) % 6));
+                        rows.create(shelf(number, 7));
+                    }).unwrap();
                 }
-                Step::Forget => {
-                    flush(&mut rows, &connection);
-                    rows.clear();
+                Step::Take => shop.take(),
+                Step::Written { kept } => shop.written(kept),
+                Step::Clear => {
+                    shop.flush();
+                    shop.rows.clear();
                 }
             }
         }
-        flush(&mut rows, &connection);
-        prop_assert_eq!(stored(&connection), model.into_values().collect::<Vec<_>>());
+        shop.flush();
+        prop_assert_eq!(stored(&shop.connection), model.into_values().collect::<Vec<_>>());
+        prop_assert!(shop.rows.take_failure().is_none());
     }
+}
+
+#[test]
+fn rows_that_are_forgotten_often_are_the_last_to_be_forgotten_again() {
+    let connection = table();
+    let mut rows = rows(&connection);
+    for number in 0..5_000 {
+        rows.create(shelf(number, 1));
+    }
+    assert_eq!(rows.spare(), rows.weight().entries);
+    for changes in rows.take_changes() {
+        connection.write(SUFFIX, &*changes).unwrap();
+    }
+    assert!(rows.weight().entries == 0 && rows.weight().frozen > 5_000 * size_of::<Shelf>());
+    rows.forget_written();
+    for number in 0..4_500 {
+        rows.get_mut::<Shelf>(&(1, number)).unwrap().books += 1;
+    }
+    assert!(rows.spare() <= rows.weight().entries / 3, "4,500 were looked up again");
+    // What only waits to be written costs nothing to give up.
+    let before = rows.spare();
+    (6_000..7_000).for_each(|number| rows.append(shelf(number, 1)));
+    assert!(rows.spare() >= before + 1_000 * size_of::<Shelf>());
 }

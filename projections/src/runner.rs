@@ -183,7 +183,7 @@ impl Runner {
     async fn advance(&mut self, kind: Kind, head: Position, pace: Pace) -> Result<usize, ViewError> {
         let Some(span) = self.engine.call(move |engine| engine.next(kind, head)).await? else {
             self.ahead[kind as usize].clear();
-            self.engine.call(|engine| engine.finish()).await??;
+            self.engine.call(move |engine| engine.finish_all_of(kind)).await??;
             return Ok(0);
         };
         let mut batch = None;
@@ -202,10 +202,13 @@ impl Runner {
             }
         };
         let read_events = batch.rows.len();
+        let next = batch.first() + read_events as u64;
         if pace == Pace::Alone && read_events == span.limit {
-            self.read_ahead(kind, batch.first() + read_events as u64, span.limit, head);
+            self.read_ahead(kind, next, span.limit, head);
         }
-        self.engine.call(move |engine| engine.fold(kind, &batch, pace == Pace::Alone)).await??;
+        // Whoever reads should not wait for the next batch to see the last one.
+        let ahead = pace == Pace::Alone && (kind == Kind::Building || next <= head);
+        self.engine.call(move |engine| engine.fold(kind, &batch, ahead)).await??;
         Ok(read_events)
     }
 

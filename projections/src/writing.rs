@@ -22,21 +22,24 @@ pub(crate) struct BuildWrite {
 }
 
 struct Job {
-    kind: Kind,
     writes: Vec<BuildWrite>,
     done: mpsc::SyncSender<Written>,
 }
 
-/// For which builds, and how long it took.
-type Written = Result<(Kind, Duration), ViewError>;
+/// How long it took.
+type Written = Result<Duration, ViewError>;
 
 /// A write that was handed over.
-pub(crate) struct InFlight(mpsc::Receiver<Written>);
+pub(crate) struct InFlight {
+    /// For which builds.
+    pub(crate) kind: Kind,
+    answer: mpsc::Receiver<Written>,
+}
 
 impl InFlight {
     /// Blocks until it is in the tables, or is not.
     pub(crate) fn wait(self) -> Written {
-        self.0.recv().unwrap_or(Err(ViewError::Stopped))
+        self.answer.recv().unwrap_or(Err(ViewError::Stopped))
     }
 }
 
@@ -49,9 +52,9 @@ impl WritingThread {
         let views = views.clone();
         let work = move || {
             let mut connection = None;
-            for Job { kind, writes, done } in jobs {
+            for Job { writes, done } in jobs {
                 let began = Instant::now();
-                let written = write(&views, &mut connection, writes).map(|()| (kind, began.elapsed()));
+                let written = write(&views, &mut connection, writes).map(|()| began.elapsed());
                 if written.is_err() {
                     // It may have broken off; the next write gets another.
                     connection = None;
@@ -67,8 +70,8 @@ impl WritingThread {
 
     pub(crate) fn write(&self, kind: Kind, writes: Vec<BuildWrite>) -> Result<InFlight, ViewError> {
         let (done, answer) = mpsc::sync_channel(1);
-        self.0.send(Job { kind, writes, done }).map_err(|_| ViewError::Stopped)?;
-        Ok(InFlight(answer))
+        self.0.send(Job { writes, done }).map_err(|_| ViewError::Stopped)?;
+        Ok(InFlight { kind, answer })
     }
 }
 

@@ -62,9 +62,15 @@ impl SqlRow<'_> {
     }
 }
 
-/// What a batch changes in one table. Rows do not repeat.
+/// What a batch changes in one table.
 pub(crate) trait TableChanges: Send {
     fn table(&self) -> &'static TableSpec;
+    /// In the order of the keys. Rows do not repeat.
+    fn sorted(&self) -> Box<dyn SortedChanges + '_>;
+}
+
+/// The rows of [`TableChanges`].
+pub(crate) trait SortedChanges {
     /// How many rows are inserted, put and deleted.
     fn counts(&self) -> (usize, usize, usize);
     /// Rows that cannot stand in the table yet.
@@ -194,17 +200,25 @@ impl Connection {
         }
     }
 
-    /// The rows of `{table}{suffix}` with these keys, as many at once as the database takes.
+    /// The statement by which [`Connection::load`] finds rows of `{table}{suffix}`.
+    pub(crate) fn load_sql(&self, table: &TableSpec, suffix: &str) -> String {
+        match self {
+            Connection::Sqlite(_) => sqlite::load_sql(table, suffix),
+            Connection::Postgres(_) => postgres::load_sql(table, suffix),
+        }
+    }
+
+    /// The rows of a table with these keys, as many at once as the database takes.
     pub(crate) fn load(
         &self,
+        sql: &str,
         table: &TableSpec,
-        suffix: &str,
         keys: &[Vec<Value<'_>>],
         look: &mut dyn FnMut(&SqlRow<'_>) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         match self {
-            Connection::Sqlite(connection) => sqlite::load(connection, table, suffix, keys, look),
-            Connection::Postgres(connection) => connection.load(table, suffix, keys, look),
+            Connection::Sqlite(connection) => sqlite::load(connection, sql, keys, look),
+            Connection::Postgres(connection) => connection.load(sql, table, keys, look),
         }
     }
 

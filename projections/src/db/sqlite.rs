@@ -156,16 +156,17 @@ pub(super) fn each(
     Ok(())
 }
 
+pub(super) fn load_sql(table: &TableSpec, suffix: &str) -> String {
+    format!("SELECT {} FROM {}{suffix} WHERE {}", table.column_list(), table.name, table.key_condition())
+}
+
 pub(super) fn load(
     connection: &Connection,
-    table: &TableSpec,
-    suffix: &str,
+    sql: &str,
     keys: &[Vec<Value<'_>>],
     look: &mut dyn FnMut(&SqlRow<'_>) -> Result<(), SqlError>,
 ) -> Result<(), SqlError> {
-    let (columns, condition) = (table.column_list(), table.key_condition());
-    let sql = format!("SELECT {columns} FROM {}{suffix} WHERE {condition}", table.name);
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(sql)?;
     for key in keys {
         bind(&mut statement, key)?;
         let mut rows = statement.raw_query();
@@ -178,6 +179,7 @@ pub(super) fn load(
 
 pub(super) fn write(connection: &Connection, suffix: &str, changes: &dyn TableChanges) -> Result<(), SqlError> {
     let table = changes.table();
+    let changes = changes.sorted();
     let (inserts, puts, deletes) = changes.counts();
     let name = table.name;
     let values = (1..=table.columns.len()).map(|index| format!("?{index}")).collect::<Vec<_>>().join(", ");

@@ -18,6 +18,8 @@ use crate::{EventRow, LogIdentity, LogState, Metadata, Position, Snapshot, Store
 const CONNECTIONS: usize = 4;
 /// Stream names that each connection remembers: 16,384 of 64 bytes.
 const NAMES: usize = 1 << 14;
+/// Names of new streams that are read at once.
+const AT_ONCE: i64 = 32;
 
 macro_rules! select_events {
     ($rest:literal) => {
@@ -193,7 +195,7 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
         let Reader { folder, conn, types, names, .. } = self;
-        let mut events = Vec::with_capacity(limit.min(1024));
+        let mut events = Vec::with_capacity(limit.min(8192));
         let mut collect = || -> rusqlite::Result<Option<String>> {
             let mut select = conn.prepare_cached(sql)?;
             let mut rows = select.query(values)?;
@@ -246,11 +248,8 @@ fn event(
     let stream_id: i64 = row.get(1)?;
     let stream = match names.get(stream_id) {
         Some(stream) => stream,
-        None => match stream_name(conn, stream_id)? {
-            Ok(stream) => {
-                names.put(stream_id, stream);
-                stream
-            }
+        None => match stream_name(conn, stream_id, names)? {
+            Ok(stream) => stream,
             Err(kind) => {
                 return Ok(Err(format!(
                     "event {position} is in a stream of kind {kind}, which this program does not know: use a newer \
@@ -283,11 +282,24 @@ fn event(
 }
 
 /// The stream of a number, or the number of its unknown kind.
-fn stream_name(conn: &Connection, id: i64) -> rusqlite::Result<Result<StreamId, u8>> {
-    conn.prepare_cached("SELECT key, kind, tenant FROM streams WHERE id = ?1")?.query_row([id], |row| {
-        let kind = row.get(1)?;
-        Ok(stream_of(row.get(0)?, kind, row.get(2)?).ok_or(kind))
-    })
+fn stream_name(conn: &Connection, id: i64, names: &mut StreamNames) -> rusqlite::Result<Result<StreamId, u8>> {
+    // Streams are numbered as they begin, so behind one that is newer than all others more of them follow.
+    let limit = if names.is_newest(id) { AT_ONCE } else { 1 };
+    let mut select =
+        conn.prepare_cached("SELECT id, key, kind, tenant FROM streams WHERE id >= ?1 ORDER BY id LIMIT ?2")?;
+    let mut rows = select.query([id, limit])?;
+    let mut found = Err(rusqlite::Error::QueryReturnedNoRows);
+    while let Some(row) = rows.next()? {
+        let (number, kind) = (row.get::<_, i64>(0)?, row.get(2)?);
+        let stream = stream_of(row.get(1)?, kind, row.get(3)?);
+        if number == id {
+            found = Ok(stream.ok_or(kind));
+        }
+        if let Some(stream) = stream {
+            names.put(number, stream);
+        }
+    }
+    found
 }
 
 fn type_name(conn: &Connection, types: &mut Vec<Option<Arc<str>>>, id: u32) -> rusqlite::Result<Arc<str>> {

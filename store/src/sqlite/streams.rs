@@ -148,21 +148,30 @@ impl StreamCache {
 
 /// Names of the streams that a reader met last, by their number: one slot a number, the newest
 /// stays. Rows of streams never change, so nothing in here grows stale.
-pub(super) struct StreamNames(Vec<Option<(i64, StreamId)>>);
+pub(super) struct StreamNames {
+    slots: Vec<Option<(i64, StreamId)>>,
+    newest: i64,
+}
 
 impl StreamNames {
     /// `slots` is a power of two.
     pub(super) fn new(slots: usize) -> StreamNames {
-        StreamNames(vec![None; slots])
+        StreamNames { slots: vec![None; slots], newest: 0 }
     }
 
     pub(super) fn get(&self, id: i64) -> Option<StreamId> {
-        self.0[id as usize & (self.0.len() - 1)].filter(|(known, _)| *known == id).map(|(_, stream)| stream)
+        self.slots[id as usize & (self.slots.len() - 1)].filter(|(known, _)| *known == id).map(|(_, stream)| stream)
     }
 
     pub(super) fn put(&mut self, id: i64, stream: StreamId) {
-        let slot = id as usize & (self.0.len() - 1);
-        self.0[slot] = Some((id, stream));
+        let slot = id as usize & (self.slots.len() - 1);
+        self.slots[slot] = Some((id, stream));
+        self.newest = self.newest.max(id);
+    }
+
+    /// Whether it is behind every stream that was met.
+    pub(super) fn is_newest(&self, id: i64) -> bool {
+        id > self.newest
     }
 }
 

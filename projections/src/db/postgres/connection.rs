@@ -139,35 +139,28 @@ impl PostgresConnection {
 
     pub(in crate::db) fn load(
         &self,
+        sql: &str,
         table: &TableSpec,
-        suffix: &str,
         keys: &[Vec<Value<'_>>],
         look: &mut dyn FnMut(&SqlRow<'_>) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let mut arrays = Arrays::of(table.key_columns());
-        let sql = format!(
-            "SELECT {} FROM {}{suffix} t JOIN {} AS k({}) ON {}",
-            table.column_list(),
-            table.name,
-            arrays.unnest(),
-            wanted_keys(table),
-            wanted(table),
-        );
         for key in keys {
             arrays.push(key)?;
             if arrays.are_full() {
-                self.each_with(sql.clone(), arrays.take()?, look)?;
+                self.each_with(sql.to_owned(), arrays.take()?, look)?;
             }
         }
         if arrays.is_empty() {
             return Ok(());
         }
-        self.each_with(sql, arrays.take()?, look)
+        self.each_with(sql.to_owned(), arrays.take()?, look)
     }
 
     pub(in crate::db) fn write(&self, suffix: &str, changes: &dyn TableChanges) -> Result<(), SqlError> {
         let table = changes.table();
         let (name, columns) = (format!("{}{suffix}", table.name), table.column_list());
+        let changes = changes.sorted();
         let (inserts, puts, deletes) = changes.counts();
         if deletes > 0 {
             let arrays = Arrays::of(table.key_columns());
@@ -338,6 +331,18 @@ fn locks_out_readers(sql: &str) -> bool {
     ["DROP ", "ALTER ", "TRUNCATE "]
         .iter()
         .any(|word| sql.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
+}
+
+/// The statement that [`PostgresConnection::load`] runs for rows of `{table}{suffix}`.
+pub(in crate::db) fn load_sql(table: &TableSpec, suffix: &str) -> String {
+    format!(
+        "SELECT {} FROM {}{suffix} t JOIN {} AS k({}) ON {}",
+        table.column_list(),
+        table.name,
+        Arrays::of(table.key_columns()).unnest(),
+        wanted_keys(table),
+        wanted(table),
+    )
 }
 
 /// `k1, k2` for the columns of the key.

@@ -11,7 +11,7 @@ mod schema;
 
 pub(super) use binary::value;
 pub(crate) use connection::PostgresConnection;
-pub(super) use connection::is_damage;
+pub(super) use connection::{is_damage, load_sql};
 pub(crate) use pool::PostgresPool;
 pub(super) use schema::create;
 

@@ -7,7 +7,7 @@ mod values;
 use testing::Postgres;
 use tokio::runtime::Runtime;
 
-use super::super::{Access, Connection, Database, EachRow, PostgresPool, TableChanges};
+use super::super::{Access, Connection, Database, EachRow, PostgresPool, SortedChanges, TableChanges};
 use crate::{Json, Misfit, Param, Row, SqlError, TableSpec, Value, row};
 
 /// A database of a test's own.
@@ -105,6 +105,12 @@ impl<T: Row> TableChanges for Changes<T> {
         const { &T::TABLE }
     }
 
+    fn sorted(&self) -> Box<dyn SortedChanges + '_> {
+        Box::new(self)
+    }
+}
+
+impl<T: Row> SortedChanges for &Changes<T> {
     fn counts(&self) -> (usize, usize, usize) {
         (self.inserts.len(), self.puts.len(), self.deletes.len())
     }

@@ -29,7 +29,7 @@ fn loaded(connection: &Connection, keys: impl IntoIterator<Item = i64>) -> Vec<T
         found.push(Thing::read(row)?);
         Ok(())
     };
-    connection.load(&Thing::TABLE, "_1", &keys, look).unwrap();
+    connection.load(&connection.load_sql(&Thing::TABLE, "_1"), &Thing::TABLE, &keys, look).unwrap();
     found.sort_by_key(Row::key);
     found
 }

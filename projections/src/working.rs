@@ -1,0 +1,485 @@
+//! One table's rows in memory: those in use, and those that are being written meanwhile.
+
+use std::{
+    any::Any,
+    cell::{Cell, OnceCell},
+    hash::{BuildHasher, Hash, Hasher},
+    rc::Rc,
+    sync::Arc,
+};
+
+use hashbrown::{HashTable, hash_table};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::{
+    Kind, Row, TableSpec, Value,
+    db::{Connection, EachRow, SortedChanges, SqlError, TableChanges},
+};
+
+/// What a row in memory is taken to cost besides its own fixed size, in bytes: its texts, and what is
+/// nested in each of its JSON columns.
+const TEXTS: usize = 16;
+const NESTED: usize = 192;
+
+/// Where rows that are not in memory come from: the tables of one build.
+pub(crate) struct Source {
+    connection: Rc<Connection>,
+    suffix: String,
+    /// Rows that were looked up since rows were last forgotten.
+    looked_up: Cell<usize>,
+}
+
+impl Source {
+    pub(crate) fn new(connection: Rc<Connection>, suffix: String) -> Source {
+        Source { connection, suffix, looked_up: Cell::new(0) }
+    }
+
+    pub(crate) fn looked_up(&self) -> &Cell<usize> {
+        &self.looked_up
+    }
+
+    fn load<T: Row>(&self, sql: &OnceCell<String>, keys: &[T::Key]) -> Result<Vec<T>, SqlError> {
+        let sql = sql.get_or_init(|| self.connection.load_sql(&T::TABLE, &self.suffix));
+        self.looked_up.set(self.looked_up.get() + keys.len());
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            let mut one = Vec::with_capacity(T::TABLE.keys);
+            T::key_values(key, &mut one)?;
+            values.push(one);
+        }
+        let mut found = Vec::new();
+        self.connection.load(sql, &T::TABLE, &values, &mut |row| {
+            found.push(T::read(row)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// A row that is known, or known not to be.
+#[derive(Clone)]
+enum Known<T: Row> {
+    Row(T),
+    None(T::Key),
+}
+
+#[derive(Clone)]
+pub(crate) struct Entry<T: Row> {
+    known: Known<T>,
+    /// Whether it stands in the table, or will once the write that is in flight has ended.
+    stored: bool,
+    dirty: bool,
+}
+
+impl<T: Row> Entry<T> {
+    fn absent(key: T::Key) -> Self {
+        Entry { known: Known::None(key), stored: false, dirty: false }
+    }
+
+    fn stored(row: T) -> Self {
+        Entry { known: Known::Row(row), stored: true, dirty: false }
+    }
+
+    pub(crate) fn row(&self) -> Option<&T> {
+        match &self.known {
+            Known::Row(row) => Some(row),
+            Known::None(_) => None,
+        }
+    }
+
+    pub(crate) fn row_mut(&mut self) -> Option<&mut T> {
+        match &mut self.known {
+            Known::Row(row) => Some(row),
+            Known::None(_) => None,
+        }
+    }
+
+    pub(crate) fn row_or_insert_with(&mut self, new: impl FnOnce() -> T) -> &mut T {
+        if let Known::None(_) = self.known {
+            self.known = Known::Row(new());
+        }
+        match &mut self.known {
+            Known::Row(row) => row,
+            Known::None(_) => unreachable!("it was just set"),
+        }
+    }
+
+    pub(crate) fn set(&mut self, row: T) {
+        self.known = Known::Row(row);
+    }
+
+    pub(crate) fn take(&mut self, key: &T::Key) -> Option<T> {
+        match std::mem::replace(&mut self.known, Known::None(key.clone())) {
+            Known::Row(row) => Some(row),
+            Known::None(_) => None,
+        }
+    }
+
+    pub(crate) fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    fn has_key(&self, key: &T::Key) -> bool {
+        match &self.known {
+            Known::Row(row) => row.has_key(key),
+            Known::None(known) => known == key,
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        match &self.known {
+            Known::Row(row) => {
+                let mut hasher = FxBuildHasher.build_hasher();
+                row.hash_key(&mut hasher);
+                hasher.finish()
+            }
+            Known::None(key) => hash(key),
+        }
+    }
+}
+
+/// As [`Row::hash_key`] has it of the row.
+fn hash(key: &impl Hash) -> u64 {
+    FxBuildHasher.hash_one(key)
+}
+
+/// The hashes of entries that are dirty, or were and have gone again.
+#[derive(Default)]
+pub(crate) struct Touched(Vec<u64>);
+
+impl Touched {
+    pub(crate) fn note<T: Row>(&mut self, entry: &mut Entry<T>) {
+        if !entry.dirty {
+            entry.dirty = true;
+            self.0.push(entry.hash());
+        }
+    }
+}
+
+/// Entries by key.
+struct Entries<T: Row>(HashTable<Entry<T>>);
+
+impl<T: Row> Default for Entries<T> {
+    fn default() -> Self {
+        Entries(HashTable::new())
+    }
+}
+
+impl<T: Row> Entries<T> {
+    fn get(&self, hash: u64, key: &T::Key) -> Option<&Entry<T>> {
+        self.0.find(hash, |entry| entry.has_key(key))
+    }
+
+    fn slot(&mut self, hash: u64, key: &T::Key) -> hash_table::Entry<'_, Entry<T>> {
+        self.0.entry(hash, |entry| entry.has_key(key), Entry::hash)
+    }
+
+    /// Puts an entry in the place of the one with its key, if there is one.
+    fn put(&mut self, key: &T::Key, entry: Entry<T>) {
+        match self.slot(hash(key), key) {
+            hash_table::Entry::Occupied(mut known) => *known.get_mut() = entry,
+            hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(entry);
+            }
+        }
+    }
+
+    fn weight(&self) -> usize {
+        let nested = T::TABLE.columns.iter().filter(|column| column.of.kind == Kind::Json).count();
+        self.0.capacity() * (size_of::<Entry<T>>() + 1) + self.0.len() * (TEXTS + nested * NESTED)
+    }
+}
+
+/// Rows that are being written: nothing of them changes meanwhile.
+struct Frozen<T: Row> {
+    entries: Entries<T>,
+    touched: Vec<u64>,
+    appended: Vec<T>,
+    /// Whether nothing else stood in the table.
+    complete: bool,
+}
+
+pub(crate) struct Working<T: Row> {
+    entries: Entries<T>,
+    touched: Touched,
+    /// Rows that are written once and never looked up.
+    appended: Vec<T>,
+    /// Looked at for what is not among the entries.
+    frozen: Option<Arc<Frozen<T>>>,
+    /// While a batch is only tried: what it would change, and what it misses.
+    tried: FxHashMap<T::Key, Entry<T>>,
+    only_tried: Touched,
+    missed: Vec<T::Key>,
+    /// How a row is looked up.
+    sql: OnceCell<String>,
+}
+
+impl<T: Row> Default for Working<T> {
+    fn default() -> Self {
+        Working {
+            entries: Entries::default(),
+            touched: Touched::default(),
+            appended: Vec::new(),
+            frozen: None,
+            tried: FxHashMap::default(),
+            only_tried: Touched::default(),
+            missed: Vec::new(),
+            sql: OnceCell::new(),
+        }
+    }
+}
+
+impl<T: Row> Working<T> {
+    /// The entry of a key, from `source` if it is not in memory; what that fails with goes to `failure`.
+    pub(crate) fn entry(
+        &mut self,
+        key: &T::Key,
+        source: Option<&Source>,
+        trying: bool,
+        failure: &mut Option<SqlError>,
+    ) -> (&mut Entry<T>, &mut Touched) {
+        let Working { entries, touched, frozen, tried, only_tried, missed, sql, .. } = self;
+        let hash = hash(key);
+        if trying {
+            let entry = tried.entry(key.clone()).or_insert_with(|| {
+                let known = entries.get(hash, key).cloned().or_else(|| thaw(frozen, hash, key));
+                let known = known.unwrap_or_else(|| {
+                    missed.push(key.clone());
+                    Entry::absent(key.clone())
+                });
+                Entry { dirty: false, ..known }
+            });
+            return (entry, only_tried);
+        }
+        let entry = match entries.slot(hash, key) {
+            hash_table::Entry::Occupied(known) => known.into_mut(),
+            hash_table::Entry::Vacant(vacant) => {
+                let known = thaw(frozen, hash, key);
+                vacant.insert(known.unwrap_or_else(|| load(source, sql, key, failure))).into_mut()
+            }
+        };
+        (entry, touched)
+    }
+
+    pub(crate) fn create(&mut self, row: T, trying: bool) {
+        let key = row.key();
+        let Working { entries, touched, frozen, tried, .. } = self;
+        let hash = hash(&key);
+        if trying {
+            tried.entry(key).or_insert_with_key(|key| Entry::absent(key.clone())).set(row);
+            return;
+        }
+        let entry = match entries.slot(hash, &key) {
+            hash_table::Entry::Occupied(known) => known.into_mut(),
+            hash_table::Entry::Vacant(vacant) => {
+                let entry = thaw(frozen, hash, &key).unwrap_or_else(|| Entry::absent(key));
+                vacant.insert(entry).into_mut()
+            }
+        };
+        touched.note(entry);
+        entry.set(row);
+    }
+
+    pub(crate) fn append(&mut self, row: T) {
+        self.appended.push(row);
+    }
+
+    pub(crate) fn remove(&mut self, key: &T::Key) {
+        if let hash_table::Entry::Occupied(known) = self.entries.slot(hash(key), key) {
+            known.remove();
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<T> {
+        let Working { entries, appended, frozen, .. } = self;
+        let frozen = frozen.as_deref();
+        let frozen_rows = frozen.into_iter().flat_map(|frozen| {
+            let older = frozen.entries.0.iter().filter_map(Entry::row);
+            let older = older.filter(|row| entries.get(hash(&row.key()), &row.key()).is_none());
+            older.chain(&frozen.appended)
+        });
+        let kept = entries.0.iter().filter_map(Entry::row);
+        let mut rows: Vec<T> = kept.chain(appended).chain(frozen_rows).cloned().collect();
+        rows.sort_by(Row::cmp_key);
+        rows
+    }
+}
+
+/// The entry of a key that is not in memory.
+fn load<T: Row>(
+    source: Option<&Source>,
+    sql: &OnceCell<String>,
+    key: &T::Key,
+    failure: &mut Option<SqlError>,
+) -> Entry<T> {
+    let found = source.map_or(Ok(Vec::new()), |source| source.load::<T>(sql, std::slice::from_ref(key)));
+    let found = found.unwrap_or_else(|error| {
+        failure.get_or_insert(error);
+        Vec::new()
+    });
+    found.into_iter().next().map_or_else(|| Entry::absent(key.clone()), Entry::stored)
+}
+
+/// A copy of what is being written, as it will stand in the table.
+fn thaw<T: Row>(frozen: &Option<Arc<Frozen<T>>>, hash: u64, key: &T::Key) -> Option<Entry<T>> {
+    let entry = frozen.as_ref()?.entries.get(hash, key)?;
+    Some(Entry { known: entry.known.clone(), stored: entry.row().is_some(), dirty: false })
+}
+
+/// A table's working set, whatever its rows are.
+pub(crate) trait Table: Any {
+    fn take_changes(&mut self, complete: bool) -> Option<Box<dyn TableChanges>>;
+    fn keep_written(&mut self, complete: bool);
+    fn forget_written(&mut self);
+    /// Fetches what a batch that was tried has missed, and forgets the trial.
+    fn fetch(&mut self, source: Option<&Source>) -> Result<usize, SqlError>;
+    fn weight(&self) -> Weight;
+}
+
+/// About how many bytes rows in memory take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weight {
+    /// Of rows that may be looked up.
+    pub(crate) entries: usize,
+    /// Of rows that only wait to be written.
+    pub(crate) appended: usize,
+    /// Of rows that are being written and may be looked up meanwhile.
+    pub(crate) frozen: usize,
+}
+
+impl<T: Row> Table for Working<T> {
+    fn take_changes(&mut self, complete: bool) -> Option<Box<dyn TableChanges>> {
+        let Working { entries, touched, appended, frozen, .. } = self;
+        if touched.0.is_empty() && appended.is_empty() {
+            return None;
+        }
+        let (entries, mut touched) = (std::mem::take(entries), std::mem::take(&mut touched.0));
+        touched.sort_unstable();
+        touched.dedup();
+        let taken = Arc::new(Frozen { entries, touched, appended: std::mem::take(appended), complete });
+        *frozen = Some(Arc::clone(&taken));
+        Some(Box::new(taken))
+    }
+
+    fn keep_written(&mut self, complete: bool) {
+        let Some(frozen) = self.frozen.take().and_then(Arc::into_inner) else { return };
+        let Frozen { entries: mut kept, touched, .. } = frozen;
+        for hash in touched {
+            // Elsewhere what has gone stays noted, so that it is not looked up again.
+            while let Ok(mut slot) = kept.0.find_entry(hash, |entry| entry.dirty && entry.hash() == hash) {
+                let entry = slot.get_mut();
+                (entry.stored, entry.dirty) = (entry.row().is_some(), false);
+                if complete && !entry.stored {
+                    slot.remove();
+                }
+            }
+        }
+        for entry in self.entries.0.drain() {
+            let key = match &entry.known {
+                Known::Row(row) => row.key(),
+                Known::None(key) => key.clone(),
+            };
+            kept.put(&key, entry);
+        }
+        self.entries = kept;
+    }
+
+    fn forget_written(&mut self) {
+        self.frozen = None;
+    }
+
+    fn fetch(&mut self, source: Option<&Source>) -> Result<usize, SqlError> {
+        let Working { entries, tried, only_tried, missed, sql, .. } = self;
+        tried.clear();
+        only_tried.0.clear();
+        let Some(source) = source else { return Ok(0) };
+        if missed.is_empty() {
+            return Ok(0);
+        }
+        for row in source.load::<T>(sql, missed)? {
+            entries.put(&row.key(), Entry::stored(row));
+        }
+        let fetched = missed.len();
+        for key in missed.drain(..) {
+            if let hash_table::Entry::Vacant(vacant) = entries.slot(hash(&key), &key) {
+                vacant.insert(Entry::absent(key));
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn weight(&self) -> Weight {
+        Weight {
+            entries: self.entries.weight() + self.touched.0.capacity() * size_of::<u64>(),
+            appended: self.appended.capacity() * size_of::<T>() + self.appended.len() * TEXTS,
+            frozen: self.frozen.as_ref().map_or(0, |frozen| frozen.entries.weight()),
+        }
+    }
+}
+
+impl<T: Row> TableChanges for Arc<Frozen<T>> {
+    fn table(&self) -> &'static TableSpec {
+        &const { T::TABLE }
+    }
+
+    fn sorted(&self) -> Box<dyn SortedChanges + '_> {
+        let Frozen { entries, touched, appended, complete } = &**self;
+        let mut changes = Changes::<T> { inserts: appended.iter().collect(), puts: Vec::new(), deletes: Vec::new() };
+        let dirty = touched
+            .iter()
+            .flat_map(|hash| entries.0.iter_hash(*hash).filter(|entry| entry.dirty && entry.hash() == *hash));
+        for entry in dirty {
+            match &entry.known {
+                // Only of a fresh build is it known for certain what does not stand in the table.
+                Known::Row(row) if *complete && !entry.stored => changes.inserts.push(row),
+                Known::Row(row) => changes.puts.push(row),
+                Known::None(key) if entry.stored => changes.deletes.push(key),
+                Known::None(_) => {}
+            }
+        }
+        // In the order of the keys, neighbours share pages.
+        changes.inserts.sort_unstable_by(|one, other| one.cmp_key(other));
+        changes.puts.sort_unstable_by(|one, other| one.cmp_key(other));
+        changes.deletes.sort_unstable();
+        Box::new(changes)
+    }
+}
+
+/// What changed in one table, in the order of the keys.
+struct Changes<'f, T: Row> {
+    inserts: Vec<&'f T>,
+    puts: Vec<&'f T>,
+    deletes: Vec<&'f T::Key>,
+}
+
+impl<T: Row> SortedChanges for Changes<'_, T> {
+    fn counts(&self) -> (usize, usize, usize) {
+        (self.inserts.len(), self.puts.len(), self.deletes.len())
+    }
+
+    fn inserts(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
+        each_row(&self.inserts, each)
+    }
+
+    fn puts(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
+        each_row(&self.puts, each)
+    }
+
+    fn deletes(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
+        self.deletes.iter().try_for_each(|key| {
+            let mut values = Vec::with_capacity(T::TABLE.keys);
+            T::key_values(key, &mut values)?;
+            each(&values)
+        })
+    }
+}
+
+fn each_row<T: Row>(rows: &[&T], each: &mut EachRow<'_>) -> Result<(), SqlError> {
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(T::TABLE.columns.len());
+    for row in rows {
+        values.clear();
+        row.values(&mut values)?;
+        each(&values)?;
+    }
+    Ok(())
+}
