@@ -1,14 +1,13 @@
 //! Reading: a few connections of their own, so that readers and the writer never wait for each other.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
-use domain::{ActorId, CommandId, StreamId, StreamKind, TenantId};
-use rustc_hash::FxHashMap;
+use domain::StreamId;
 use sqlx::{
-    Decode, PgConnection, Postgres, Row, Type, ValueRef,
+    Decode, PgConnection, Postgres, Row, Type,
     postgres::{PgArguments, PgRow},
     query::Query,
     raw_sql,
@@ -17,29 +16,21 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
+    event::select_events,
+    known::Known,
+    page::Reader,
     place::{Place, answer, is_lost},
     time::PgTime,
 };
-use crate::{EventRow, LogState, Metadata, Position, Snapshot, StoreError, Version};
+use crate::{EventRow, LogState, Position, Snapshot, StoreError, Version};
 
 /// Connections, and so reads at once.
 const CONNECTIONS: usize = 8;
 
-macro_rules! select_events {
-    ($rest:literal) => {
-        concat!(
-            "SELECT e.position, e.version, e.type, e.schema_version, e.payload, e.command, e.digest, e.actor, ",
-            "e.correlation, e.causation, e.trace, e.occurred_at, e.recorded_at, s.key, s.kind, s.tenant ",
-            "FROM tiffin_log.events e JOIN tiffin_log.streams s ON s.id = e.stream WHERE ",
-            $rest
-        )
-    };
-}
-pub(super) const BY_POSITION: &str = select_events!("e.position >= $1 ORDER BY e.position LIMIT $2");
 /// The stream's number first, as a value: so its events come out of the index in order.
 pub(super) const BY_STREAM: &str = select_events!(
-    "e.stream = (SELECT id FROM tiffin_log.streams WHERE key = $1 AND kind = $2 AND tenant = $3) AND e.version >= $4 \
-     ORDER BY e.version LIMIT $5"
+    "stream = (SELECT id FROM tiffin_log.streams WHERE key = $1 AND kind = $2 AND tenant = $3) AND version >= $4 \
+     ORDER BY version LIMIT $5"
 );
 pub(super) const SNAPSHOT: &str = "SELECT n.version, n.state_version, n.state FROM tiffin_log.snapshots n \
      WHERE n.stream = (SELECT id FROM tiffin_log.streams WHERE key = $1 AND kind = $2 AND tenant = $3)";
@@ -52,11 +43,18 @@ const SETTLE: &str = "BEGIN; SELECT position FROM tiffin_log.head FOR UPDATE; CO
 /// The connections that read.
 pub(super) struct Readers {
     place: Place,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Reader>>,
     permits: Semaphore,
-    /// The name of type n.
-    types: Mutex<FxHashMap<i16, Arc<str>>>,
+    /// To which the newest connection leads.
+    server: Mutex<Server>,
     pub(super) doubts: Doubts,
+}
+
+/// A server. Another one, of which a standby became the primary, may have lost the log's last events and
+/// given their numbers to others: so what is known by number holds for one server as long as it runs.
+struct Server {
+    started: PgTime,
+    known: Arc<Known>,
 }
 
 /// Appends whose outcome is not known. As long as one may still be committed, nobody may read as if it
@@ -103,14 +101,25 @@ impl Drop for InDoubt<'_> {
 
 impl Readers {
     /// With a first connection, which is there already.
-    pub(super) fn new(place: Place, first: PgConnection) -> Readers {
-        Readers {
+    pub(super) async fn new(place: Place, mut first: PgConnection) -> Result<Readers, StoreError> {
+        let (started, known) = (started(&place, &mut first).await?, Arc::default());
+        Ok(Readers {
             place,
-            idle: Mutex::new(vec![first]),
+            idle: Mutex::new(vec![Reader::new(first, Arc::clone(&known))]),
             permits: Semaphore::new(CONNECTIONS),
-            types: Mutex::default(),
+            server: Mutex::new(Server { started, known }),
             doubts: Doubts::default(),
+        })
+    }
+
+    async fn connect(&self) -> Result<Reader, StoreError> {
+        let mut conn = self.place.connect().await?;
+        let started = started(&self.place, &mut conn).await?;
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if server.started != started {
+            *server = Server { started, known: Arc::default() };
         }
+        Ok(Reader::new(conn, server.known.clone()))
     }
 
     /// After an append whose outcome is not known, waits until it cannot be committed any more: its
@@ -125,35 +134,46 @@ impl Readers {
         Ok(())
     }
 
-    /// The rows of a query. A connection that was lost since its last use is replaced once.
-    async fn rows<'q>(
-        &self,
-        query: impl Fn() -> Query<'q, Postgres, PgArguments> + Send,
-    ) -> Result<Vec<PgRow>, StoreError> {
+    /// Reads over a connection, which `read` gives back. One that was lost since its last use is replaced once.
+    async fn read<T, F>(&self, read: impl Fn(Reader) -> F + Send) -> Result<T, StoreError>
+    where
+        F: Future<Output = (Reader, Result<T, sqlx::Error>)> + Send,
+    {
         let closed = |_| StoreError::Unavailable("the log is being closed".into());
         let _permit = self.permits.acquire().await.map_err(closed)?;
         self.settle().await?;
         let reused = self.idle().pop();
-        if let Some(mut conn) = reused {
-            match answer(query().fetch_all(&mut conn)).await {
-                Err(error) if is_lost(&error) => self.idle().clear(),
-                result => return self.end(conn, result),
+        if let Some(reader) = reused {
+            match read(reader).await {
+                (_, Err(error)) if is_lost(&error) => self.idle().clear(),
+                (reader, result) => return self.end(reader, result),
             }
         }
-        let mut conn = self.place.connect().await?;
-        let result = answer(query().fetch_all(&mut conn)).await;
-        self.end(conn, result)
+        let (reader, result) = read(self.connect().await?).await;
+        self.end(reader, result)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, conn: PgConnection, result: Result<Vec<PgRow>, sqlx::Error>) -> Result<Vec<PgRow>, StoreError> {
+    fn end<T>(&self, reader: Reader, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         // A connection that failed is not used again.
-        let rows = result.map_err(|error| self.place.failure(&error))?;
-        self.idle().push(conn);
-        Ok(rows)
+        let read = result.map_err(|error| self.place.failure(&error))?;
+        self.idle().push(reader);
+        Ok(read)
+    }
+
+    /// The rows of a query.
+    async fn rows<'q>(
+        &self,
+        query: impl Fn() -> Query<'q, Postgres, PgArguments> + Send,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let ask = |mut reader: Reader, query: Query<'q, Postgres, PgArguments>| async move {
+            let rows = answer(query.fetch_all(&mut reader.conn)).await;
+            (reader, rows)
+        };
+        self.read(move |reader| ask(reader, query())).await
     }
 
     async fn one<T>(&self, sql: &'static str) -> Result<T, StoreError>
@@ -190,8 +210,12 @@ impl Readers {
     }
 
     pub(super) async fn read_all(&self, from: Position, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        let rows = self.rows(|| sqlx::query(BY_POSITION).bind(clamp(from)).bind(clamp(limit as u64))).await?;
-        self.events(rows).await
+        let (from, limit) = (clamp(from), clamp(limit as u64));
+        let read = |mut reader: Reader| async move {
+            let page = reader.read_all(from, limit).await;
+            (reader, page)
+        };
+        self.read(read).await?.map_err(|why| self.place.unusable(why))
     }
 
     pub(super) async fn read_stream(
@@ -200,13 +224,15 @@ impl Readers {
         from: Version,
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let rows = self
-            .rows(|| {
-                let query = sqlx::query(BY_STREAM).bind(stream.key).bind(stream.kind as i16).bind(stream.tenant.0);
-                query.bind(clamp(from)).bind(clamp(limit as u64))
-            })
-            .await?;
-        self.events(rows).await
+        let query = || {
+            let query = sqlx::query(BY_STREAM).bind(stream.key).bind(stream.kind as i16).bind(stream.tenant.0);
+            query.bind(clamp(from)).bind(clamp(limit as u64))
+        };
+        let read = |mut reader: Reader| async move {
+            let page = reader.events_of(stream, query()).await;
+            (reader, page)
+        };
+        self.read(read).await?.map_err(|why| self.place.unusable(why))
     }
 
     pub(super) async fn read_snapshot(&self, stream: StreamId) -> Result<Option<Snapshot>, StoreError> {
@@ -222,42 +248,12 @@ impl Readers {
         };
         rows.first().map(read).transpose().map_err(|error| self.place.failure(&error))
     }
+}
 
-    async fn events(&self, rows: Vec<PgRow>) -> Result<Vec<EventRow>, StoreError> {
-        let mut events = Vec::with_capacity(rows.len());
-        let mut types = self.known_types();
-        for row in &rows {
-            let failure = |error| self.place.failure(&error);
-            let number = row.try_get(2).map_err(failure)?;
-            if !types.contains_key(&number) {
-                types = self.load_types().await?;
-            }
-            let Some(event_type) = types.get(&number) else {
-                return Err(self.place.unusable(format_args!("is damaged: event type {number} has no name")));
-            };
-            match event(row, event_type.clone()).map_err(failure)? {
-                Ok(event) => events.push(event),
-                // What stands before it can be read, so that a reader comes as far as it can.
-                Err(unknown) if events.is_empty() => return Err(self.place.unusable(unknown)),
-                Err(_) => break,
-            }
-        }
-        Ok(events)
-    }
-
-    /// A log has a few dozen types.
-    fn known_types(&self) -> FxHashMap<i16, Arc<str>> {
-        self.types.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn load_types(&self) -> Result<FxHashMap<i16, Arc<str>>, StoreError> {
-        let rows = self.rows(|| sqlx::query("SELECT id, name FROM tiffin_log.event_types ORDER BY id")).await?;
-        let read = |row: &PgRow| Ok((row.try_get(0)?, row.try_get::<&str, _>(1)?.into()));
-        let types = rows.iter().map(read).collect::<Result<FxHashMap<_, _>, sqlx::Error>>();
-        let types = types.map_err(|error| self.place.failure(&error))?;
-        *self.types.lock().unwrap_or_else(PoisonError::into_inner) = types.clone();
-        Ok(types)
-    }
+/// When the server was started, by which it is told from any other.
+async fn started(place: &Place, conn: &mut PgConnection) -> Result<PgTime, StoreError> {
+    let started = sqlx::query_scalar("SELECT pg_postmaster_start_time()").fetch_one(conn);
+    answer(started).await.map_err(|error| place.failure(&error))
 }
 
 /// Streams in columns, to ask for their versions.
@@ -313,45 +309,4 @@ fn clamp(count: u64) -> i64 {
 fn bytes(row: &PgRow, column: usize) -> Result<Vec<u8>, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     value.as_bytes().map(<[u8]>::to_vec).map_err(sqlx::Error::Decode)
-}
-
-/// Sixteen bytes, if there are any.
-fn sixteen(row: &PgRow, column: usize) -> Result<Option<[u8; 16]>, sqlx::Error> {
-    let value = row.try_get_raw(column)?;
-    if value.is_null() {
-        return Ok(None);
-    }
-    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
-    bytes.try_into().map(Some).map_err(|_| sqlx::Error::Decode(format!("{} bytes where 16 belong", bytes.len()).into()))
-}
-
-/// The row as an event, or why this program cannot say what it is of.
-fn event(row: &PgRow, event_type: Arc<str>) -> Result<Result<EventRow, String>, sqlx::Error> {
-    let position = row.try_get::<i64, _>(0)?.unsigned_abs();
-    let kind: i16 = row.try_get(14)?;
-    let Some(kind) = u8::try_from(kind).ok().and_then(|kind| StreamKind::try_from(kind).ok()) else {
-        return Ok(Err(format!(
-            "event {position} is in a stream of kind {kind}, which this program does not know: use a newer tiffin"
-        )));
-    };
-    let stream = StreamId { tenant: TenantId(row.try_get(15)?), kind, key: row.try_get(13)? };
-    let schema_version = u16::try_from(row.try_get::<i32, _>(3)?);
-    Ok(Ok(EventRow {
-        position,
-        stream,
-        version: row.try_get::<i64, _>(1)?.unsigned_abs(),
-        event_type,
-        schema_version: schema_version.map_err(|error| sqlx::Error::Decode(error.into()))?,
-        payload: bytes(row, 4)?,
-        metadata: Metadata {
-            command: CommandId(row.try_get(5)?),
-            digest: sixteen(row, 6)?,
-            actor: ActorId(row.try_get(7)?),
-            correlation: row.try_get::<Option<Uuid>, _>(8)?.unwrap_or(stream.key),
-            causation: row.try_get::<Option<Uuid>, _>(9)?.map(CommandId),
-            trace: sixteen(row, 10)?,
-        },
-        occurred_at: row.try_get::<PgTime, _>(11)?.timestamp(),
-        recorded_at: row.try_get::<PgTime, _>(12)?.timestamp(),
-    }))
 }

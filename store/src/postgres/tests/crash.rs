@@ -194,6 +194,47 @@ async fn readers_find_the_server_again() {
     timeout(Duration::from_secs(5), shown.wait_for(|head| *head == version + 1)).await.unwrap().unwrap();
 }
 
+/// Whoever gives up waiting for a page leaves no connection in the middle of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_nobody_waits_for_disturbs_no_other() {
+    let log = open(&Postgres::shared().database()).await;
+    log.append((0..2000).map(|key| append_of(stream(1, key), 0, 2)).collect(), at(1)).await.unwrap();
+    let all = log.read_all(1, usize::MAX).await.unwrap();
+    assert_eq!(all.len(), 4000);
+    let mut given_up = 0;
+    for round in 0..100u64 {
+        let read = log.read_all(1, usize::MAX);
+        given_up += u64::from(timeout(Duration::from_micros(round * 60), read).await.is_err());
+        let from = 1 + round * 40;
+        assert_eq!(log.read_all(from, 3).await.unwrap(), all[from as usize - 1..][..3]);
+    }
+    assert!(given_up > 0);
+}
+
+/// A server that comes back may be one that was promoted, and has given a lost number to another stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_server_called_its_streams_is_not_believed() {
+    let server = Postgres::start();
+    let url = server.database();
+    let log = open(&url).await;
+    log.append(vec![append_of(stream(1, 1), 0, 2)], at(1)).await.unwrap();
+    let of = |rows: Vec<EventRow>| rows.iter().map(|row| row.stream).collect::<Vec<_>>();
+    assert_eq!(of(log.read_all(1, 10).await.unwrap()), [stream(1, 1); 2]);
+    server.psql(&url, &format!("UPDATE tiffin_log.streams SET key = '{}'", stream(1, 2).key));
+    // The same server's names never change, so they are not asked for again.
+    assert_eq!(of(log.read_all(1, 10).await.unwrap()), [stream(1, 1); 2]);
+    server.restart();
+    let begin = Instant::now();
+    let rows = loop {
+        match log.read_all(1, 10).await {
+            Ok(rows) => break rows,
+            Err(error) => assert!(begin.elapsed() < Duration::from_secs(5), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(of(rows), [stream(1, 2); 2]);
+}
+
 /// What a line between a log and its server does to the next COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {

@@ -83,7 +83,7 @@ async fn a_node_sees_what_others_append() {
     let place = Place::new(&url, false).unwrap();
     let (told, polled) = (watch::Sender::new(0), watch::Sender::new(0));
     let listening = tokio::spawn(follow::listen(place.clone(), told.clone()));
-    let readers = Arc::new(Readers::new(place.clone(), connection(&url).await));
+    let readers = Arc::new(Readers::new(place.clone(), connection(&url).await).await.unwrap());
     let polling = tokio::spawn(follow::poll(readers, polled.clone()));
     // A listener hears only what comes after it, so something comes until it does.
     let mut version = 0;

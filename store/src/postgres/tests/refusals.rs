@@ -196,6 +196,22 @@ async fn a_stream_of_an_unknown_kind_is_read_up_to() {
 }
 
 #[tokio::test]
+async fn a_stream_or_type_without_a_name_is_damage() {
+    let url = changed("UPDATE tiffin_log.streams SET id = 9; UPDATE tiffin_log.head SET streams = 9").await;
+    let log = open(&url).await;
+    let refused = log.read_all(1, 10).await.unwrap_err().to_string();
+    assert!(refused.contains("is damaged: stream 1 has no name"), "{refused}");
+    Postgres::shared().psql(&url, "UPDATE tiffin_log.streams SET id = 1; UPDATE tiffin_log.events SET type = 7");
+    for read in [log.read_all(1, 10).await, log.read_stream(stream(1, 1), 1, 10).await] {
+        let refused = read.unwrap_err().to_string();
+        assert!(refused.contains("is damaged: event type 7 has no name"), "{refused}");
+    }
+    // What is mended can be read, without a new start.
+    Postgres::shared().psql(&url, "UPDATE tiffin_log.event_types SET id = 7");
+    assert_eq!(log.read_all(1, 10).await.unwrap(), rows_of(&append_of(stream(1, 1), 0, 1), 1, at(1)));
+}
+
+#[tokio::test]
 async fn a_database_that_does_not_wait_for_its_disk_is_made_to() {
     let server = Postgres::shared();
     let url = server.database();
