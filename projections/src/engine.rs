@@ -16,8 +16,9 @@ use uuid::Uuid;
 use crate::{
     Build, Health, Parked, Rows,
     batch::{Decoded, Kind, Span},
-    catalogue::{self, Dropped, lease_of, now},
+    catalogue::{self, Dropped, now},
     db::{Connection, Mode},
+    lease::{self, Keeper, lease_of},
     running::{Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
@@ -34,8 +35,8 @@ const DEFERRED: usize = 128 << 20;
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever
 /// keeps the live views up need not wait.
 const SHORT: Duration = Duration::from_millis(50);
-/// How often leases are renewed; they last five seconds.
-const RENEW: Duration = Duration::from_secs(1);
+/// How often a process that keeps all views up looks whether it still may.
+const CHECK: Duration = Duration::from_secs(1);
 /// How long readers of a server may still look at a build that was replaced.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -50,7 +51,9 @@ pub(crate) struct Engine {
     /// Most events of the next transaction for builds that are not live.
     building: usize,
     holder: Uuid,
-    renewed: Option<Instant>,
+    /// Renews the leases, where there are any.
+    keeper: Option<Keeper>,
+    synced: Option<Instant>,
     /// Whether the connection may have gone with an error.
     broken: bool,
 }
@@ -65,6 +68,8 @@ impl Engine {
         }
         let connection = Rc::new(views.connect()?);
         let writing = WritingThread::start(&views)?;
+        let holder = views.process();
+        let keeper = if views.is_remote() { Some(Keeper::start(&views, holder)?) } else { None };
         let mut engine = Engine {
             views,
             connection,
@@ -73,8 +78,9 @@ impl Engine {
             running: Vec::new(),
             revision: 0,
             building: BATCH,
-            holder: Uuid::new_v4(),
-            renewed: None,
+            holder,
+            keeper,
+            synced: None,
             broken: false,
         };
         engine.tidy_up_at_start(head)?;
@@ -107,13 +113,14 @@ impl Engine {
         Ok(transaction.commit()?)
     }
 
-    /// Takes over what was changed in the catalogue beside this thread, and renews the leases.
+    /// Takes over what was changed in the catalogue beside this thread, and leases that have run out.
     pub(crate) fn sync(&mut self) -> Result<(), ViewError> {
         if self.broken {
             self.connection = Rc::new(self.views.connect()?);
             self.broken = false;
         }
-        let due = self.connection.is_postgres() && self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW);
+        let every = if self.running.iter().all(|running| running.ours) { CHECK } else { lease::RENEW };
+        let due = self.connection.is_postgres() && self.synced.is_none_or(|synced| synced.elapsed() >= every);
         if catalogue::revision(&self.connection)? == self.revision && !due {
             return Ok(());
         }
@@ -121,13 +128,16 @@ impl Engine {
         let transaction = self.connection.begin(Mode::Read)?;
         let (revision, builds) = (catalogue::revision(&transaction)?, catalogue::builds(&transaction)?);
         transaction.commit()?;
+        let now = lease::moment(&self.connection)?;
+        lease::throw_out_expired(&self.connection, self.holder, now);
         let mut known = std::mem::take(&mut self.running);
         for build in builds.into_iter().filter(|build| build.replaced_at.is_none()) {
             let Some(projection) = self.views.registry().iter().find(|projection| build.is_of(&***projection)) else {
                 continue;
             };
             let projection = Arc::clone(projection);
-            let ours = catalogue::hold(&self.connection, &lease_of(&build.projection, build.version), self.holder)?;
+            let name = lease_of(&build.projection, build.version);
+            let ours = lease::hold(&self.connection, &name, self.holder, lease::LEASE, now)?;
             let known = known.iter().position(|one| one.build.is_same(&build)).map(|index| known.swap_remove(index));
             // Rows in memory are worth something only while nobody else has moved the build.
             let rows = match known {
@@ -150,7 +160,7 @@ impl Engine {
                 ours,
             });
         }
-        (self.revision, self.renewed) = (revision, Some(Instant::now()));
+        (self.revision, self.synced) = (revision, Some(Instant::now()));
         self.publish();
         Ok(())
     }
@@ -363,7 +373,7 @@ impl Engine {
                 .filter(of)
                 .find(|build| build.version < newest.version && build.replaced_at.is_none() && newest.shown);
             if let Some(old) = old
-                && !catalogue::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
+                && !lease::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
             {
                 let transaction = catalogue::begin(&self.connection)?;
                 catalogue::replace(&transaction, old)?;
@@ -387,7 +397,9 @@ impl Engine {
 
     /// Ends what is in flight, and leaves the builds to whoever keeps them up next.
     pub(crate) fn let_go(&mut self) {
-        let ended = self.finish().and_then(|()| Ok(catalogue::let_go(&self.connection, self.holder)?));
+        let finished = self.finish();
+        self.keeper = None;
+        let ended = finished.and_then(|()| Ok(lease::let_go(&self.connection, self.holder)?));
         if let Err(error) = ended {
             tracing::debug!(%error, "the last write is folded again at the next start");
         }

@@ -26,6 +26,7 @@ mod compare;
 mod db;
 mod engine;
 mod folding;
+mod lease;
 mod row;
 mod rows;
 mod runner;
@@ -91,6 +92,8 @@ pub fn all() -> Registry {
 
 #[cfg(test)]
 mod fold_tests;
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod postgres_tests;
 #[cfg(test)]
