@@ -283,6 +283,8 @@ fn whichever_node_stands_still_the_other_takes_the_views_over() {
         // Until the one that goes on has found its place again, each time a little later.
         sleep(Duration::from_millis(1_500 + 130 * turn as u64));
     }
-    loads.map(Load::stop);
+    for load in loads {
+        load.stop();
+    }
     settle(&held.place);
 }
