@@ -6,7 +6,7 @@
 use domain::StreamId;
 use uuid::Uuid;
 
-use crate::{Build, Dropped, Parked, ViewError, Views, catalogue, db::Connection};
+use crate::{Build, Dropped, Parked, ViewError, Views, catalogue, db::Connection, lease};
 
 impl Views {
     /// Begins a new build of each of these projections (none named: all) beside the live one. One
@@ -93,7 +93,11 @@ impl Views {
         if !self.is_remote() {
             return Ok(true);
         }
-        self.beside(move |connection| Ok(catalogue::hold(connection, task, holder)?)).await
+        self.beside(move |connection| {
+            let now = lease::moment(connection)?;
+            Ok(lease::hold(connection, task, holder, lease::TASK, now)?)
+        })
+        .await
     }
 
     /// Gives back what `holder` holds, so that the next process need not wait.
@@ -101,7 +105,7 @@ impl Views {
         if !self.is_remote() {
             return Ok(());
         }
-        self.beside(move |connection| Ok(catalogue::let_go(connection, holder)?)).await
+        self.beside(move |connection| Ok(lease::let_go(connection, holder)?)).await
     }
 
     /// Runs one statement that changes nothing for the runners.

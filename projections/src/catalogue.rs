@@ -12,6 +12,7 @@ use crate::{
     Json, Param, Projection, Row, SqlError, args,
     column::words,
     db::{Connection, Mode, Transaction},
+    lease::Lease,
     row,
     views::ViewError,
 };
@@ -106,15 +107,6 @@ row! {
         format: u32,
         /// Grows when somebody changes the catalogue beside the runner.
         revision: u64,
-    }
-}
-
-row! {
-    /// Which process keeps a view up, where several could.
-    pub(crate) struct Lease in "leases" {
-        key { name: String }
-        holder: Uuid,
-        until: Timestamp,
     }
 }
 
@@ -519,44 +511,4 @@ pub(crate) fn drop_parked(
     )?;
     revise(connection)?;
     Ok(dropped)
-}
-
-/// Takes, or keeps, the task of folding a version of a projection; `false` when another process has
-/// it. Where only one process can write, it has all of them.
-pub(crate) fn hold(connection: &Connection, name: &str, holder: Uuid) -> Result<bool, SqlError> {
-    if !connection.is_postgres() {
-        return Ok(true);
-    }
-    let name = name.to_owned();
-    // By the database's clock, which all nodes share.
-    let held = connection.execute(
-        "INSERT INTO leases (name, holder, until) VALUES (?1, ?2, clock_timestamp() + interval '5 seconds')
-         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-         WHERE leases.holder = excluded.holder OR leases.until < clock_timestamp()",
-        args![name, holder],
-    )?;
-    Ok(held == 1)
-}
-
-/// Gives a lease back, so that the next process need not wait for its end.
-pub(crate) fn let_go(connection: &Connection, holder: Uuid) -> Result<(), SqlError> {
-    if connection.is_postgres() {
-        connection.execute("DELETE FROM leases WHERE holder = ?1", args![holder])?;
-    }
-    Ok(())
-}
-
-/// Whether a process has used a version of a projection within the last minute.
-pub(crate) fn is_in_use(connection: &Connection, name: &str) -> Result<bool, SqlError> {
-    if !connection.is_postgres() {
-        return Ok(false);
-    }
-    let name = name.to_owned();
-    let sql = "SELECT 1 FROM leases WHERE name = ?1 AND until > clock_timestamp() - interval '60 seconds'";
-    Ok(!connection.query(sql, args![name], |_| Ok(()))?.is_empty())
-}
-
-/// What a lease on folding a build's version is called.
-pub(crate) fn lease_of(projection: &str, version: u32) -> String {
-    format!("{projection}__v{version}")
 }

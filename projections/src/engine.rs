@@ -8,16 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use domain::Timestamp;
 use rustc_hash::FxHashMap;
 use store::Position;
-use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
     Build, Health, Parked, Rows,
     batch::{Decoded, Kind, Span},
-    catalogue::{self, Dropped, lease_of, now},
+    catalogue::{self, Dropped, now},
     db::{Connection, Mode, Transaction},
+    lease::{self, Keeper, lease_of},
     running::{Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
@@ -34,8 +35,8 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever
 /// keeps the live views up need not wait.
 const SHORT: Duration = Duration::from_millis(50);
-/// How often leases are renewed; they last five seconds.
-const RENEW: Duration = Duration::from_secs(1);
+/// How often a process that keeps all views up looks whether it still may.
+const CHECK: Duration = Duration::from_secs(1);
 /// How long readers of a server may still look at a build that was replaced.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -50,7 +51,9 @@ pub(crate) struct Engine {
     /// Most events of the next transaction for builds that are not live.
     building: usize,
     holder: Uuid,
-    renewed: Option<Instant>,
+    /// Renews the leases, where there are any.
+    keeper: Option<Keeper>,
+    synced: Option<Instant>,
     /// When all that was folded was last handed over.
     checkpointed: Instant,
     /// Whether the connection may have gone with an error.
@@ -61,12 +64,14 @@ impl Engine {
     /// Takes up every build where its checkpoint stands. Views ahead of a log that ends at `head`
     /// belong to another history and are removed; a projection without a build of its version gets
     /// one.
-    fn open(views: Views, head: Position) -> Result<Engine, ViewError> {
+    pub(crate) fn open(views: Views, head: Position) -> Result<Engine, ViewError> {
         if !views.is_writable() {
             return Err(ViewError::Unusable("these views were opened to be read only".into()));
         }
         let connection = Rc::new(views.connect()?);
         let writing = WritingThread::start(&views)?;
+        let holder = views.process();
+        let keeper = if views.is_remote() { Some(Keeper::start(&views, holder)?) } else { None };
         let mut engine = Engine {
             views,
             connection,
@@ -75,8 +80,9 @@ impl Engine {
             running: Vec::new(),
             revision: 0,
             building: BATCH,
-            holder: Uuid::new_v4(),
-            renewed: None,
+            holder,
+            keeper,
+            synced: None,
             checkpointed: Instant::now(),
             broken: false,
         };
@@ -110,14 +116,22 @@ impl Engine {
         Ok(transaction.commit()?)
     }
 
-    /// Takes over what was changed in the catalogue beside this thread, and renews the leases.
+    /// Takes over what was changed in the catalogue beside this thread, and leases that have run out.
     pub(crate) fn sync(&mut self) -> Result<(), ViewError> {
         if self.broken {
             self.connection = Rc::new(self.views.connect()?);
             self.broken = false;
         }
-        let due = self.connection.is_postgres() && self.renewed.is_none_or(|renewed| renewed.elapsed() >= RENEW);
-        if catalogue::revision(&self.connection)? == self.revision && !due {
+        let every = if self.running.iter().all(|running| running.ours) { CHECK } else { lease::RENEW };
+        let due = self.connection.is_postgres() && self.synced.is_none_or(|synced| synced.elapsed() >= every);
+        let unchanged = catalogue::revision(&self.connection)? == self.revision;
+        if unchanged && !due {
+            return Ok(());
+        }
+        let now = lease::moment(&self.connection)?;
+        lease::throw_out_expired(&self.connection, self.holder, now);
+        if unchanged && self.holds_as_before(now)? {
+            self.synced = Some(Instant::now());
             return Ok(());
         }
         self.finish()?;
@@ -130,7 +144,8 @@ impl Engine {
                 continue;
             };
             let projection = Arc::clone(projection);
-            let ours = catalogue::hold(&self.connection, &lease_of(&build.projection, build.version), self.holder)?;
+            let name = lease_of(&build.projection, build.version);
+            let ours = lease::hold(&self.connection, &name, self.holder, lease::LEASE, now)?;
             let known = known.iter().position(|one| one.build.is_same(&build)).map(|index| known.swap_remove(index));
             // Rows in memory are worth something only while nobody else has moved the build.
             let rows = match known {
@@ -153,9 +168,20 @@ impl Engine {
                 ours,
             });
         }
-        (self.revision, self.renewed) = (revision, Some(Instant::now()));
+        (self.revision, self.synced) = (revision, Some(Instant::now()));
         self.publish();
         Ok(())
+    }
+
+    /// Asks for every lease anew. Answers whether the same are ours, so that rows can be held back on.
+    fn holds_as_before(&self, now: Timestamp) -> Result<bool, ViewError> {
+        for Running { build, ours, .. } in &self.running {
+            let name = lease_of(&build.projection, build.version);
+            if lease::hold(&self.connection, &name, self.holder, lease::LEASE, now)? != *ours {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Shows how far the views have come, if it is this process that keeps all of them up; otherwise
@@ -423,7 +449,7 @@ impl Engine {
                 .filter(of)
                 .find(|build| build.version < newest.version && build.replaced_at.is_none() && newest.shown);
             if let Some(old) = old
-                && !catalogue::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
+                && !lease::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
             {
                 let transaction = catalogue::begin(&self.connection)?;
                 catalogue::replace(&transaction, old)?;
@@ -447,50 +473,11 @@ impl Engine {
 
     /// Ends what is in flight, and leaves the builds to whoever keeps them up next.
     pub(crate) fn let_go(&mut self) {
-        let ended = self.finish().and_then(|()| Ok(catalogue::let_go(&self.connection, self.holder)?));
+        let finished = self.finish();
+        self.keeper = None;
+        let ended = finished.and_then(|()| Ok(lease::let_go(&self.connection, self.holder)?));
         if let Err(error) = ended {
             tracing::debug!(%error, "the last write is folded again at the next start");
         }
-    }
-}
-
-type Job = Box<dyn FnOnce(&mut Engine) + Send>;
-
-/// The engine's thread. It ends when this is dropped.
-pub(crate) struct EngineThread(mpsc::Sender<Job>);
-
-impl EngineThread {
-    pub(crate) async fn start(views: Views, head: Position) -> Result<EngineThread, ViewError> {
-        let (sender, mut jobs) = mpsc::channel::<Job>(4);
-        let (opened, answer) = oneshot::channel();
-        let work = move || match Engine::open(views, head) {
-            Ok(mut engine) => {
-                let _ = opened.send(Ok(()));
-                while let Some(job) = jobs.blocking_recv() {
-                    job(&mut engine);
-                }
-                engine.let_go();
-            }
-            Err(error) => {
-                let _ = opened.send(Err(error));
-            }
-        };
-        let thread = std::thread::Builder::new().name("tiffin-views".into()).spawn(work);
-        thread.map_err(|error| ViewError::Unusable(format!("no thread for the views: {error}")))?;
-        answer.await.map_err(|_| ViewError::Stopped)??;
-        Ok(EngineThread(sender))
-    }
-
-    /// Runs `job` on the engine's thread. Once handed over, it runs to its end.
-    pub(crate) async fn call<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Engine) -> T + Send + 'static,
-    ) -> Result<T, ViewError> {
-        let (done, answer) = oneshot::channel();
-        let job: Job = Box::new(move |engine| {
-            let _ = done.send(job(engine));
-        });
-        self.0.send(job).await.map_err(|_| ViewError::Stopped)?;
-        answer.await.map_err(|_| ViewError::Stopped)
     }
 }

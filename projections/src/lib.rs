@@ -25,7 +25,9 @@ mod column;
 mod compare;
 mod db;
 mod engine;
+mod engine_thread;
 mod folding;
+mod lease;
 mod row;
 mod rows;
 mod runner;
@@ -92,6 +94,8 @@ pub fn all() -> Registry {
 
 #[cfg(test)]
 mod fold_tests;
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod postgres_tests;
 #[cfg(test)]

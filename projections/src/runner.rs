@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Build, Health,
     batch::{Decoded, Kind, Span},
-    engine::EngineThread,
+    engine_thread::EngineThread,
     views::{ViewError, Views},
 };
 
-/// How often the head is looked at without a hint.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the head, and leases of others, are looked at without a hint.
+const LOOK: Duration = Duration::from_millis(500);
 /// After a batch smaller than [`SMALL`] the runner lets more events gather, since every
 /// transaction has its price.
 const GATHER: Duration = Duration::from_millis(2);
@@ -22,7 +22,7 @@ const SMALL: usize = 200;
 /// Between two questions to a runner of another process.
 const ASK: Duration = Duration::from_millis(100);
 /// First and longest pause after an error.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Batches that are read and decoded ahead of the fold.
 const AHEAD: usize = 2;

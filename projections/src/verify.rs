@@ -14,7 +14,8 @@ use crate::{
     catalogue,
     compare::first_difference,
     db::{Connection, Mode},
-    engine::{BATCH, EngineThread},
+    engine::BATCH,
+    engine_thread::EngineThread,
 };
 
 /// How long live views may lag before they are given up.

@@ -8,6 +8,7 @@ use std::{
 
 use store::{LogIdentity, Position};
 use tokio::sync::{Notify, Semaphore, watch};
+use uuid::Uuid;
 
 use crate::{
     Build, Health, Param, Projection, Registry, Row, SqlError, SqlRow, catalogue,
@@ -243,6 +244,11 @@ impl Views {
 
     pub(crate) fn is_writable(&self) -> bool {
         self.0.database.is_writable()
+    }
+
+    /// What this process holds leases as. The server knows its sessions by the same name.
+    pub(crate) fn process(&self) -> Uuid {
+        self.0.database.process()
     }
 
     /// A connection of its own, which may write if the views may be written. Blocks.

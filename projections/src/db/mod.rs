@@ -6,9 +6,11 @@
 mod postgres;
 mod sqlite;
 
+use uuid::Uuid;
+
 use crate::{Column, Misfit, Param, TableSpec, Value};
 
-pub(crate) use postgres::{PostgresConnection, PostgresPool};
+pub(crate) use postgres::{PostgresConnection, PostgresPool, SESSION};
 pub(crate) use sqlite::{SqliteFile, cannot_write};
 
 /// What a database answers instead of rows.
@@ -120,6 +122,14 @@ impl Database {
         match self {
             Database::Sqlite(file) => file.connect().map(Connection::Sqlite),
             Database::Postgres(pool) => pool.connect().map(Connection::Postgres),
+        }
+    }
+
+    /// The name of this process among those that share the database; nil where it is alone.
+    pub(crate) fn process(&self) -> Uuid {
+        match self {
+            Database::Sqlite(_) => Uuid::nil(),
+            Database::Postgres(pool) => pool.process,
         }
     }
 

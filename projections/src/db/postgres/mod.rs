@@ -12,7 +12,7 @@ mod schema;
 pub(super) use binary::value;
 pub(crate) use connection::PostgresConnection;
 pub(super) use connection::{is_damage, load_sql};
-pub(crate) use pool::PostgresPool;
+pub(crate) use pool::{PostgresPool, SESSION};
 pub(super) use schema::create;
 
 #[cfg(test)]

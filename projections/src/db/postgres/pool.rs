@@ -13,10 +13,13 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use uuid::Uuid;
 
 use super::{super::Access, PostgresConnection, connection::STATEMENT_TIMEOUT};
 use crate::SqlError;
 
+/// What the server calls a session of views, before the name of the process that it belongs to.
+pub(crate) const SESSION: &str = "tiffin views";
 /// Connections that are open at the same time.
 const CONNECTIONS: usize = 12;
 /// How long whoever wants a connection waits for one, and then for the server.
@@ -31,6 +34,8 @@ const STATEMENTS: usize = 256;
 /// The connections of one program to the database that holds its views.
 pub(crate) struct PostgresPool {
     pub(crate) access: Access,
+    /// Who opened it, in the names of its sessions.
+    pub(crate) process: Uuid,
     /// The URL without its password, for messages.
     pub(crate) name: String,
     options: PgConnectOptions,
@@ -67,12 +72,14 @@ impl PostgresPool {
     /// # Errors
     /// When the URL cannot be read. The error does not show the password.
     pub(crate) fn open(url: &str, access: Access) -> Result<PostgresPool, SqlError> {
+        let process = Uuid::new_v4();
         let options = PgConnectOptions::from_str(url)?
-            .application_name("tiffin views")
+            .application_name(&format!("{SESSION} {process}"))
             .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
         Ok(PostgresPool {
             access,
+            process,
             name: name(&options),
             options,
             runtime: Handle::current(),
@@ -130,7 +137,7 @@ fn name(options: &PgConnectOptions) -> String {
 }
 
 /// What a new connection is told. Lost views are folded again, so a commit need not wait for the disk.
-/// Whoever stops amid a transaction, with its locks, is thrown out.
+/// Whoever stops amid a transaction, with its locks, is thrown out before those who wait for them give up.
 fn session(access: Access) -> String {
     let seconds = STATEMENT_TIMEOUT.as_secs();
     let set = format!(
@@ -138,7 +145,7 @@ fn session(access: Access) -> String {
          SET synchronous_commit = off;
          SET client_min_messages = warning;
          SET jit = off;
-         SET idle_in_transaction_session_timeout = '10s';
+         SET idle_in_transaction_session_timeout = '2s';
          SET lock_timeout = '5s';
          SET statement_timeout = '{seconds}s';"
     );
