@@ -112,7 +112,7 @@ impl Place {
     }
 }
 
-/// As the views' own file is written: the same journal, syncs and cache.
+/// As the views' own file is written: the same journal and syncs, and more cache.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16000;
                        PRAGMA cache_size = -65536;";
 

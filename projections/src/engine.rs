@@ -247,6 +247,8 @@ impl Engine {
 
     /// Writes no more than has to be written, so that there is room.
     fn hold_back(&mut self, kind: Kind) -> Result<(), ViewError> {
+        // Nobody waits for a transaction to end.
+        self.building = BATCH;
         if self.checkpointed.elapsed() > CHECKPOINT {
             return self.write(kind);
         }

@@ -78,7 +78,7 @@ impl Projection for Journal {
                 account: posting.account,
                 amount_minor: posting.amount.minor,
                 currency: posting.amount.currency,
-                event: format!("{}.{}", aggregate(&it.fact), it.fact.name()),
+                event: [aggregate(&it.fact), it.fact.name()].join("."),
                 correlation: it.metadata.correlation,
             });
         }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Of the connection that writes rows; negative, as SQLite wants it for kibibytes.
-const WRITER_CACHE_KIB: i64 = -64 * 1024;
+const WRITER_CACHE_KIB: i64 = -32 * 1024;
 /// Most queries that run at once.
 const READERS: usize = 4;
 
