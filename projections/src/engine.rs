@@ -3,7 +3,7 @@
 //! checkpoints into the tables in one transaction while the next batch is folded.
 
 use std::{
-    rc::Rc,
+    cmp::Reverse,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,15 +17,17 @@ use crate::{
     Build, Health, Parked, Rows,
     batch::{Decoded, Kind, Span},
     catalogue::{self, Dropped, now},
-    db::{Connection, Mode, Transaction},
+    db::{Connection, Mode},
+    folding::on_all_cores,
     lease::{self, Keeper, lease_of},
+    lookups::Lookups,
     running::{Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
 };
 
 /// Most events of one transaction.
-pub(crate) const BATCH: usize = 2_000;
+pub(crate) const BATCH: usize = 1_000;
 /// What all rows in memory together may take, in bytes, before some are forgotten. While a rebuild has the
 /// machine to itself they are not written before that either: a row that changes again meanwhile is written
 /// once, and rows that are written together stand side by side.
@@ -43,7 +45,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Everything that folds views. It lives on one thread.
 pub(crate) struct Engine {
     views: Views,
-    connection: Rc<Connection>,
+    connection: Connection,
+    /// On which rows are looked up that are not in memory.
+    lookups: Lookups,
     writing: WritingThread,
     in_flight: Option<InFlight>,
     running: Vec<Running>,
@@ -68,13 +72,14 @@ impl Engine {
         if !views.is_writable() {
             return Err(ViewError::Unusable("these views were opened to be read only".into()));
         }
-        let connection = Rc::new(views.connect()?);
+        let (connection, lookups) = (views.connect()?, Lookups::new(views.connect()?));
         let writing = WritingThread::start(&views)?;
         let holder = views.process();
         let keeper = if views.is_remote() { Some(Keeper::start(&views, holder)?) } else { None };
         let mut engine = Engine {
             views,
             connection,
+            lookups,
             writing,
             in_flight: None,
             running: Vec::new(),
@@ -119,7 +124,7 @@ impl Engine {
     /// Takes over what was changed in the catalogue beside this thread, and leases that have run out.
     pub(crate) fn sync(&mut self) -> Result<(), ViewError> {
         if self.broken {
-            self.connection = Rc::new(self.views.connect()?);
+            (self.connection, self.lookups) = (self.views.connect()?, Lookups::new(self.views.connect()?));
             self.broken = false;
         }
         let every = if self.running.iter().all(|running| running.ours) { CHECK } else { lease::RENEW };
@@ -150,7 +155,7 @@ impl Engine {
             // Rows in memory are worth something only while nobody else has moved the build.
             let rows = match known {
                 Some(known) if known.ours && ours && known.build.position == build.position => known.rows,
-                _ => Rows::over(Rc::clone(&self.connection), build.suffix(), build.position == 0),
+                _ => Rows::over(self.lookups.clone(), build.suffix(), build.position == 0),
             };
             let parked = catalogue::parked_streams(&self.connection, &build)?.into_iter().collect();
             let dropped = catalogue::dropped(&self.connection, &build.projection)?;
@@ -163,6 +168,7 @@ impl Engine {
                 newly_parked,
                 careful_until,
                 rows,
+                spent: Duration::ZERO,
                 parked,
                 dropped,
                 ours,
@@ -222,11 +228,8 @@ impl Engine {
             // An index on a table that is full already would keep everybody waiting.
             self.index(|_| true)?;
         }
-        for index in 0..self.running.len() {
-            let running = &self.running[index];
-            if running.is(kind) && running.build.position + 1 == batch.first() {
-                self.fold_one(index, batch)?;
-            }
+        for (index, attempt) in self.attempt_all(kind, batch, ahead)? {
+            self.conclude(index, batch, attempt)?;
         }
         let careful = |running: &Running| running.build.position <= running.careful_until;
         if ahead && kind == Kind::Building && !self.running.iter().any(careful) {
@@ -298,24 +301,39 @@ impl Engine {
         Ok(())
     }
 
-    fn fold_one(&mut self, index: usize, batch: &Decoded) -> Result<(), ViewError> {
-        if self.views.is_remote() {
-            self.running[index].prefetch(batch)?;
-        }
+    /// Folds a batch into the builds of a kind that stand right before it, on all cores if there is nobody
+    /// else who wants them. Answers what came of each, by its index.
+    fn attempt_all(
+        &mut self,
+        kind: Kind,
+        batch: &Decoded,
+        alone: bool,
+    ) -> Result<Vec<(usize, Result<Vec<Parked>, Stuck>)>, ViewError> {
+        let stands_before = |running: &Running| running.is(kind) && running.build.position + 1 == batch.first();
+        let due = self.running.iter_mut().enumerate().filter(|(_, running)| stands_before(running));
+        let mut due: Vec<(usize, &mut Running)> = due.collect();
+        // The one that takes longest must not be the last.
+        due.sort_by_key(|(_, running)| Reverse(running.spent));
+        let none = FxHashMap::default();
+        let attempts = self
+            .lookups
+            .as_of_now(|| on_all_cores(due, alone, |(index, running)| (index, running.attempt(batch, &none))))?;
+        Ok(attempts)
+    }
+
+    /// Takes over what came of a batch: events that are poison are parked.
+    fn conclude(
+        &mut self,
+        index: usize,
+        batch: &Decoded,
+        mut attempt: Result<Vec<Parked>, Stuck>,
+    ) -> Result<(), ViewError> {
         let mut poisoned = FxHashMap::default();
         let parked = loop {
-            let running = &mut self.running[index];
-            // Rows of a file are looked up one by one: within one transaction that costs no locks.
-            let looks_up = running.rows.looks_up() && !self.connection.is_postgres();
-            let snapshot = looks_up.then(|| self.connection.begin(Mode::Read)).transpose()?;
-            let attempt = running.attempt(batch, &poisoned);
-            snapshot.map(Transaction::commit).transpose()?;
-            if let Some(error) = self.running[index].rows.take_failure() {
-                return Err(error.into());
-            }
             match attempt {
                 Ok(parked) => break parked,
-                Err(Stuck { position, poison }) => {
+                Err(Stuck::Lookup(error)) => return Err(error.into()),
+                Err(Stuck::Poison { position, poison }) => {
                     // What the event has half done is taken back: the batch is folded again without it.
                     self.wait()?;
                     let running = &mut self.running[index];
@@ -330,6 +348,7 @@ impl Engine {
                         return Ok(());
                     }
                     poisoned.insert(position, poison);
+                    attempt = self.lookups.as_of_now(|| running.attempt(batch, &poisoned))?;
                 }
             }
         };

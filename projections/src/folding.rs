@@ -1,7 +1,12 @@
 //! The fold alone: what reading, decoding and folding cost when nothing is written.
 
-use std::sync::Arc;
+use std::{
+    cmp::Reverse,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use store::{EventStore, Position};
 
 use crate::{
@@ -14,6 +19,9 @@ use crate::{
 /// Batches that wait for the fold.
 const AHEAD: usize = 2;
 
+/// What rows that only wait to be written may take, in bytes.
+const HELD_BACK: usize = 32 << 20;
+
 /// Folds the whole log into every projection of `registry`, in memory, and forgets the outcome. Reading
 /// and decoding go on beside the fold. Answers how many events that were. Rows that a view keeps stay
 /// in memory until the end.
@@ -21,20 +29,13 @@ pub async fn fold_only(store: Arc<dyn EventStore>, registry: Registry) -> Result
     let head = store.head().await?;
     let (sender, mut batches) = tokio::sync::mpsc::channel(AHEAD);
     let folding = tokio::task::spawn_blocking(move || {
-        let mut views: Vec<(Arc<dyn Projection>, Rows)> =
-            registry.iter().map(|projection| (Arc::clone(projection), Rows::empty())).collect();
+        let mut views: Vec<View> = registry.iter().map(View::new).collect();
         let mut events = 0;
         while let Some(batch) = batches.blocking_recv() {
             let batch: Decoded = batch;
-            for (projection, rows) in &mut views {
-                for it in batch.events.iter().flatten() {
-                    if let Err(poison) = projection.apply(it, rows) {
-                        tracing::warn!(projection = projection.name(), position = it.position, %poison, "poison");
-                    }
-                }
-                drop(rows.take_changes());
-                rows.keep_written();
-            }
+            // The one that takes longest must not be the last.
+            views.sort_by_key(|view| Reverse(view.spent));
+            on_all_cores(views.iter_mut().collect(), true, |view| view.fold(&batch));
             events += batch.events.len() as u64;
         }
         events
@@ -52,4 +53,46 @@ pub async fn fold_only(store: Arc<dyn EventStore>, registry: Registry) -> Result
     }
     drop(sender);
     folding.await.map_err(|_| ViewError::Stopped)
+}
+
+/// A projection and its rows.
+struct View {
+    projection: Arc<dyn Projection>,
+    rows: Rows,
+    /// How long the last batch took.
+    spent: Duration,
+}
+
+impl View {
+    fn new(projection: &Arc<dyn Projection>) -> View {
+        View { projection: Arc::clone(projection), rows: Rows::empty(), spent: Duration::ZERO }
+    }
+
+    fn fold(&mut self, batch: &Decoded) {
+        let began = Instant::now();
+        for it in batch.events.iter().flatten() {
+            if let Err(poison) = self.projection.apply(it, &mut self.rows) {
+                tracing::warn!(projection = self.projection.name(), position = it.position, %poison, "poison");
+            }
+        }
+        // As a rebuild holds rows back; nothing has to be looked up again, since nothing is forgotten.
+        if self.rows.weight().appended > HELD_BACK {
+            drop(self.rows.take_changes());
+            self.rows.keep_written();
+        }
+        self.spent = began.elapsed();
+    }
+}
+
+/// Works on all of `items`, the first ones first, on all cores but the one that reads and decodes the next
+/// batch; where two are all that there are, and if others want them too, on this thread alone.
+pub(crate) fn on_all_cores<T: Send, R: Send>(
+    items: Vec<T>,
+    alone: bool,
+    work: impl Fn(T) -> R + Send + Sync,
+) -> Vec<R> {
+    if alone && (cfg!(test) || rayon::current_num_threads() > 2) {
+        return items.into_par_iter().with_max_len(1).map(work).collect();
+    }
+    items.into_iter().map(work).collect()
 }

@@ -28,6 +28,7 @@ mod engine;
 mod engine_thread;
 mod folding;
 mod lease;
+mod lookups;
 mod row;
 mod rows;
 mod runner;

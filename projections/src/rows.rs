@@ -1,13 +1,11 @@
 //! The working set in which a batch of events is folded into rows.
 
-use std::{
-    any::{Any, TypeId},
-    rc::Rc,
-};
+use std::any::{Any, TypeId};
 
 use crate::{
     Row,
-    db::{Connection, SqlError, TableChanges},
+    db::{SqlError, TableChanges},
+    lookups::Lookups,
     working::{Entry, Source, Table, Touched, Weight, Working},
 };
 
@@ -35,8 +33,8 @@ impl Rows {
     }
 
     /// Rows over a build's tables; `fresh` when nothing stands in them yet.
-    pub(crate) fn over(connection: Rc<Connection>, suffix: String, fresh: bool) -> Self {
-        Rows { source: Some(Source::new(connection, suffix)), complete: fresh, ..Self::default() }
+    pub(crate) fn over(lookups: Lookups, suffix: String, fresh: bool) -> Self {
+        Rows { source: Some(Source::new(lookups, suffix)), complete: fresh, ..Self::default() }
     }
 
     pub fn get<T: Row>(&mut self, key: &T::Key) -> Option<&T> {
@@ -163,9 +161,9 @@ impl Rows {
         appended + entries / (1 + looked_up / LOOKED_UP)
     }
 
-    /// Whether rows that are not in memory are looked up.
-    pub(crate) fn looks_up(&self) -> bool {
-        !self.complete && self.source.is_some()
+    /// Whether rows that are not in memory are looked up, and better many at once.
+    pub(crate) fn looks_up_many(&self) -> bool {
+        !self.complete && self.source.as_ref().is_some_and(Source::is_remote)
     }
 
     /// The error of a row that could not be read. What was folded since is worth nothing.

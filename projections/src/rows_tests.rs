@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tempfile::NamedTempFile;
 
 use super::*;
-use crate::row;
+use crate::{db::Connection, row};
 
 row! {
     struct Shelf in "shelves" {
@@ -22,14 +23,17 @@ fn shelf(number: u32, books: u64) -> Shelf {
 
 const SUFFIX: &str = "__v1_b1";
 
-fn table() -> Rc<Connection> {
-    let connection = Connection::Sqlite(rusqlite::Connection::open_in_memory().unwrap());
+/// A file with an empty table, to look at beside the rows.
+fn table() -> (NamedTempFile, Connection) {
+    let file = NamedTempFile::new().unwrap();
+    let connection = Connection::Sqlite(rusqlite::Connection::open(file.path()).unwrap());
     connection.create(&Shelf::TABLE, SUFFIX).unwrap();
-    Rc::new(connection)
+    (file, connection)
 }
 
-fn rows(connection: &Rc<Connection>) -> Rows {
-    Rows::over(connection.clone(), SUFFIX.into(), false)
+fn rows(file: &NamedTempFile, fresh: bool) -> Rows {
+    let lookups = Connection::Sqlite(rusqlite::Connection::open(file.path()).unwrap());
+    Rows::over(Lookups::new(lookups), SUFFIX.into(), fresh)
 }
 
 fn stored(connection: &Connection) -> Vec<Shelf> {
@@ -51,8 +55,8 @@ fn flush(rows: &mut Rows, connection: &Connection) -> usize {
 
 #[test]
 fn a_row_that_changes_often_is_written_once() {
-    let connection = table();
-    let mut rows = rows(&connection);
+    let (file, connection) = table();
+    let mut rows = rows(&file, false);
     for _ in 0..1_000 {
         rows.get_or_insert_with(&(1, 1), || shelf(1, 0)).books += 1;
     }
@@ -66,8 +70,8 @@ fn a_row_that_changes_often_is_written_once() {
 
 #[test]
 fn what_comes_and_goes_within_a_batch_is_never_written() {
-    let connection = table();
-    let mut rows = rows(&connection);
+    let (file, connection) = table();
+    let mut rows = rows(&file, false);
     rows.put(shelf(1, 1));
     rows.create(shelf(2, 2));
     assert_eq!(rows.delete::<Shelf>(&(1, 1)), Some(shelf(1, 1)));
@@ -82,9 +86,9 @@ fn what_comes_and_goes_within_a_batch_is_never_written() {
 
 #[test]
 fn a_row_that_cannot_be_read_is_an_error_and_not_a_missing_row() {
-    let connection = table();
+    let (file, connection) = table();
     connection.run("INSERT INTO shelves__v1_b1 VALUES (1, 1, -5, NULL)").unwrap();
-    let mut rows = rows(&connection);
+    let mut rows = rows(&file, false);
     assert_eq!(rows.get::<Shelf>(&(1, 1)), None);
     assert!(rows.take_failure().unwrap().to_string().contains("-5"));
 }
@@ -122,7 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Rows, their table, and what is in flight between them.
 struct Shop {
-    connection: Rc<Connection>,
+    connection: Connection,
     rows: Rows,
     in_flight: Option<Vec<Box<dyn TableChanges>>>,
 }
@@ -154,8 +158,9 @@ proptest! {
     fn rows_are_a_map_whatever_is_in_flight_or_forgotten_between(
         fresh in any::<bool>(), steps in prop::collection::vec(step(), 0..80),
     ) {
-        let connection = table();
-        let rows = Rows::over(connection.clone(), SUFFIX.into(), fresh);
+        let (file, connection) = table();
+        connection.run("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY").unwrap();
+        let rows = rows(&file, fresh);
         let mut shop = Shop { connection, rows, in_flight: None };
         let mut model: BTreeMap<u32, Shelf> = BTreeMap::new();
         for step in steps {
@@ -199,8 +204,8 @@ proptest! {
 
 #[test]
 fn rows_that_are_forgotten_often_are_the_last_to_be_forgotten_again() {
-    let connection = table();
-    let mut rows = rows(&connection);
+    let (file, connection) = table();
+    let mut rows = rows(&file, false);
     for number in 0..5_000 {
         rows.create(shelf(number, 1));
     }

@@ -1,6 +1,9 @@
 //! A build that is kept up: what is folded into it, and what of that its tables lack.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use domain::StreamId;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -29,6 +32,8 @@ pub(crate) struct Running {
     /// Up to here every batch is written before the next, so that one with poison can be folded again.
     pub(crate) careful_until: Position,
     pub(crate) rows: Rows,
+    /// How long the last batch took to fold.
+    pub(crate) spent: Duration,
     /// Streams with an event that was parked: later ones are parked behind it.
     pub(crate) parked: FxHashSet<StreamId>,
     /// Events that somebody decided to do without.
@@ -37,10 +42,12 @@ pub(crate) struct Running {
     pub(crate) ours: bool,
 }
 
-/// Why a batch has to be folded again.
-pub(crate) struct Stuck {
-    pub(crate) position: Position,
-    pub(crate) poison: String,
+/// Why a batch could not be folded.
+pub(crate) enum Stuck {
+    /// The event at a position cannot be taken: what it has half done has to be taken back.
+    Poison { position: Position, poison: String },
+    /// A row could not be looked up.
+    Lookup(SqlError),
 }
 
 impl Running {
@@ -53,8 +60,11 @@ impl Running {
     }
 
     /// Fetches the rows that a batch needs, many at once.
-    pub(crate) fn prefetch(&mut self, batch: &Decoded) -> Result<(), SqlError> {
+    fn prefetch(&mut self, batch: &Decoded) -> Result<(), SqlError> {
         let projection = &self.projection;
+        if !self.rows.looks_up_many() {
+            return Ok(());
+        }
         for _ in 0..ROUNDS {
             let tried = self.rows.try_out(|rows| {
                 for it in batch.events.iter().flatten() {
@@ -75,6 +85,15 @@ impl Running {
         batch: &Decoded,
         poisoned: &FxHashMap<Position, String>,
     ) -> Result<Vec<Parked>, Stuck> {
+        let began = Instant::now();
+        self.prefetch(batch).map_err(Stuck::Lookup)?;
+        let folded = self.fold(batch, poisoned);
+        self.spent = began.elapsed();
+        // Whatever was folded without a row that could not be read is worth nothing.
+        self.rows.take_failure().map_or(folded, |error| Err(Stuck::Lookup(error)))
+    }
+
+    fn fold(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Result<Vec<Parked>, Stuck> {
         let mut parked = Vec::new();
         let mut streams: FxHashSet<StreamId> = FxHashSet::default();
         for (row, event) in batch.rows.iter().zip(&batch.events) {
@@ -90,7 +109,8 @@ impl Running {
                     Some(poison) => Some(poison.clone()),
                     None => {
                         let applied = self.projection.apply(it, &mut self.rows);
-                        applied.map_err(|poison| Stuck { position: row.position, poison: poison.to_string() })?;
+                        applied
+                            .map_err(|poison| Stuck::Poison { position: row.position, poison: poison.to_string() })?;
                         None
                     }
                 },

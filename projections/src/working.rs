@@ -4,7 +4,6 @@ use std::{
     any::Any,
     cell::{Cell, OnceCell},
     hash::{BuildHasher, Hash, Hasher},
-    rc::Rc,
     sync::Arc,
 };
 
@@ -13,7 +12,8 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::{
     Kind, Row, TableSpec, Value,
-    db::{Connection, EachRow, SortedChanges, SqlError, TableChanges},
+    db::{EachRow, SortedChanges, SqlError, TableChanges},
+    lookups::Lookups,
 };
 
 /// What a row in memory is taken to cost besides its own fixed size, in bytes: its texts, and what is
@@ -21,17 +21,59 @@ use crate::{
 const TEXTS: usize = 16;
 const NESTED: usize = 192;
 
+/// Rows in the order in which they came, which never move: as one vector they would be copied as it grows.
+struct Appended<T>(Vec<Vec<T>>);
+
+/// Rows of one piece.
+const PIECE: usize = 512;
+
+impl<T> Default for Appended<T> {
+    fn default() -> Self {
+        Appended(Vec::new())
+    }
+}
+
+impl<T> Appended<T> {
+    fn push(&mut self, row: T) {
+        match self.0.last_mut().filter(|piece| piece.len() < PIECE) {
+            Some(piece) => piece.push(row),
+            None => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(row);
+                self.0.push(piece);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn weight(&self) -> usize {
+        self.0.len() * PIECE * (size_of::<T>() + TEXTS)
+    }
+}
+
 /// Where rows that are not in memory come from: the tables of one build.
 pub(crate) struct Source {
-    connection: Rc<Connection>,
+    lookups: Lookups,
     suffix: String,
     /// Rows that were looked up since rows were last forgotten.
     looked_up: Cell<usize>,
 }
 
 impl Source {
-    pub(crate) fn new(connection: Rc<Connection>, suffix: String) -> Source {
-        Source { connection, suffix, looked_up: Cell::new(0) }
+    pub(crate) fn new(lookups: Lookups, suffix: String) -> Source {
+        Source { lookups, suffix, looked_up: Cell::new(0) }
+    }
+
+    /// Whether each look costs a round trip.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.lookups.lock().is_postgres()
     }
 
     pub(crate) fn looked_up(&self) -> &Cell<usize> {
@@ -39,7 +81,8 @@ impl Source {
     }
 
     fn load<T: Row>(&self, sql: &OnceCell<String>, keys: &[T::Key]) -> Result<Vec<T>, SqlError> {
-        let sql = sql.get_or_init(|| self.connection.load_sql(&T::TABLE, &self.suffix));
+        let connection = self.lookups.lock();
+        let sql = sql.get_or_init(|| connection.load_sql(&T::TABLE, &self.suffix));
         self.looked_up.set(self.looked_up.get() + keys.len());
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
@@ -48,7 +91,7 @@ impl Source {
             values.push(one);
         }
         let mut found = Vec::new();
-        self.connection.load(sql, &T::TABLE, &values, &mut |row| {
+        connection.load(sql, &T::TABLE, &values, &mut |row| {
             found.push(T::read(row)?);
             Ok(())
         })?;
@@ -194,7 +237,7 @@ impl<T: Row> Entries<T> {
 struct Frozen<T: Row> {
     entries: Entries<T>,
     touched: Vec<u64>,
-    appended: Vec<T>,
+    appended: Appended<T>,
     /// Whether nothing else stood in the table.
     complete: bool,
 }
@@ -203,7 +246,7 @@ pub(crate) struct Working<T: Row> {
     entries: Entries<T>,
     touched: Touched,
     /// Rows that are written once and never looked up.
-    appended: Vec<T>,
+    appended: Appended<T>,
     /// Looked at for what is not among the entries.
     frozen: Option<Arc<Frozen<T>>>,
     /// While a batch is only tried: what it would change, and what it misses.
@@ -219,7 +262,7 @@ impl<T: Row> Default for Working<T> {
         Working {
             entries: Entries::default(),
             touched: Touched::default(),
-            appended: Vec::new(),
+            appended: Appended::default(),
             frozen: None,
             tried: FxHashMap::default(),
             only_tried: Touched::default(),
@@ -296,10 +339,10 @@ impl<T: Row> Working<T> {
         let frozen_rows = frozen.into_iter().flat_map(|frozen| {
             let older = frozen.entries.0.iter().filter_map(Entry::row);
             let older = older.filter(|row| entries.get(hash(&row.key()), &row.key()).is_none());
-            older.chain(&frozen.appended)
+            older.chain(frozen.appended.iter())
         });
         let kept = entries.0.iter().filter_map(Entry::row);
-        let mut rows: Vec<T> = kept.chain(appended).chain(frozen_rows).cloned().collect();
+        let mut rows: Vec<T> = kept.chain(appended.iter()).chain(frozen_rows).cloned().collect();
         rows.sort_by(Row::cmp_key);
         rows
     }
@@ -327,7 +370,7 @@ fn thaw<T: Row>(frozen: &Option<Arc<Frozen<T>>>, hash: u64, key: &T::Key) -> Opt
 }
 
 /// A table's working set, whatever its rows are.
-pub(crate) trait Table: Any {
+pub(crate) trait Table: Any + Send {
     fn take_changes(&mut self, complete: bool) -> Option<Box<dyn TableChanges>>;
     fn keep_written(&mut self, complete: bool);
     fn forget_written(&mut self);
@@ -411,7 +454,7 @@ impl<T: Row> Table for Working<T> {
     fn weight(&self) -> Weight {
         Weight {
             entries: self.entries.weight() + self.touched.0.capacity() * size_of::<u64>(),
-            appended: self.appended.capacity() * size_of::<T>() + self.appended.len() * TEXTS,
+            appended: self.appended.weight(),
             frozen: self.frozen.as_ref().map_or(0, |frozen| frozen.entries.weight()),
         }
     }
