@@ -38,6 +38,10 @@ impl Rows {
     }
 
     pub fn get<T: Row>(&mut self, key: &T::Key) -> Option<&T> {
+        if self.complete && !self.trying {
+            // Not noted as missing: everything that is not in memory is.
+            return working::<T>(&mut self.tables).peek(key);
+        }
         self.entry::<T>(key).0.row()
     }
 

@@ -304,6 +304,13 @@ impl<T: Row> Working<T> {
         (entry, touched)
     }
 
+    /// The row of a key, if it is in memory.
+    pub(crate) fn peek(&self, key: &T::Key) -> Option<&T> {
+        let hash = hash(key);
+        let frozen = || self.frozen.as_ref()?.entries.get(hash, key);
+        self.entries.get(hash, key).or_else(frozen)?.row()
+    }
+
     pub(crate) fn create(&mut self, row: T, trying: bool) {
         let key = row.key();
         let Working { entries, touched, frozen, tried, .. } = self;

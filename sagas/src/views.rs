@@ -110,10 +110,14 @@ impl Projection for RefundsUnderWay {
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
         let Some(order_id) = order_of(&it.fact) else { return Ok(()) };
         let (key, tenant, moved) = ((it.tenant, order_id), it.tenant, it.position);
-        let row = rows.get_or_insert_with(&key, || OpenRefunds { tenant, order_id, state: Json::default(), moved });
-        row.state.evolve(&it.fact, it.occurred_at);
-        row.moved = moved;
-        if !row.state.is_open() {
+        // Most orders have none: that leaves no trace.
+        let known = rows.get::<OpenRefunds>(&key).map(|row| row.state.clone());
+        let was_open = known.is_some();
+        let mut state = known.unwrap_or_default();
+        state.evolve(&it.fact, it.occurred_at);
+        if state.is_open() {
+            rows.put(OpenRefunds { tenant, order_id, state, moved });
+        } else if was_open {
             rows.delete::<OpenRefunds>(&key);
         }
         Ok(())
