@@ -21,13 +21,15 @@ use crate::{
     folding::on_all_cores,
     lease::{self, Keeper, lease_of},
     lookups::Lookups,
-    running::{Running, Stuck},
+    running::{Attempt, Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
 };
 
 /// Most events of one transaction.
 pub(crate) const BATCH: usize = 1_000;
+/// Fewest and most events of a transaction for builds that are not live, beside others.
+const BUILDING: (usize, usize) = (200, 5_000);
 /// What all rows in memory together may take, in bytes, before some are forgotten. While a rebuild has the
 /// machine to itself they are not written before that either: a row that changes again meanwhile is written
 /// once, and rows that are written together stand side by side.
@@ -54,6 +56,9 @@ pub(crate) struct Engine {
     revision: u64,
     /// Most events of the next transaction for builds that are not live.
     building: usize,
+    /// How far behind the log they are, and whether the last batch has brought them much closer.
+    behind: u64,
+    gaining: bool,
     holder: Uuid,
     /// Renews the leases, where there are any.
     keeper: Option<Keeper>,
@@ -85,6 +90,8 @@ impl Engine {
             running: Vec::new(),
             revision: 0,
             building: BATCH,
+            behind: 0,
+            gaining: true,
             holder,
             keeper,
             synced: None,
@@ -199,13 +206,19 @@ impl Engine {
     }
 
     /// What the builds of a kind that lag most need next; nothing when they have come to `head`.
-    pub(crate) fn next(&self, kind: Kind, head: Position) -> Option<Span> {
+    pub(crate) fn next(&mut self, kind: Kind, head: Position) -> Option<Span> {
         let positions = || self.running.iter().filter(|running| running.is(kind)).map(|running| running.build.position);
         let lowest = positions().min().filter(|lowest| *lowest < head)?;
         // One that lags catches up by itself, and then goes on with the others.
         let next = positions().filter(|position| *position > lowest).min().unwrap_or(head).min(head);
         let most = if kind == Kind::Live { BATCH } else { self.building };
         let limit = usize::try_from(next - lowest).unwrap_or(most).min(most);
+        if kind == Kind::Building {
+            // Of so many events that were folded, most must not have come anew meanwhile.
+            let behind = head - lowest;
+            self.gaining = behind + limit as u64 / 2 < self.behind || self.behind == 0;
+            self.behind = behind;
+        }
         Some(Span { from: lowest + 1, limit })
     }
 
@@ -303,12 +316,7 @@ impl Engine {
 
     /// Folds a batch into the builds of a kind that stand right before it, on all cores if there is nobody
     /// else who wants them. Answers what came of each, by its index.
-    fn attempt_all(
-        &mut self,
-        kind: Kind,
-        batch: &Decoded,
-        alone: bool,
-    ) -> Result<Vec<(usize, Result<Vec<Parked>, Stuck>)>, ViewError> {
+    fn attempt_all(&mut self, kind: Kind, batch: &Decoded, alone: bool) -> Result<Vec<(usize, Attempt)>, ViewError> {
         let stands_before = |running: &Running| running.is(kind) && running.build.position + 1 == batch.first();
         let due = self.running.iter_mut().enumerate().filter(|(_, running)| stands_before(running));
         let mut due: Vec<(usize, &mut Running)> = due.collect();
@@ -322,12 +330,7 @@ impl Engine {
     }
 
     /// Takes over what came of a batch: events that are poison are parked.
-    fn conclude(
-        &mut self,
-        index: usize,
-        batch: &Decoded,
-        mut attempt: Result<Vec<Parked>, Stuck>,
-    ) -> Result<(), ViewError> {
+    fn conclude(&mut self, index: usize, batch: &Decoded, mut attempt: Attempt) -> Result<(), ViewError> {
         let mut poisoned = FxHashMap::default();
         let parked = loop {
             match attempt {
@@ -384,9 +387,13 @@ impl Engine {
             Ok(took) => {
                 self.settle_rows();
                 if kind == Kind::Building {
-                    let slower = took > SHORT;
-                    self.building = if slower { self.building / 2 } else { self.building + self.building / 4 };
-                    self.building = self.building.clamp(200, BATCH);
+                    self.building = match (self.gaining, took > SHORT) {
+                        // A build that does not gain on the log would never be whole.
+                        (false, _) => self.building * 2,
+                        (true, true) => self.building / 2,
+                        (true, false) => self.building + self.building / 4,
+                    };
+                    self.building = self.building.clamp(BUILDING.0, BUILDING.1);
                 }
                 self.publish();
                 Ok(())

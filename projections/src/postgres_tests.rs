@@ -26,6 +26,19 @@ async fn differences(world: &World, views: &Views) -> Vec<crate::Difference> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_that_lag_are_waited_for_before_they_are_compared() {
+    let mut world = World::with(&lunch(5)).await;
+    let there = views(&world, &Postgres::shared().database()).await;
+    let mut runner = caught_up(&world, &there).await;
+    world.happen(&[funded(700), confirmed(700)].concat()).await;
+    let (found, caught_up) = tokio::join!(differences(&world, &there), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        runner.catch_up().await
+    });
+    assert_eq!((found, caught_up.unwrap()), (vec![], world.store.head().await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_answers_as_it_does_over_a_file() {
     let world = World::with(&lunch(35)).await;
     let file = Views::in_memory(world.store.identity(), crate::all()).unwrap();

@@ -42,6 +42,9 @@ pub(crate) struct Running {
     pub(crate) ours: bool,
 }
 
+/// What came of folding a batch: the events that are parked.
+pub(crate) type Attempt = Result<Vec<Parked>, Stuck>;
+
 /// Why a batch could not be folded.
 pub(crate) enum Stuck {
     /// The event at a position cannot be taken: what it has half done has to be taken back.
@@ -80,11 +83,7 @@ impl Running {
     }
 
     /// Folds a batch but for the events that are `poisoned`. Answers those that are parked.
-    pub(crate) fn attempt(
-        &mut self,
-        batch: &Decoded,
-        poisoned: &FxHashMap<Position, String>,
-    ) -> Result<Vec<Parked>, Stuck> {
+    pub(crate) fn attempt(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Attempt {
         let began = Instant::now();
         self.prefetch(batch).map_err(Stuck::Lookup)?;
         let folded = self.fold(batch, poisoned);
@@ -93,7 +92,7 @@ impl Running {
         self.rows.take_failure().map_or(folded, |error| Err(Stuck::Lookup(error)))
     }
 
-    fn fold(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Result<Vec<Parked>, Stuck> {
+    fn fold(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Attempt {
         let mut parked = Vec::new();
         let mut streams: FxHashSet<StreamId> = FxHashSet::default();
         for (row, event) in batch.rows.iter().zip(&batch.events) {

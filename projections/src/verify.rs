@@ -188,8 +188,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A connection whose transaction cannot be ended is not used again.
-        if let Some(connection) = self.connection.take().filter(|connection| connection.run("ROLLBACK").is_ok()) {
+        // A server ends the transaction of a connection that is closed, and to ask it would be to wait,
+        // which whoever drops this may not.
+        let ended = |connection: &Connection| !connection.is_postgres() && connection.run("ROLLBACK").is_ok();
+        if let Some(connection) = self.connection.take().filter(ended) {
             self.views.give_back(connection);
         }
     }

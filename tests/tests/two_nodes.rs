@@ -21,8 +21,8 @@ use testing::Postgres;
 
 const PORTIONS: u32 = 500;
 const BUYERS: usize = 2_000;
-/// Each comes as so many of the buyers, one after the other.
-const TIMES: usize = 10;
+/// So many of them stand in one queue.
+const QUEUE: usize = 10;
 /// So many ask the node while it stands still, for as many portions as it does not know of.
 const WAITING: usize = 16;
 /// How often it is held again for a moment.
@@ -61,15 +61,17 @@ fn two_nodes_sell_every_portion_once() {
     let mut staff = place.staff(&nodes[0]);
     let mut finance = place.finance(&nodes[0]);
     let lunch = Lunch::open(&mut staff, &[("Rice", "3.00", PORTIONS)], PORTIONS);
-    let diners = load::diners(&place, nodes[0].address, &mut finance, BUYERS / TIMES);
+    let diners = load::diners(&place, nodes[0].address, &mut finance, BUYERS);
 
     let began = Instant::now();
     let answers: Vec<(Value, u32)> = thread::scope(|scope| {
-        let shop = |(number, diner): (usize, &Person)| {
-            let (mut diner, lunch) = (at(diner, &nodes[number % 2]), &lunch);
-            scope.spawn(move || -> Vec<_> { (0..TIMES).map(|_| load::insist(&mut diner, lunch, 0, 1)).collect() })
-        };
-        let shopping: Vec<_> = diners.iter().enumerate().map(shop).collect();
+        let mut shopping = Vec::new();
+        for (number, queue) in diners.chunks(QUEUE).enumerate() {
+            let (node, lunch) = (&nodes[number % 2], &lunch);
+            shopping.push(scope.spawn(move || -> Vec<_> {
+                queue.iter().map(|diner| load::insist(&mut at(diner, node), lunch, 0, 1)).collect()
+            }));
+        }
         shopping.into_iter().flat_map(|buyer| buyer.join().expect("a buyer")).collect()
     });
     let again: u32 = answers.iter().map(|(_, again)| again).sum();
