@@ -216,7 +216,9 @@ impl Engine {
         if kind == Kind::Building {
             // Of so many events that were folded, most must not have come anew meanwhile.
             let behind = head - lowest;
-            self.gaining = behind + limit as u64 / 2 < self.behind || self.behind == 0;
+            // In a file a short transaction is cheap, and a long one is in everybody's way.
+            let gains = behind + limit as u64 / 2 < self.behind || self.behind == 0;
+            self.gaining = gains || !self.views.is_remote();
             self.behind = behind;
         }
         Some(Span { from: lowest + 1, limit })
