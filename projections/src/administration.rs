@@ -6,7 +6,7 @@
 use domain::StreamId;
 use uuid::Uuid;
 
-use crate::{Build, Dropped, Parked, ViewError, Views, catalogue, db::Connection, lease};
+use crate::{Build, Dropped, Parked, ViewError, Views, catalogue, db::Connection, lease, parking};
 
 impl Views {
     /// Begins a new build of each of these projections (none named: all) beside the live one. One
@@ -45,7 +45,7 @@ impl Views {
         self.read(move |snapshot| {
             let mut parked = Vec::new();
             for build in snapshot.builds_now().filter(|build| build.live && names.contains(&&*build.projection)) {
-                parked.extend(catalogue::parked(snapshot.connection(), build)?);
+                parked.extend(parking::of_build(snapshot.connection(), build)?);
             }
             Ok(parked)
         })
@@ -56,7 +56,7 @@ impl Views {
     pub async fn dropped(&self, name: &str) -> Result<Vec<Dropped>, ViewError> {
         let names = self.projections(&[name.to_owned()])?;
         self.read(move |snapshot| {
-            let dropped = names.into_iter().map(|name| catalogue::dropped(snapshot.connection(), name));
+            let dropped = names.into_iter().map(|name| parking::dropped(snapshot.connection(), name));
             Ok(dropped.collect::<Result<Vec<_>, _>>()?.concat())
         })
         .await
@@ -76,7 +76,7 @@ impl Views {
         self.change(move |connection| {
             let mut dropped = 0;
             for name in names {
-                dropped += catalogue::drop_parked(connection, name, stream, &reason, &by)?;
+                dropped += parking::drop_stream(connection, name, stream, &reason, &by)?;
                 if dropped == 0 {
                     return Err(ViewError::NothingParked { projection: name, stream });
                 }

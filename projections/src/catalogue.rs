@@ -1,15 +1,14 @@
-//! The catalogue: which builds of which projections there are, how far each has come, and which
-//! events they could not take.
+//! The catalogue: which builds of which projections there are, and how far each has come.
 //!
 //! A build's tables are named `{table}__v{version}_b{build}`. Each version has one build that readers
 //! get. A plain SQL view `{table}` stands in front of the newest, for people with an SQL prompt.
 
-use domain::{StreamId, StreamKind, TenantId, Timestamp};
-use store::{LogIdentity, Position, Version};
+use domain::Timestamp;
+use store::{LogIdentity, Position};
 use uuid::Uuid;
 
 use crate::{
-    Json, Param, Projection, Row, SqlError, args,
+    Dropped, Json, Param, Parked, Projection, Row, SqlError, args,
     column::words,
     db::{Connection, Mode, Transaction},
     lease::Lease,
@@ -21,8 +20,6 @@ use crate::{
 const APPLICATION_ID: i64 = 0x5449_4656;
 /// Of the catalogue's own tables.
 const FORMAT: u32 = 2;
-/// Most parked events that one question lists.
-pub(crate) const LISTED: u32 = 1_000;
 /// Rows that are deleted at once before a big table is dropped, so that no transaction is long.
 const CHUNK: u32 = 2_000;
 
@@ -68,36 +65,6 @@ row! {
 }
 
 row! {
-    /// Events that a view could not take, and those of the same streams behind them.
-    pub struct Parked in "parked" {
-        key { projection: String, version: u32, build: u32, position: Position }
-        tenant: TenantId,
-        /// The kind of aggregate.
-        kind: StreamKind,
-        stream: Uuid,
-        stream_version: Version,
-        event: String,
-        error: String,
-        parked_at: Timestamp,
-    }
-}
-
-row! {
-    /// Events that somebody decided a view shall do without. Every later build leaves them out too.
-    pub struct Dropped in "dropped" {
-        key { projection: String, position: Position }
-        tenant: TenantId,
-        kind: StreamKind,
-        stream: Uuid,
-        event: String,
-        error: String,
-        reason: String,
-        dropped_by: String,
-        dropped_at: Timestamp,
-    }
-}
-
-row! {
     /// The log that the views are folded from.
     pub(crate) struct Source in "source" {
         key { one: u8 }
@@ -129,19 +96,13 @@ impl Build {
         !self.live && self.replaced_at.is_none()
     }
 
-    fn key_params(&self) -> [Param<'_>; 3] {
+    pub(crate) fn key_params(&self) -> [Param<'_>; 3] {
         [Param::of(&self.projection), Param::of(&self.version), Param::of(&self.build)]
     }
 }
 
-impl Parked {
-    pub fn stream_id(&self) -> StreamId {
-        StreamId { tenant: self.tenant, kind: self.kind, key: self.stream }
-    }
-}
-
 /// What follows a statement that means one build.
-const ONE: &str = "WHERE projection = ?1 AND version = ?2 AND build = ?3";
+pub(crate) const ONE: &str = "WHERE projection = ?1 AND version = ?2 AND build = ?3";
 
 /// Now, by the machine's clock.
 pub(crate) fn now() -> Timestamp {
@@ -267,7 +228,7 @@ pub(crate) fn revision(connection: &Connection) -> Result<u64, SqlError> {
     Ok(connection.query("SELECT revision FROM source", &[], |row| row.get(0))?.pop().unwrap_or(0))
 }
 
-fn revise(connection: &Connection) -> Result<(), SqlError> {
+pub(crate) fn revise(connection: &Connection) -> Result<(), SqlError> {
     connection.execute("UPDATE source SET revision = revision + 1", &[]).map(|_| ())
 }
 
@@ -452,63 +413,4 @@ pub(crate) fn set_paused(connection: &Connection, projection: &str, paused: bool
         args![projection, from, to],
     )?;
     revise(connection)
-}
-
-/// The parked events of a build's version, or of all live ones, oldest first; at most [`LISTED`].
-pub(crate) fn parked(connection: &Connection, build: &Build) -> Result<Vec<Parked>, SqlError> {
-    let sql = format!("SELECT {} FROM parked {ONE} ORDER BY position LIMIT {LISTED}", Parked::TABLE.column_list());
-    connection.query(&sql, &build.key_params(), Parked::read)
-}
-
-/// Every stream that has an event parked in a build.
-pub(crate) fn parked_streams(connection: &Connection, build: &Build) -> Result<Vec<StreamId>, SqlError> {
-    let sql = format!("SELECT DISTINCT tenant, kind, stream FROM parked {ONE}");
-    connection.query(&sql, &build.key_params(), |row| {
-        Ok(StreamId { tenant: row.get(0)?, kind: row.get(1)?, key: row.get(2)? })
-    })
-}
-
-/// The events that a projection does without.
-pub(crate) fn dropped(connection: &Connection, projection: &str) -> Result<Vec<Dropped>, SqlError> {
-    let projection = projection.to_owned();
-    let sql = format!("SELECT {} FROM dropped WHERE projection = ?1 ORDER BY position", Dropped::TABLE.column_list());
-    connection.query(&sql, args![projection], Dropped::read)
-}
-
-/// Drops every parked event of a stream for good, in all builds of the projection that have it parked.
-/// Answers how many events that were.
-pub(crate) fn drop_parked(
-    connection: &Connection,
-    projection: &str,
-    stream: StreamId,
-    reason: &str,
-    by: &str,
-) -> Result<u64, SqlError> {
-    let (projection, kind, now) = (projection.to_owned(), stream.kind, now());
-    let (reason, by) = (reason.to_owned(), by.to_owned());
-    let of_stream = "projection = ?1 AND tenant = ?2 AND kind = ?3 AND stream = ?4";
-    let dropped = connection.execute(
-        &format!(
-            "INSERT INTO dropped (projection, position, tenant, kind, stream, event, error, reason, dropped_by, dropped_at)
-             SELECT projection, position, tenant, kind, stream, min(event), min(error), ?5, ?6, ?7
-             FROM parked WHERE {of_stream} GROUP BY projection, position, tenant, kind, stream
-             ON CONFLICT DO NOTHING"
-        ),
-        args![projection, stream.tenant, kind, stream.key, reason, by, now],
-    )?;
-    connection.execute(
-        &format!("DELETE FROM parked WHERE {of_stream}"),
-        args![projection, stream.tenant, kind, stream.key],
-    )?;
-    connection.execute(
-        "UPDATE catalogue SET
-           parked = (SELECT count(*) FROM parked p WHERE p.projection = catalogue.projection
-                     AND p.version = catalogue.version AND p.build = catalogue.build),
-           incomplete_since = (SELECT min(position) FROM parked p WHERE p.projection = catalogue.projection
-                     AND p.version = catalogue.version AND p.build = catalogue.build)
-         WHERE projection = ?1",
-        args![projection],
-    )?;
-    revise(connection)?;
-    Ok(dropped)
 }

@@ -14,13 +14,14 @@ use store::Position;
 use uuid::Uuid;
 
 use crate::{
-    Build, Health, Parked, Rows,
+    Parked, Rows,
     batch::{Decoded, Kind, Span},
-    catalogue::{self, Dropped, now},
+    catalogue,
     db::{Connection, Mode},
     folding::on_all_cores,
     lease::{self, Keeper, lease_of},
     lookups::Lookups,
+    parking::{self, Dropped},
     running::{Attempt, Running, Stuck},
     views::{ViewError, Views},
     writing::{BuildWrite, InFlight, WritingThread},
@@ -41,18 +42,15 @@ const CHECKPOINT: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(50);
 /// How often a process that keeps all views up looks whether it still may.
 const CHECK: Duration = Duration::from_secs(1);
-/// How long readers of a server may still look at a build that was replaced.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// Everything that folds views. It lives on one thread.
 pub(crate) struct Engine {
-    views: Views,
-    connection: Connection,
+    pub(crate) views: Views,
+    pub(crate) connection: Connection,
     /// On which rows are looked up that are not in memory.
     lookups: Lookups,
     writing: WritingThread,
     in_flight: Option<InFlight>,
-    running: Vec<Running>,
+    pub(crate) running: Vec<Running>,
     revision: u64,
     /// Most events of the next transaction for builds that are not live.
     building: usize,
@@ -104,30 +102,6 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Makes the catalogue fit the log and the program.
-    fn tidy_up_at_start(&mut self, head: Position) -> Result<(), ViewError> {
-        let transaction = catalogue::begin(&self.connection)?;
-        let mut builds = catalogue::builds(&transaction)?;
-        for build in builds.iter_mut().filter(|build| build.position > head && build.replaced_at.is_none()) {
-            let Build { projection, position, .. } = &*build;
-            tracing::warn!(projection, position, head, "a view is ahead of its log: it is folded anew");
-            catalogue::replace(&transaction, build)?;
-            build.replaced_at = Some(now());
-        }
-        for projection in self.views.registry().iter() {
-            let ours = |build: &&Build| build.is_of(&**projection) && build.replaced_at.is_none();
-            if !builds.iter().any(|build| ours(&build)) {
-                catalogue::add(&transaction, &**projection, false)?;
-            }
-            // What stopped it may have been mended with this program.
-            for build in builds.iter().filter(ours).filter(|build| build.health == Health::Outdated) {
-                let mended = Build { health: Health::Sound, error: None, ..build.clone() };
-                catalogue::advance(&transaction, build, &mended, &[])?;
-            }
-        }
-        Ok(transaction.commit()?)
-    }
-
     /// Takes over what was changed in the catalogue beside this thread, and leases that have run out.
     pub(crate) fn sync(&mut self) -> Result<(), ViewError> {
         if self.broken {
@@ -164,8 +138,8 @@ impl Engine {
                 Some(known) if known.ours && ours && known.build.position == build.position => known.rows,
                 _ => Rows::over(self.lookups.clone(), build.suffix(), build.position == 0),
             };
-            let parked = catalogue::parked_streams(&self.connection, &build)?.into_iter().collect();
-            let dropped = catalogue::dropped(&self.connection, &build.projection)?;
+            let parked = parking::streams(&self.connection, &build)?.into_iter().collect();
+            let dropped = parking::dropped(&self.connection, &build.projection)?;
             let dropped = dropped.into_iter().map(|Dropped { position, .. }| position).collect();
             let (written, newly_parked, careful_until) = (build.clone(), Vec::new(), 0);
             self.running.push(Running {
@@ -348,7 +322,7 @@ impl Engine {
                         running.build = running.written.clone();
                         running.newly_parked.clear();
                         running.careful_until = batch.first() + batch.rows.len() as u64;
-                        let parked = catalogue::parked_streams(&self.connection, &running.build)?;
+                        let parked = parking::streams(&self.connection, &running.build)?;
                         running.parked = parked.into_iter().collect();
                         return Ok(());
                     }
@@ -416,89 +390,6 @@ impl Engine {
         self.running.clear();
         (self.revision, self.broken) = (0, true);
         self.publish();
-    }
-
-    /// Gives builds that have come to `head` to the readers, all at once. Answers whether there
-    /// were any.
-    pub(crate) fn settle(&mut self, head: Position) -> Result<bool, ViewError> {
-        let whole = |running: &Running| running.is(Kind::Building) && running.build.position >= head;
-        if !self.running.iter().any(whole) {
-            return Ok(false);
-        }
-        self.finish()?;
-        self.index(whole)?;
-        let transaction = catalogue::begin(&self.connection)?;
-        for running in self.running.iter().filter(|running| whole(running)) {
-            if running.build.compare {
-                let found = crate::compare::with_live(&transaction, &*running.projection, &running.build)?;
-                catalogue::compared(&transaction, &running.build, &found)?;
-            }
-            catalogue::switch(&transaction, &running.build)?;
-        }
-        transaction.commit()?;
-        self.sync()?;
-        Ok(true)
-    }
-
-    /// Gives some of the builds that are being built their indexes, if they lack them.
-    fn index(&mut self, which: impl Fn(&Running) -> bool) -> Result<(), ViewError> {
-        let bare = |running: &Running| running.is(Kind::Building) && !running.build.indexed && which(running);
-        if !self.running.iter().any(bare) {
-            return Ok(());
-        }
-        self.finish()?;
-        let connection = self.views.connect_to_write()?;
-        for running in self.running.iter_mut().filter(|running| bare(running)) {
-            let transaction = catalogue::begin(&connection)?;
-            catalogue::index(&transaction, &*running.projection, &running.build)?;
-            transaction.commit()?;
-            running.build.indexed = true;
-            running.written.indexed = true;
-        }
-        Ok(())
-    }
-
-    /// Points the plain views at what is live, and removes some of what is of no use any more.
-    /// Answers whether there is more to do right now. Whatever is locked is left for the next time.
-    pub(crate) fn tidy(&mut self) -> Result<bool, ViewError> {
-        self.finish()?;
-        let builds = catalogue::builds(&self.connection)?;
-        for projection in self.views.registry().iter() {
-            let of = |build: &&Build| build.projection == projection.name();
-            let newest = builds.iter().filter(of).filter(|build| build.live).max_by_key(|build| build.version);
-            let Some(newest) = newest.filter(|build| build.is_of(&**projection)) else { continue };
-            if !newest.shown && self.is_ours(newest) {
-                let transaction = catalogue::begin(&self.connection)?;
-                catalogue::show(&transaction, &**projection, newest)?;
-                transaction.commit()?;
-                return Ok(true);
-            }
-            // Its version's last user has gone.
-            let old = builds
-                .iter()
-                .filter(of)
-                .find(|build| build.version < newest.version && build.replaced_at.is_none() && newest.shown);
-            if let Some(old) = old
-                && !lease::is_in_use(&self.connection, &lease_of(&old.projection, old.version))?
-            {
-                let transaction = catalogue::begin(&self.connection)?;
-                catalogue::replace(&transaction, old)?;
-                transaction.commit()?;
-                return Ok(true);
-            }
-        }
-        let grace = if self.views.is_remote() { GRACE } else { Duration::ZERO };
-        let over = now().micros - i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
-        let gone = |build: &&Build| !build.shown && build.replaced_at.is_some_and(|at| at.micros <= over);
-        let Some(gone) = builds.iter().find(gone) else { return Ok(false) };
-        let transaction = catalogue::begin(&self.connection)?;
-        catalogue::remove(&transaction, gone)?;
-        transaction.commit()?;
-        Ok(true)
-    }
-
-    fn is_ours(&self, build: &Build) -> bool {
-        self.running.iter().any(|running| running.ours && running.build.is_same(build))
     }
 
     /// Ends what is in flight, and leaves the builds to whoever keeps them up next.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     Runner, SqlError, TableSpec, Views, balances,
     catalogue::{self, Build},
-    db::{Connection, EachRow, Mode, SortedChanges, TableChanges},
+    db::{Connection, EachRow, Mode, SortedChanges, TableChanges, Transaction},
     lease::{self, LEASE, lease_of},
     testing::*,
 };
@@ -104,23 +104,37 @@ async fn one_that_vanishes_is_replaced_when_its_lease_has_run_out() {
     assert!(took > LEASE - Duration::from_millis(500), "{took:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_stops_amid_a_write_is_replaced_as_soon() {
+/// One stops amid a transaction that it has begun, with all leases: another takes over as soon, and what
+/// it has begun does not count.
+async fn is_replaced_amid(
+    work: impl FnOnce(&Transaction<'_>, mpsc::Receiver<()>) -> Result<(), SqlError> + Send + 'static,
+) {
     let mut place = Place::new().await;
     let (go_on, wait) = mpsc::channel::<()>();
     let writing = as_holder(&place.stopped, move |connection| {
         let transaction = connection.begin(Mode::Write)?;
-        for projection in crate::all().iter() {
-            let build = live(&transaction, projection.name());
-            catalogue::advance(&transaction, &build, &build, &[]).unwrap();
-        }
-        let _ = wait.recv();
+        work(&transaction, wait)?;
         transaction.commit()
     });
     let took = place.shown_after().await;
     assert!(took < TAKEN_OVER, "{took:?}");
     drop(go_on);
-    assert!(writing.join().unwrap().is_err(), "what it has begun does not count");
+    assert!(writing.join().unwrap().is_err());
+}
+
+fn advance(connection: &Connection, projection: &str) {
+    let build = live(connection, projection);
+    catalogue::advance(connection, &build, &build, &[]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_stops_amid_a_write_is_replaced_as_soon() {
+    is_replaced_amid(|transaction, wait| {
+        crate::all().iter().for_each(|projection| advance(transaction, projection.name()));
+        let _ = wait.recv();
+        Ok(())
+    })
+    .await;
 }
 
 /// Rows that are sent when somebody says so.
@@ -159,19 +173,11 @@ impl SortedChanges for &Slow {
 /// There the server waits for more rows, which it does without bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_stops_amid_a_copy_is_replaced_as_soon() {
-    let mut place = Place::new().await;
-    let (go_on, wait) = mpsc::channel::<()>();
-    let writing = as_holder(&place.stopped, move |connection| {
-        let transaction = connection.begin(Mode::Write)?;
-        let build = live(&transaction, "balances");
-        catalogue::advance(&transaction, &build, &build, &[]).unwrap();
-        transaction.write(&build.suffix(), &Slow(Mutex::new(wait)))?;
-        transaction.commit()
-    });
-    let took = place.shown_after().await;
-    assert!(took < TAKEN_OVER, "{took:?}");
-    drop(go_on);
-    assert!(writing.join().unwrap().is_err(), "what it has begun does not count");
+    is_replaced_amid(|transaction, wait| {
+        advance(transaction, "balances");
+        transaction.write(&live(transaction, "balances").suffix(), &Slow(Mutex::new(wait)))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,9 @@ use std::any::{Any, TypeId};
 use crate::{
     Row,
     db::{SqlError, TableChanges},
+    entries::{Entry, Touched},
     lookups::Lookups,
-    working::{Entry, Source, Table, Touched, Weight, Working},
+    working::{Source, Table, Weight, Working},
 };
 
 /// So many rows that are looked up again halve the worth of forgetting.

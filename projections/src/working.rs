@@ -3,60 +3,19 @@
 use std::{
     any::Any,
     cell::{Cell, OnceCell},
-    hash::{BuildHasher, Hash, Hasher},
     sync::Arc,
 };
 
-use hashbrown::{HashTable, hash_table};
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use hashbrown::hash_table;
+use rustc_hash::FxHashMap;
 
 use crate::{
-    Kind, Row, TableSpec, Value,
-    db::{EachRow, SortedChanges, SqlError, TableChanges},
+    Row,
+    db::{SqlError, TableChanges},
+    entries::{Appended, Entries, Entry, Known, Touched, hash},
+    frozen::Frozen,
     lookups::Lookups,
 };
-
-/// What a row in memory is taken to cost besides its own fixed size, in bytes: its texts, and what is
-/// nested in each of its JSON columns.
-const TEXTS: usize = 16;
-const NESTED: usize = 192;
-
-/// Rows in the order in which they came, which never move: as one vector they would be copied as it grows.
-struct Appended<T>(Vec<Vec<T>>);
-
-/// Rows of one piece.
-const PIECE: usize = 512;
-
-impl<T> Default for Appended<T> {
-    fn default() -> Self {
-        Appended(Vec::new())
-    }
-}
-
-impl<T> Appended<T> {
-    fn push(&mut self, row: T) {
-        match self.0.last_mut().filter(|piece| piece.len() < PIECE) {
-            Some(piece) => piece.push(row),
-            None => {
-                let mut piece = Vec::with_capacity(PIECE);
-                piece.push(row);
-                self.0.push(piece);
-            }
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flatten()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn weight(&self) -> usize {
-        self.0.len() * PIECE * (size_of::<T>() + TEXTS)
-    }
-}
 
 /// Where rows that are not in memory come from: the tables of one build.
 pub(crate) struct Source {
@@ -97,149 +56,6 @@ impl Source {
         })?;
         Ok(found)
     }
-}
-
-/// A row that is known, or known not to be.
-#[derive(Clone)]
-enum Known<T: Row> {
-    Row(T),
-    None(T::Key),
-}
-
-#[derive(Clone)]
-pub(crate) struct Entry<T: Row> {
-    known: Known<T>,
-    /// Whether it stands in the table, or will once the write that is in flight has ended.
-    stored: bool,
-    dirty: bool,
-}
-
-impl<T: Row> Entry<T> {
-    fn absent(key: T::Key) -> Self {
-        Entry { known: Known::None(key), stored: false, dirty: false }
-    }
-
-    fn stored(row: T) -> Self {
-        Entry { known: Known::Row(row), stored: true, dirty: false }
-    }
-
-    pub(crate) fn row(&self) -> Option<&T> {
-        match &self.known {
-            Known::Row(row) => Some(row),
-            Known::None(_) => None,
-        }
-    }
-
-    pub(crate) fn row_mut(&mut self) -> Option<&mut T> {
-        match &mut self.known {
-            Known::Row(row) => Some(row),
-            Known::None(_) => None,
-        }
-    }
-
-    pub(crate) fn row_or_insert_with(&mut self, new: impl FnOnce() -> T) -> &mut T {
-        if let Known::None(_) = self.known {
-            self.known = Known::Row(new());
-        }
-        match &mut self.known {
-            Known::Row(row) => row,
-            Known::None(_) => unreachable!("it was just set"),
-        }
-    }
-
-    pub(crate) fn set(&mut self, row: T) {
-        self.known = Known::Row(row);
-    }
-
-    pub(crate) fn take(&mut self, key: &T::Key) -> Option<T> {
-        match std::mem::replace(&mut self.known, Known::None(key.clone())) {
-            Known::Row(row) => Some(row),
-            Known::None(_) => None,
-        }
-    }
-
-    pub(crate) fn is_stored(&self) -> bool {
-        self.stored
-    }
-
-    fn has_key(&self, key: &T::Key) -> bool {
-        match &self.known {
-            Known::Row(row) => row.has_key(key),
-            Known::None(known) => known == key,
-        }
-    }
-
-    fn hash(&self) -> u64 {
-        match &self.known {
-            Known::Row(row) => {
-                let mut hasher = FxBuildHasher.build_hasher();
-                row.hash_key(&mut hasher);
-                hasher.finish()
-            }
-            Known::None(key) => hash(key),
-        }
-    }
-}
-
-/// As [`Row::hash_key`] has it of the row.
-fn hash(key: &impl Hash) -> u64 {
-    FxBuildHasher.hash_one(key)
-}
-
-/// The hashes of entries that are dirty, or were and have gone again.
-#[derive(Default)]
-pub(crate) struct Touched(Vec<u64>);
-
-impl Touched {
-    pub(crate) fn note<T: Row>(&mut self, entry: &mut Entry<T>) {
-        if !entry.dirty {
-            entry.dirty = true;
-            self.0.push(entry.hash());
-        }
-    }
-}
-
-/// Entries by key.
-struct Entries<T: Row>(HashTable<Entry<T>>);
-
-impl<T: Row> Default for Entries<T> {
-    fn default() -> Self {
-        Entries(HashTable::new())
-    }
-}
-
-impl<T: Row> Entries<T> {
-    fn get(&self, hash: u64, key: &T::Key) -> Option<&Entry<T>> {
-        self.0.find(hash, |entry| entry.has_key(key))
-    }
-
-    fn slot(&mut self, hash: u64, key: &T::Key) -> hash_table::Entry<'_, Entry<T>> {
-        self.0.entry(hash, |entry| entry.has_key(key), Entry::hash)
-    }
-
-    /// Puts an entry in the place of the one with its key, if there is one.
-    fn put(&mut self, key: &T::Key, entry: Entry<T>) {
-        match self.slot(hash(key), key) {
-            hash_table::Entry::Occupied(mut known) => *known.get_mut() = entry,
-            hash_table::Entry::Vacant(vacant) => {
-                vacant.insert(entry);
-            }
-        }
-    }
-
-    fn weight(&self) -> usize {
-        let nested = T::TABLE.columns.iter().filter(|column| column.of.kind == Kind::Json).count();
-        self.0.capacity() * (size_of::<Entry<T>>() + 1) + self.0.len() * (TEXTS + nested * NESTED)
-    }
-}
-
-/// Rows that are being written: nothing of them changes meanwhile.
-struct Frozen<T: Row> {
-    entries: Entries<T>,
-    touched: Vec<u64>,
-    appended: Appended<T>,
-    /// Whether nothing else stood in the table.
-    complete: bool,
 }
 
 pub(crate) struct Working<T: Row> {
@@ -465,71 +281,4 @@ impl<T: Row> Table for Working<T> {
             frozen: self.frozen.as_ref().map_or(0, |frozen| frozen.entries.weight()),
         }
     }
-}
-
-impl<T: Row> TableChanges for Arc<Frozen<T>> {
-    fn table(&self) -> &'static TableSpec {
-        &const { T::TABLE }
-    }
-
-    fn sorted(&self) -> Box<dyn SortedChanges + '_> {
-        let Frozen { entries, touched, appended, complete } = &**self;
-        let mut changes = Changes::<T> { inserts: appended.iter().collect(), puts: Vec::new(), deletes: Vec::new() };
-        let dirty = touched
-            .iter()
-            .flat_map(|hash| entries.0.iter_hash(*hash).filter(|entry| entry.dirty && entry.hash() == *hash));
-        for entry in dirty {
-            match &entry.known {
-                // Only of a fresh build is it known for certain what does not stand in the table.
-                Known::Row(row) if *complete && !entry.stored => changes.inserts.push(row),
-                Known::Row(row) => changes.puts.push(row),
-                Known::None(key) if entry.stored => changes.deletes.push(key),
-                Known::None(_) => {}
-            }
-        }
-        // In the order of the keys, neighbours share pages.
-        changes.inserts.sort_unstable_by(|one, other| one.cmp_key(other));
-        changes.puts.sort_unstable_by(|one, other| one.cmp_key(other));
-        changes.deletes.sort_unstable();
-        Box::new(changes)
-    }
-}
-
-/// What changed in one table, in the order of the keys.
-struct Changes<'f, T: Row> {
-    inserts: Vec<&'f T>,
-    puts: Vec<&'f T>,
-    deletes: Vec<&'f T::Key>,
-}
-
-impl<T: Row> SortedChanges for Changes<'_, T> {
-    fn counts(&self) -> (usize, usize, usize) {
-        (self.inserts.len(), self.puts.len(), self.deletes.len())
-    }
-
-    fn inserts(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
-        each_row(&self.inserts, each)
-    }
-
-    fn puts(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
-        each_row(&self.puts, each)
-    }
-
-    fn deletes(&self, each: &mut EachRow<'_>) -> Result<(), SqlError> {
-        self.deletes.iter().try_for_each(|key| {
-            let mut values = Vec::with_capacity(T::TABLE.keys);
-            T::key_values(key, &mut values)?;
-            each(&values)
-        })
-    }
-}
-
-fn each_row<T: Row>(rows: &[&T], each: &mut EachRow<'_>) -> Result<(), SqlError> {
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(T::TABLE.columns.len());
-    for row in rows {
-        values.clear();
-        row.values(&mut values)?;
-        each(&values)?;
-    }
-    Ok(())
 }
