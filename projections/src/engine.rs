@@ -34,7 +34,7 @@ const BUILDING: (usize, usize) = (200, 5_000);
 /// What all rows in memory together may take, in bytes, before some are forgotten. While a rebuild has the
 /// machine to itself they are not written before that either: a row that changes again meanwhile is written
 /// once, and rows that are written together stand side by side.
-const ROOM: usize = 112 << 20;
+const ROOM: usize = 64 << 20;
 /// How often a rebuild that holds rows back writes them all the same: what a crash costs at most.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 /// A transaction for a build that is longer than this makes the next one smaller, so that whoever

@@ -1,6 +1,10 @@
 //! `tiffin bench`.
 
-use std::{fmt::Display, process::ExitCode, sync::Arc};
+use std::{
+    fmt::Display,
+    process::{self, ExitCode},
+    sync::Arc,
+};
 
 use benches::{commands::CommandsArgs, orders::OrdersArgs, rebuild::RebuildArgs};
 use serde::Serialize;
@@ -27,6 +31,11 @@ enum Command {
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+    if let Command::Rebuild(RebuildArgs { only_fill: false, .. }) = &args.command
+        && config.store != StoreAddress::Memory
+    {
+        tokio::task::spawn_blocking(fill_apart).await??;
+    }
     let (store, syncs) = wiring::open_log(config).await?;
     let folder = config.store.folder().map(Into::into);
     let quiet = config.json;
@@ -43,8 +52,20 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Commands(args) => show(&benches::commands::run(&args, &log).await?, config),
         Command::Orders(args) => show(&benches::orders::run(&args, &log).await?, config),
+        Command::Rebuild(args) if args.only_fill => {
+            benches::rebuild::fill(&args, &log).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Rebuild(args) => show(&benches::rebuild::run(&args, &log).await?, config),
     }
+}
+
+/// Makes the log of `bench rebuild` in a process of its own: what that leaves in memory is no rebuild's.
+fn fill_apart() -> anyhow::Result<()> {
+    let itself = std::env::current_exe()?;
+    let filled = process::Command::new(itself).args(std::env::args_os().skip(1)).arg("--only-fill").status()?;
+    anyhow::ensure!(filled.success(), "the log could not be made");
+    Ok(())
 }
 
 fn show(report: &(impl Display + Serialize), config: &Config) -> anyhow::Result<ExitCode> {
