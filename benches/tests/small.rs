@@ -71,7 +71,7 @@ async fn a_rebuild_ends_with_the_rows_that_are_then_only_inserted() {
     let there =
         Log { store: there, syncs: Arc::new(|| 0), folder: None, database: Some(database), tell: Arc::new(|_| {}) };
     for log in [sqlite(folder.path()), there] {
-        let args = RebuildArgs { events: 3_000, diners: 40 };
+        let args = RebuildArgs { events: 3_000, diners: 40, only_fill: false };
         let report = rebuild::run(&args, &log).await.expect("a report");
         let events = log.store.head().await.expect("a head");
         assert!(events >= 3_000 && report.events == events, "{report}");
