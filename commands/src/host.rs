@@ -4,8 +4,9 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use domain::{
-    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, menu, menu::Menu, order, order::Order,
-    payment, payment::Payment, serving, serving::Serving,
+    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, diner, diner::Diner, grant_run,
+    grant_run::GrantRun, menu, menu::Menu, order, order::Order, payment, payment::Payment, policy, policy::Policy,
+    serving, serving::Serving,
 };
 use store::{EventStore, Position, Version};
 
@@ -82,6 +83,9 @@ hosted! {
     Order, Order, order::Event, orders;
     Payment, Payment, payment::Event, payments;
     Account, Account, account::Event, accounts;
+    Policy, Policy, policy::Event, policies;
+    GrantRun, Grant, grant_run::Event, grants;
+    Diner, Diner, diner::Event, diners;
 }
 
 /// Why a command came to no success.

@@ -28,7 +28,8 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    StreamId, StreamKind, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
+    StreamId, StreamKind, Timestamp, account::Account, diner::Diner, grant_run::GrantRun, menu::Menu, order::Order,
+    payment::Payment, policy::Policy, serving::Serving,
 };
 use store::{EventStore, Version};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,7 +55,7 @@ pub struct Limits {
     pub accounts: usize,
     /// Most orders, and as many payments. They are busy for minutes and then rarely asked for.
     pub orders: usize,
-    /// Most servings, and as many menus.
+    /// Most servings, and as many menus, policies, runs of grants and diners' employments.
     pub servings: usize,
 }
 
@@ -83,6 +84,9 @@ struct Shared {
     orders: Host<Order>,
     payments: Host<Payment>,
     accounts: Host<Account>,
+    policies: Host<Policy>,
+    grants: Host<GrantRun>,
+    diners: Host<Diner>,
 }
 
 impl Commands {
@@ -98,6 +102,9 @@ impl Commands {
             orders: host(&store, &writer, limits.orders),
             payments: host(&store, &writer, limits.orders),
             accounts: host(&store, &writer, limits.accounts),
+            policies: host(&store, &writer, limits.servings),
+            grants: host(&store, &writer, limits.servings),
+            diners: host(&store, &writer, limits.servings),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             standing: Standing::new(store.is_shared()),
@@ -199,6 +206,9 @@ impl Shared {
             StreamKind::Order => self.orders.saw(stream, version),
             StreamKind::Payment => self.payments.saw(stream, version),
             StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => self.accounts.saw(stream, version),
+            StreamKind::Policy => self.policies.saw(stream, version),
+            StreamKind::Grant => self.grants.saw(stream, version),
+            StreamKind::Diner => self.diners.saw(stream, version),
         }
     }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    AccountId, Aggregate, Currency, HoldId, Money, MoneyError, RefundId, StreamKind, Timestamp, order::RefundFrom,
+    AccountId, Aggregate, Currency, GrantRunId, HoldId, LotId, Money, MoneyError, RefundId, StreamKind, Timestamp,
+    lot::{self, Lots, MAX_LOTS},
+    order::RefundFrom,
 };
 
 /// How long an account remembers an id that it has dealt with, in seconds: 30 days.
@@ -33,9 +35,18 @@ pub enum Command {
         deposit: Uuid,
         amount: Money,
     },
+    /// Money of a run of grants, spent as its terms say. The first one opens the account.
+    Grant {
+        lot: LotId,
+        terms: lot::Terms,
+        amount: Money,
+        at: Timestamp,
+    },
+    /// From a lot, if it names one; else from what is in none.
     Hold {
         hold: HoldId,
         amount: Money,
+        from: Option<(LotId, lot::Use)>,
     },
     /// Takes what is held. Never refused for a freeze.
     Capture {
@@ -51,6 +62,23 @@ pub enum Command {
         hold: HoldId,
         amount: Money,
         from: RefundFrom,
+        /// That its tender came from: it goes back there, or lapses if that has expired.
+        lot: Option<LotId>,
+    },
+    /// Ends every lot whose time has come. What is held of one stays held.
+    Expire {
+        at: Timestamp,
+    },
+    /// Sets company money aside for a batch of a run of grants.
+    Allocate {
+        run: GrantRunId,
+        batch: u32,
+        amount: Money,
+    },
+    /// What a run of grants did not need.
+    TakeBack {
+        run: GrantRunId,
+        amount: Money,
     },
     /// A correction; it alone may take the balance below the floor.
     Adjust {
@@ -77,9 +105,16 @@ pub enum Event {
         deposit: Uuid,
         amount: Money,
     },
+    Granted {
+        lot: LotId,
+        terms: lot::Terms,
+        amount: Money,
+    },
     Held {
         hold: HoldId,
         amount: Money,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lot: Option<LotId>,
     },
     Captured {
         hold: HoldId,
@@ -93,6 +128,16 @@ pub enum Event {
         hold: HoldId,
         amount: Money,
         from: RefundFrom,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lot: Option<LotId>,
+    },
+    /// A refund to a lot that has expired: the money goes to `breakage`.
+    RefundLapsed {
+        refund: RefundId,
+        hold: HoldId,
+        amount: Money,
+        from: RefundFrom,
+        lot: LotId,
     },
     /// A refund to an account that is closed: the money waits in `suspense`.
     RefundDiverted {
@@ -100,6 +145,21 @@ pub enum Event {
         hold: HoldId,
         amount: Money,
         from: RefundFrom,
+    },
+    /// A lot has expired, or what was held of an expired one came free: the money goes to `breakage`.
+    Lapsed {
+        lot: LotId,
+        amount: Money,
+    },
+    /// Company money on its way to diners.
+    Allocated {
+        run: GrantRunId,
+        batch: u32,
+        amount: Money,
+    },
+    TakenBack {
+        run: GrantRunId,
+        amount: Money,
     },
     Adjusted {
         adjustment: Uuid,
@@ -118,10 +178,15 @@ impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] = &[
         ("Opened", 1),
         ("Deposited", 1),
-        ("Held", 1),
+        ("Granted", 1),
+        ("Held", 2),
         ("Captured", 1),
         ("Released", 1),
-        ("Refunded", 1),
+        ("Refunded", 2),
+        ("RefundLapsed", 1),
+        ("Lapsed", 1),
+        ("Allocated", 1),
+        ("TakenBack", 1),
         ("RefundDiverted", 1),
         ("Adjusted", 1),
         ("FloorSet", 1),
@@ -134,11 +199,16 @@ impl crate::Event for Event {
         match self {
             Event::Opened { .. } => "Opened",
             Event::Deposited { .. } => "Deposited",
+            Event::Granted { .. } => "Granted",
             Event::Held { .. } => "Held",
             Event::Captured { .. } => "Captured",
             Event::Released { .. } => "Released",
             Event::Refunded { .. } => "Refunded",
+            Event::RefundLapsed { .. } => "RefundLapsed",
             Event::RefundDiverted { .. } => "RefundDiverted",
+            Event::Lapsed { .. } => "Lapsed",
+            Event::Allocated { .. } => "Allocated",
+            Event::TakenBack { .. } => "TakenBack",
             Event::Adjusted { .. } => "Adjusted",
             Event::FloorSet { .. } => "FloorSet",
             Event::Frozen => "Frozen",
@@ -168,6 +238,12 @@ pub enum Error {
     UnknownHold,
     #[error("that id was used for another amount")]
     OtherContent,
+    #[error("that lot of the subsidy does not pay for this serving")]
+    LotNotForThis,
+    #[error("a lot that has expired cannot be granted")]
+    LotOver,
+    #[error("an account keeps at most {MAX_LOTS} lots at a time")]
+    TooManyLots,
     #[error("an overdraft is a floor of zero or less")]
     BadFloor,
     #[error("an account closes only with nothing posted and nothing held")]
@@ -184,6 +260,8 @@ enum Settled {
     Released,
     Refunded(i64),
     Adjusted(i64),
+    Allocated(i64),
+    TakenBack(i64),
 }
 
 /// What an account dealt with in the last 30 days, by id, and when.
@@ -198,14 +276,28 @@ pub struct Book {
     pub held: i64,
     pub floor: i64,
     pub frozen: bool,
-    holds: BTreeMap<HoldId, i64>,
+    /// Money in no lot pays for anything and does not expire.
+    pub lots: Lots,
+    holds: BTreeMap<HoldId, Hold>,
     settled: Settlements,
+}
+
+/// What is held, and of which lot.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Hold {
+    minor: i64,
+    lot: Option<LotId>,
 }
 
 impl Book {
     fn new(currency: Currency) -> Self {
-        let (holds, settled) = (BTreeMap::new(), Settlements::default());
-        Book { currency, posted: 0, held: 0, floor: 0, frozen: false, holds, settled }
+        let (lots, holds, settled) = (Lots::default(), BTreeMap::new(), Settlements::default());
+        Book { currency, posted: 0, held: 0, floor: 0, frozen: false, lots, holds, settled }
+    }
+
+    /// What can be held that is in no lot.
+    pub fn loose(&self) -> Money {
+        Money::new(self.available().minor - self.lots.free(), self.currency)
     }
 
     /// What can be held: posted less held, above the floor. Negative after a debt.
@@ -280,7 +372,13 @@ impl Settlements {
             Command::Refund { refund, hold, amount, .. } => {
                 self.of(&refund_key(*refund, *hold)).map(|known| repeat(known, Settled::Refunded(amount.minor)))
             }
-            Command::Hold { hold, amount } => self.of(hold).map(|known| match known {
+            Command::Allocate { run, batch, amount } => {
+                self.of(&batch_key(*run, *batch)).map(|known| repeat(known, Settled::Allocated(amount.minor)))
+            }
+            Command::TakeBack { run, amount } => {
+                self.of(&run_key(*run)).map(|known| repeat(known, Settled::TakenBack(amount.minor)))
+            }
+            Command::Hold { hold, amount, .. } => self.of(hold).map(|known| match known {
                 Settled::Released => Err(Error::ReleasedAlready),
                 known => repeat(known, Settled::Captured(amount.minor)),
             }),
@@ -292,7 +390,13 @@ impl Settlements {
                 Settled::Released => Ok(()),
                 _ => Err(Error::CapturedAlready),
             }),
-            Command::SetFloor { .. } | Command::Freeze | Command::Unfreeze | Command::Close => None,
+            // A lot is known for as long as it could be granted.
+            Command::Grant { .. }
+            | Command::Expire { .. }
+            | Command::SetFloor { .. }
+            | Command::Freeze
+            | Command::Unfreeze
+            | Command::Close => None,
         }
     }
 }
@@ -308,16 +412,31 @@ impl Book {
                 self.posted().plus(amount)?;
                 Ok(vec![Event::Deposited { deposit, amount }])
             }
-            Command::Hold { hold, amount } => self.hold(hold, amount),
+            Command::Grant { lot, terms, amount, at } => self.grant(lot, terms, amount, at),
+            Command::Hold { hold, amount, from } => self.hold(hold, amount, from),
             Command::Capture { hold } => match self.holds.get(&hold) {
-                Some(held) => Ok(vec![Event::Captured { hold, amount: Money::new(*held, self.currency) }]),
+                Some(held) => Ok(vec![Event::Captured { hold, amount: Money::new(held.minor, self.currency) }]),
                 None => Err(Error::UnknownHold),
             },
-            Command::Release { hold } => Ok(vec![Event::Released { hold }]),
-            Command::Refund { refund, hold, amount, from } => {
+            Command::Release { hold } => Ok(self.release(hold)),
+            Command::Refund { refund, hold, amount, from, lot } => {
                 // Only an amount that nobody can be owed would pass the bound.
                 self.posted().plus(amount)?;
-                Ok(vec![Event::Refunded { refund, hold, amount, from }])
+                Ok(vec![match lot {
+                    Some(lot) if self.lots.get(lot).is_none_or(|lot| lot.expired) => {
+                        Event::RefundLapsed { refund, hold, amount, from, lot }
+                    }
+                    lot => Event::Refunded { refund, hold, amount, from, lot },
+                }])
+            }
+            Command::Expire { at } => Ok(self.expire(at)),
+            Command::Allocate { run, batch, amount } => {
+                self.spendable(amount)?;
+                Ok(vec![Event::Allocated { run, batch, amount }])
+            }
+            Command::TakeBack { run, amount } => {
+                self.posted().plus(amount)?;
+                Ok(vec![Event::TakenBack { run, amount }])
             }
             Command::Adjust { adjustment, by, reason } => {
                 self.posted().plus(by)?;
@@ -336,7 +455,12 @@ impl Book {
     /// Currency, sign and bound of the amount that a command brings.
     fn check_amount(&self, command: &Command) -> Result<(), Error> {
         match command {
-            Command::Deposit { amount, .. } | Command::Hold { amount, .. } | Command::Refund { amount, .. } => {
+            Command::Deposit { amount, .. }
+            | Command::Grant { amount, .. }
+            | Command::Hold { amount, .. }
+            | Command::Refund { amount, .. }
+            | Command::Allocate { amount, .. }
+            | Command::TakeBack { amount, .. } => {
                 positive(*amount)?;
                 self.expect(*amount)
             }
@@ -344,16 +468,52 @@ impl Book {
             Command::Adjust { by: amount, .. } | Command::SetFloor { floor: amount } => self.expect(*amount),
             Command::Capture { .. }
             | Command::Release { .. }
+            | Command::Expire { .. }
             | Command::Freeze
             | Command::Unfreeze
             | Command::Close => Ok(()),
         }
     }
 
-    fn hold(&self, hold: HoldId, amount: Money) -> Result<Vec<Event>, Error> {
-        if let Some(held) = self.holds.get(&hold) {
-            return if *held == amount.minor { Ok(vec![]) } else { Err(Error::OtherContent) };
+    fn grant(&self, lot: LotId, terms: lot::Terms, amount: Money, at: Timestamp) -> Result<Vec<Event>, Error> {
+        if let Some(known) = self.lots.get(lot) {
+            // A later run for the same time finds it granted.
+            return if known.terms.policy == terms.policy { Ok(vec![]) } else { Err(Error::OtherContent) };
         }
+        // One that expired and was forgotten cannot come again.
+        if at >= terms.expires_at {
+            return Err(Error::LotOver);
+        }
+        if self.lots.len() >= MAX_LOTS {
+            return Err(Error::TooManyLots);
+        }
+        self.posted().plus(amount)?;
+        Ok(vec![Event::Granted { lot, terms, amount }])
+    }
+
+    fn hold(&self, hold: HoldId, amount: Money, from: Option<(LotId, lot::Use)>) -> Result<Vec<Event>, Error> {
+        let lot = from.map(|(lot, _)| lot);
+        if let Some(held) = self.holds.get(&hold) {
+            return if *held == (Hold { minor: amount.minor, lot }) { Ok(vec![]) } else { Err(Error::OtherContent) };
+        }
+        self.spendable(amount)?;
+        let free = match from {
+            None => self.loose().minor,
+            Some((lot, of)) => match self.lots.get(lot) {
+                Some(lot) if of.at >= lot.terms.expires_at => 0,
+                Some(lot) if !lot.terms.pays_for(of) => return Err(Error::LotNotForThis),
+                Some(lot) => lot.free(),
+                None => 0,
+            },
+        };
+        if free < amount.minor {
+            return Err(Error::Insufficient { short: Money { minor: amount.minor - free, ..amount } });
+        }
+        Ok(vec![Event::Held { hold, amount, lot }])
+    }
+
+    /// Whether so much can go out, of whatever it is.
+    fn spendable(&self, amount: Money) -> Result<(), Error> {
         if self.frozen {
             return Err(Error::Frozen);
         }
@@ -361,7 +521,29 @@ impl Book {
         if left.minor < 0 {
             return Err(Error::Insufficient { short: left.negated() });
         }
-        Ok(vec![Event::Held { hold, amount }])
+        Ok(())
+    }
+
+    /// Gives up a hold. What it held of a lot that has expired meanwhile lapses.
+    fn release(&self, hold: HoldId) -> Vec<Event> {
+        let held = self.holds.get(&hold);
+        let expired = held.and_then(|held| {
+            let lot = held.lot?;
+            let free = held.minor.min((self.posted - self.held + held.minor).max(0));
+            self.lots.get(lot)?.expired.then_some(Event::Lapsed { lot, amount: Money::new(free, self.currency) })
+        });
+        [Event::Released { hold }].into_iter().chain(expired).collect()
+    }
+
+    /// What lapses is never more than is posted and not held: expiry makes no debt.
+    fn expire(&self, at: Timestamp) -> Vec<Event> {
+        let mut free = (self.posted - self.held).max(0);
+        let lapsed = self.lots.due(at).map(|(lot, minor)| {
+            let minor = minor.min(free);
+            free -= minor;
+            Event::Lapsed { lot, amount: Money::new(minor, self.currency) }
+        });
+        lapsed.collect()
     }
 
     fn set_floor(&self, floor: Money) -> Result<Vec<Event>, Error> {
@@ -386,22 +568,47 @@ impl Book {
                 self.posted += amount.minor;
                 self.settled.add(deposit, Settled::Deposited(amount.minor), at);
             }
-            Event::Held { hold, amount } => {
+            Event::Granted { lot, terms, amount } => {
+                self.posted += amount.minor;
+                self.lots.grant(*lot, *terms, amount.minor);
+            }
+            Event::Held { hold, amount, lot } => {
                 self.held += amount.minor;
-                self.holds.insert(*hold, amount.minor);
+                self.holds.insert(*hold, Hold { minor: amount.minor, lot: *lot });
+                if let Some(lot) = lot {
+                    self.lots.hold(*lot, amount.minor);
+                }
             }
             Event::Captured { hold, amount } => {
-                self.held -= self.holds.remove(hold).unwrap_or(0);
+                self.unhold(*hold, amount.minor);
                 self.posted -= amount.minor;
                 self.settled.add(hold, Settled::Captured(amount.minor), at);
             }
             Event::Released { hold } => {
-                self.held -= self.holds.remove(hold).unwrap_or(0);
+                self.unhold(*hold, 0);
                 self.settled.add(hold, Settled::Released, at);
             }
-            Event::Refunded { refund, hold, amount, .. } => {
+            Event::Refunded { refund, hold, amount, lot, .. } => {
                 self.posted += amount.minor;
+                if let Some(lot) = lot {
+                    self.lots.refund(*lot, amount.minor);
+                }
                 self.settled.add(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
+            }
+            Event::RefundLapsed { refund, hold, amount, .. } => {
+                self.settled.add(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
+            }
+            Event::Lapsed { lot, amount } => {
+                self.posted -= amount.minor;
+                self.lots.lapse(*lot);
+            }
+            Event::Allocated { run, batch, amount } => {
+                self.posted -= amount.minor;
+                self.settled.add(&batch_key(*run, *batch), Settled::Allocated(amount.minor), at);
+            }
+            Event::TakenBack { run, amount } => {
+                self.posted += amount.minor;
+                self.settled.add(&run_key(*run), Settled::TakenBack(amount.minor), at);
             }
             Event::Adjusted { adjustment, by, .. } => {
                 self.posted += by.minor;
@@ -412,12 +619,28 @@ impl Book {
             Event::Unfrozen => self.frozen = false,
         }
     }
+
+    fn unhold(&mut self, hold: HoldId, spent: i64) {
+        let Some(Hold { minor, lot }) = self.holds.remove(&hold) else { return };
+        self.held -= minor;
+        if let Some(lot) = lot {
+            self.lots.unhold(lot, minor, spent);
+        }
+    }
 }
 
 /// A refund may give back two tenders of one account, so its id alone does not name the credit.
 /// The word keeps it apart from the holds of a payment that bears the same UUID.
 fn refund_key(refund: RefundId, hold: HoldId) -> String {
     format!("refund:{refund}/{}", hold.tender)
+}
+
+fn batch_key(run: GrantRunId, batch: u32) -> String {
+    format!("run:{run}/{batch}")
+}
+
+fn run_key(run: GrantRunId) -> String {
+    format!("run:{run}")
 }
 
 fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, Error> {
@@ -428,13 +651,16 @@ fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, 
         return answer.map(|()| vec![]);
     }
     match command {
-        Command::Refund { refund, hold, amount, from } => {
+        Command::Refund { refund, hold, amount, from, .. } => {
             Ok(vec![Event::RefundDiverted { refund, hold, amount, from }])
         }
         // Nothing is held any more, and a late hold is refused by the closing.
-        Command::Release { .. } | Command::Close => Ok(vec![]),
+        Command::Release { .. } | Command::Expire { .. } | Command::Close => Ok(vec![]),
         Command::Deposit { .. }
+        | Command::Grant { .. }
         | Command::Hold { .. }
+        | Command::Allocate { .. }
+        | Command::TakeBack { .. }
         | Command::Capture { .. }
         | Command::Adjust { .. }
         | Command::SetFloor { .. }
@@ -445,7 +671,7 @@ fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, 
 
 impl Aggregate for Account {
     const NAME: &'static str = "account";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = AccountId;
     type Command = Command;
     type Event = Event;
@@ -461,6 +687,11 @@ impl Aggregate for Account {
             (Account::Unopened, Command::Deposit { deposit, amount }) => {
                 positive(amount)?;
                 Ok(vec![Event::Opened { currency: amount.currency }, Event::Deposited { deposit, amount }])
+            }
+            (Account::Unopened, Command::Grant { lot, terms, amount, at }) => {
+                positive(amount)?;
+                let granted = Book::new(amount.currency).grant(lot, terms, amount, at)?;
+                Ok([Event::Opened { currency: amount.currency }].into_iter().chain(granted).collect())
             }
             (Account::Unopened, _) => Err(Error::NotOpen),
             (Account::Closed(settled), command) => decide_closed(settled, command),

@@ -12,11 +12,11 @@ fn deposit(number: u8, minor: i64) -> Command {
 }
 
 fn holds(number: u8, minor: i64) -> Command {
-    Command::Hold { hold: hold(number), amount: cny(minor) }
+    Command::Hold { hold: hold(number), amount: cny(minor), from: None }
 }
 
 fn refunds(number: u8, of: HoldId, minor: i64) -> Command {
-    Command::Refund { refund: refund(number), hold: of, amount: cny(minor), from: RefundFrom::Prepaid }
+    Command::Refund { refund: refund(number), hold: of, amount: cny(minor), from: RefundFrom::Prepaid, lot: None }
 }
 
 fn adjust(number: u8, minor: i64) -> Command {
@@ -32,7 +32,7 @@ fn deposited(number: u8, minor: i64) -> Event {
 }
 
 fn held(number: u8, minor: i64) -> Event {
-    Event::Held { hold: hold(number), amount: cny(minor) }
+    Event::Held { hold: hold(number), amount: cny(minor), lot: None }
 }
 
 fn captured(number: u8, minor: i64) -> Event {
@@ -44,7 +44,7 @@ fn released(number: u8) -> Event {
 }
 
 fn refunded(number: u8, of: HoldId, minor: i64) -> Event {
-    Event::Refunded { refund: refund(number), hold: of, amount: cny(minor), from: RefundFrom::Prepaid }
+    Event::Refunded { refund: refund(number), hold: of, amount: cny(minor), from: RefundFrom::Prepaid, lot: None }
 }
 
 fn diverted(number: u8, of: HoldId, minor: i64) -> Event {
@@ -110,8 +110,8 @@ fn another_currency_changes_nothing() {
     let mixed = || Error::Money(MoneyError::Mixed { left: Currency::CNY, right: Currency::USD });
     for command in [
         Command::Deposit { deposit: id(2), amount: usd(1) },
-        Command::Hold { hold: hold(2), amount: usd(1) },
-        Command::Refund { refund: refund(1), hold: hold(2), amount: usd(1), from: RefundFrom::Prepaid },
+        Command::Hold { hold: hold(2), amount: usd(1), from: None },
+        Command::Refund { refund: refund(1), hold: hold(2), amount: usd(1), from: RefundFrom::Prepaid, lot: None },
         Command::Adjust { adjustment: id(2), by: usd(-1), reason: AdjustReason::Goodwill },
         Command::SetFloor { floor: usd(-1) },
     ] {
@@ -632,7 +632,7 @@ proptest! {
 #[test]
 fn a_refund_after_the_meal_comes_from_the_canteen() {
     let from = RefundFrom::Canteen(CanteenId(id(5)));
-    let event = Event::Refunded { refund: refund(1), hold: hold(1), amount: cny(7), from };
+    let event = Event::Refunded { refund: refund(1), hold: hold(1), amount: cny(7), from, lot: None };
     let of = AccountId::Wallet(diner(1));
     let booked: Vec<_> =
         postings(&Fact::Account(of, event)).iter().map(|one| (one.account, one.amount.minor)).collect();

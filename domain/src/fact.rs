@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
 use crate::{
-    AccountId, CanteenId, CompanyId, DinerId, Event, OrderId, PaymentId, ServingId, TenantId, account, menu, order,
-    payment, serving,
+    AccountId, CanteenId, CompanyId, DinerId, Event, GrantRunId, OrderId, PaymentId, PolicyId, ServingId, TenantId,
+    account, diner, grant_run, menu, order, payment, policy, serving,
 };
 
 /// The kinds of stream. The number is what a log stores and is never given to another kind.
@@ -20,6 +20,9 @@ pub enum StreamKind {
     Wallet = 5,
     Subsidy = 6,
     Company = 7,
+    Policy = 8,
+    Grant = 9,
+    Diner = 10,
 }
 
 /// A kind of stream, or an event type, that this program does not know.
@@ -28,7 +31,7 @@ pub enum StreamKind {
 pub struct UnknownKind(pub String);
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 7] = [
+    pub const ALL: [StreamKind; 10] = [
         StreamKind::Menu,
         StreamKind::Serving,
         StreamKind::Order,
@@ -36,6 +39,9 @@ impl StreamKind {
         StreamKind::Wallet,
         StreamKind::Subsidy,
         StreamKind::Company,
+        StreamKind::Policy,
+        StreamKind::Grant,
+        StreamKind::Diner,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,6 +53,9 @@ impl StreamKind {
             StreamKind::Wallet => "wallet",
             StreamKind::Subsidy => "subsidy",
             StreamKind::Company => "company",
+            StreamKind::Policy => "policy",
+            StreamKind::Grant => "grant",
+            StreamKind::Diner => "diner",
         }
     }
 
@@ -100,6 +109,9 @@ pub enum Fact {
     Order(OrderId, order::Event),
     Payment(PaymentId, payment::Event),
     Account(AccountId, account::Event),
+    Policy(PolicyId, policy::Event),
+    Grant(GrantRunId, grant_run::Event),
+    Diner(DinerId, diner::Event),
 }
 
 impl Fact {
@@ -114,6 +126,9 @@ impl Fact {
             StreamKind::Wallet => Fact::Account(AccountId::Wallet(DinerId(key)), from_slice(payload)?),
             StreamKind::Subsidy => Fact::Account(AccountId::Subsidy(DinerId(key)), from_slice(payload)?),
             StreamKind::Company => Fact::Account(AccountId::Company(CompanyId(key)), from_slice(payload)?),
+            StreamKind::Policy => Fact::Policy(PolicyId(key), from_slice(payload)?),
+            StreamKind::Grant => Fact::Grant(GrantRunId(key), from_slice(payload)?),
+            StreamKind::Diner => Fact::Diner(DinerId(key), from_slice(payload)?),
         })
     }
 
@@ -125,6 +140,9 @@ impl Fact {
             Fact::Order(_, event) => event.name(),
             Fact::Payment(_, event) => event.name(),
             Fact::Account(_, event) => event.name(),
+            Fact::Policy(_, event) => event.name(),
+            Fact::Grant(_, event) => event.name(),
+            Fact::Diner(_, event) => event.name(),
         }
     }
 
@@ -136,6 +154,9 @@ impl Fact {
             StreamKind::Order => order::Event::SCHEMAS,
             StreamKind::Payment => payment::Event::SCHEMAS,
             StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => account::Event::SCHEMAS,
+            StreamKind::Policy => policy::Event::SCHEMAS,
+            StreamKind::Grant => grant_run::Event::SCHEMAS,
+            StreamKind::Diner => diner::Event::SCHEMAS,
         }
     }
 }
@@ -163,6 +184,9 @@ mod tests {
             Fact::Order(of, _) => (StreamKind::Order, of.0),
             Fact::Payment(of, _) => (StreamKind::Payment, of.0),
             Fact::Account(of, _) => account_stream(*of),
+            Fact::Policy(of, _) => (StreamKind::Policy, of.0),
+            Fact::Grant(of, _) => (StreamKind::Grant, of.0),
+            Fact::Diner(of, _) => (StreamKind::Diner, of.0),
         }
     }
 
@@ -173,6 +197,9 @@ mod tests {
             Fact::Order(_, event) => serde_json::to_value(event),
             Fact::Payment(_, event) => serde_json::to_value(event),
             Fact::Account(_, event) => serde_json::to_value(event),
+            Fact::Policy(_, event) => serde_json::to_value(event),
+            Fact::Grant(_, event) => serde_json::to_value(event),
+            Fact::Diner(_, event) => serde_json::to_value(event),
         };
         json.unwrap()
     }
@@ -195,8 +222,8 @@ mod tests {
         for fact in every_fact() {
             names.entry(stream(&fact).0).or_default().insert(fact.name());
         }
-        for kind in [StreamKind::Menu, StreamKind::Serving, StreamKind::Order, StreamKind::Payment, StreamKind::Wallet]
-        {
+        let like_a_wallet = |kind: &StreamKind| matches!(kind, StreamKind::Subsidy | StreamKind::Company);
+        for kind in StreamKind::ALL.into_iter().filter(|kind| !like_a_wallet(kind)) {
             let schemas = Fact::schemas(kind);
             let declared: BTreeSet<&str> = schemas.iter().map(|(name, _)| *name).collect();
             assert_eq!(names[&kind], declared, "{kind:?}");
@@ -239,6 +266,9 @@ mod tests {
                 ("wallet", 5, "account"),
                 ("subsidy", 6, "account"),
                 ("company", 7, "account"),
+                ("policy", 8, "policy"),
+                ("grant", 9, "grant"),
+                ("diner", 10, "diner"),
             ]
         );
         for kind in StreamKind::ALL {
@@ -246,7 +276,7 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
         assert_eq!(StreamKind::try_from(0), Err(UnknownKind("0".into())));
-        assert_eq!(StreamKind::try_from(8), Err(UnknownKind("8".into())));
+        assert_eq!(StreamKind::try_from(200), Err(UnknownKind("200".into())));
         assert_eq!("Menu".parse::<StreamKind>(), Err(UnknownKind("Menu".into())));
         let stream = StreamId { tenant: TenantId(id(9)), kind: StreamKind::Order, key: id(1) };
         assert_eq!(stream.to_string(), "order:00000000-0000-0000-0000-000000000001");

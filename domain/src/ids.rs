@@ -59,6 +59,14 @@ ids! {
     PaymentId
     /// One giving back of money.
     RefundId
+    /// What a company grants its diners, and on what terms.
+    PolicyId
+    /// Diners of one company who are treated alike.
+    GroupId
+    /// One granting of subsidies, to many diners.
+    GrantRunId
+    /// A part of a diner's subsidy that expires as one.
+    LotId
     /// Whoever gave a command: a diner, a member of staff, a saga.
     ActorId
     /// What caused an event. A repeat of the same command has the same id.

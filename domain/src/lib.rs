@@ -10,9 +10,13 @@ mod money;
 mod time;
 
 pub mod account;
+pub mod diner;
+pub mod grant_run;
+pub mod lot;
 pub mod menu;
 pub mod order;
 pub mod payment;
+pub mod policy;
 pub mod postings;
 pub mod serving;
 

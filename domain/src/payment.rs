@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Aggregate, DinerId, Money, OrderId, PaymentId, RefundId, StreamKind, Timestamp, order::RefundFrom,
+    AccountId, Aggregate, DinerId, LotId, Money, OrderId, PaymentId, PolicyId, RefundId, StreamKind, Timestamp,
+    order::RefundFrom,
 };
 
 /// Most tenders of one payment.
@@ -36,8 +37,29 @@ impl Provider {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
+    /// What is in no lot of it.
     Account(AccountId),
+    /// One lot of a diner's subsidy. The payment remembers it for as long as money may go back.
+    Lot(DinerId, LotId),
     External(Provider),
+}
+
+impl Source {
+    /// The account that Tiffin guards, unless somebody else has the money.
+    pub fn account(self) -> Option<AccountId> {
+        match self {
+            Source::Account(account) => Some(account),
+            Source::Lot(diner, _) => Some(AccountId::Subsidy(diner)),
+            Source::External(_) => None,
+        }
+    }
+
+    pub fn lot(self) -> Option<LotId> {
+        match self {
+            Source::Lot(_, lot) => Some(lot),
+            Source::Account(_) | Source::External(_) => None,
+        }
+    }
 }
 
 /// Why a tender has the amount that it has.
@@ -48,6 +70,10 @@ pub enum Why {
     Rest,
     /// All that this source had; the next source pays the rest.
     Available,
+    /// The most that its policy gives towards one order.
+    OrderLimit,
+    /// The share of an order that its policy bears.
+    Share,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,18 +90,45 @@ pub struct Part {
     pub amount: Money,
 }
 
-/// Deducts `total` from the sources in their order, each as far as it goes. `Err` has what is short.
-pub fn plan(total: Money, available: &[(AccountId, Money)]) -> Result<Vec<Tender>, Money> {
+/// A source that may pay, as it stands when a payment is planned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Purse {
+    pub source: Source,
+    pub has: Money,
+    /// Whose limit it shares with the other purses of the same policy.
+    pub policy: Option<PolicyId>,
+}
+
+/// The most that purses of one policy pay together for an order, and which rule says so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    pub minor: i64,
+    pub why: Why,
+}
+
+/// Deducts `total` from the purses in their order, each as far as it and the limit of its policy go.
+/// `Err` has what is short. At most [`MAX_TENDERS`] pay.
+pub fn plan(total: Money, purses: &[Purse], limits: &BTreeMap<PolicyId, Limit>) -> Result<Vec<Tender>, Money> {
+    let mut limits = limits.clone();
     let mut tenders = Vec::new();
     let mut rest = total.minor;
-    for (account, has) in available {
-        if rest <= 0 || has.currency != total.currency || has.minor <= 0 {
+    for purse in purses {
+        let limit = purse.policy.and_then(|policy| limits.get_mut(&policy));
+        let most = limit.as_ref().map_or(i64::MAX, |limit| limit.minor);
+        let minor = rest.min(purse.has.minor).min(most);
+        if minor <= 0 || purse.has.currency != total.currency || tenders.len() == MAX_TENDERS {
             continue;
         }
-        let amount = rest.min(has.minor);
-        let why = if amount == rest { Why::Rest } else { Why::Available };
-        tenders.push(Tender { source: Source::Account(*account), amount: Money { minor: amount, ..total }, why });
-        rest -= amount;
+        let why = match &limit {
+            _ if minor == rest => Why::Rest,
+            Some(limit) if minor == limit.minor => limit.why,
+            _ => Why::Available,
+        };
+        if let Some(limit) = limit {
+            limit.minor -= minor;
+        }
+        tenders.push(Tender { source: purse.source, amount: Money { minor, ..total }, why });
+        rest -= minor;
     }
     if rest == 0 { Ok(tenders) } else { Err(Money { minor: rest, ..total }) }
 }
@@ -129,7 +182,7 @@ pub enum Event {
 
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] = &[
-        ("Started", 1),
+        ("Started", 2),
         ("Held", 1),
         ("Paid", 1),
         ("Captured", 1),

@@ -28,6 +28,13 @@ fn started(total: i64, tenders: &[Tender]) -> Event {
 }
 
 /// 60 from the subsidy, then 40 from the wallet.
+/// A plan without policies.
+fn plain(total: Money, available: &[(AccountId, Money)]) -> Result<Vec<Tender>, Money> {
+    let purse =
+        |(account, has): &(AccountId, Money)| Purse { source: Source::Account(*account), has: *has, policy: None };
+    plan(total, &available.iter().map(purse).collect::<Vec<_>>(), &BTreeMap::new())
+}
+
 fn balances() -> Vec<Tender> {
     vec![from(Source::Account(subsidy()), 60), from(Source::Account(wallet()), 40)]
 }
@@ -72,16 +79,16 @@ fn money_is_deducted_from_each_source_as_far_as_it_goes() {
     let company = AccountId::Company(CompanyId(id(9)));
     let tender = |account, minor, why| Tender { source: Source::Account(account), amount: cny(minor), why };
     let both = vec![tender(subsidy(), 60, Why::Available), tender(wallet(), 40, Why::Rest)];
-    assert_eq!(plan(cny(100), &[(subsidy(), cny(60)), (wallet(), cny(50))]), Ok(both));
+    assert_eq!(plain(cny(100), &[(subsidy(), cny(60)), (wallet(), cny(50))]), Ok(both));
     let rest = |minor| Ok(vec![tender(wallet(), minor, Why::Rest)]);
     // What is empty, in debt or in another currency pays nothing.
     let others = [(subsidy(), cny(0)), (company, cny(-5)), (company, usd(500)), (wallet(), cny(100))];
-    assert_eq!(plan(cny(100), &others), rest(100));
-    assert_eq!(plan(cny(100), &[(wallet(), cny(100)), (subsidy(), cny(60))]), rest(100));
-    assert_eq!(plan(cny(0), &[(wallet(), cny(100))]), Ok(vec![]));
-    assert_eq!(plan(cny(100), &[(subsidy(), cny(60)), (wallet(), cny(15))]), Err(cny(25)));
-    assert_eq!(plan(cny(100), &[]), Err(cny(100)));
-    assert_eq!(plan(cny(-100), &[(wallet(), cny(15))]), Err(cny(-100)));
+    assert_eq!(plain(cny(100), &others), rest(100));
+    assert_eq!(plain(cny(100), &[(wallet(), cny(100)), (subsidy(), cny(60))]), rest(100));
+    assert_eq!(plain(cny(0), &[(wallet(), cny(100))]), Ok(vec![]));
+    assert_eq!(plain(cny(100), &[(subsidy(), cny(60)), (wallet(), cny(15))]), Err(cny(25)));
+    assert_eq!(plain(cny(100), &[]), Err(cny(100)));
+    assert_eq!(plain(cny(-100), &[(wallet(), cny(15))]), Err(cny(-100)));
 }
 
 #[test]
@@ -541,7 +548,7 @@ proptest! {
     ) {
         let available: Vec<_> = has.iter().map(|minor| (wallet(), cny(*minor))).collect();
         let all: i64 = has.iter().filter(|minor| **minor > 0).sum();
-        match plan(cny(total), &available) {
+        match plain(cny(total), &available) {
             Ok(tenders) => {
                 prop_assert!(total >= 0 && all >= total);
                 prop_assert_eq!(tenders.iter().map(|tender| tender.amount.minor).sum::<i64>(), total);
@@ -556,4 +563,42 @@ proptest! {
             Err(short) => prop_assert_eq!(short.minor, if total < 0 { total } else { total - all }),
         }
     }
+}
+
+#[test]
+fn purses_of_one_policy_share_its_limit() {
+    let (policy, other) = (PolicyId(id(1)), PolicyId(id(2)));
+    let lot = |number: u8, minor, policy| Purse {
+        source: Source::Lot(diner(1), LotId(id(number))),
+        has: cny(minor),
+        policy: Some(policy),
+    };
+    let wallet = Purse { source: Source::Account(wallet()), has: cny(500), policy: None };
+    let purses = [lot(1, 30, policy), lot(2, 40, other), lot(3, 30, policy), lot(4, 30, policy), wallet];
+    let limits = |minor, why| BTreeMap::from([(policy, Limit { minor, why })]);
+    let paid = |total, limits: &BTreeMap<_, _>| -> Vec<(Option<LotId>, i64, Why)> {
+        let tenders = plan(cny(total), &purses, limits).unwrap();
+        tenders.iter().map(|tender| (tender.source.lot(), tender.amount.minor, tender.why)).collect()
+    };
+    let number = |number: u8| Some(LotId(id(number)));
+    assert_eq!(
+        paid(200, &limits(50, Why::OrderLimit)),
+        [
+            (number(1), 30, Why::Available),
+            (number(2), 40, Why::Available),
+            (number(3), 20, Why::OrderLimit),
+            (None, 110, Why::Rest)
+        ]
+    );
+    assert_eq!(paid(20, &limits(50, Why::Share)), [(number(1), 20, Why::Rest)]);
+    assert_eq!(paid(100, &limits(0, Why::Share)), [(number(2), 40, Why::Available), (None, 60, Why::Rest)]);
+    assert_eq!(plan(cny(700), &purses, &limits(50, Why::OrderLimit)), Err(cny(110)));
+}
+
+#[test]
+fn no_plan_has_more_tenders_than_a_payment() {
+    let purse = |number: u8| Purse { source: Source::Lot(diner(1), LotId(id(number))), has: cny(1), policy: None };
+    let many: Vec<_> = (1..=20).map(purse).collect();
+    assert_eq!(plan(cny(8), &many, &BTreeMap::new()).unwrap().len(), MAX_TENDERS);
+    assert_eq!(plan(cny(9), &many, &BTreeMap::new()), Err(cny(1)));
 }

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    AccountId, CanteenId, Fact, Money, account, ids::as_text, menu, order, order::RefundFrom, payment,
-    payment::Provider, serving,
+    AccountId, CanteenId, Fact, GrantRunId, Money, account, diner, grant_run, ids::as_text, menu, order,
+    order::RefundFrom, payment, payment::Provider, policy, serving,
 };
 
 /// An account of the double-entry books.
@@ -25,6 +25,10 @@ pub enum LedgerAccount {
     Prepaid,
     /// What the operator owes a canteen.
     Canteen(CanteenId),
+    /// Company money on its way to diners; nothing, when its run of grants is over.
+    Transit(GrantRunId),
+    /// Subsidies that expired.
+    Breakage,
     /// Money whose owner has to be found, and the other side of corrections.
     Suspense,
 }
@@ -37,6 +41,8 @@ impl fmt::Display for LedgerAccount {
             LedgerAccount::Limited(account) => account.fmt(f),
             LedgerAccount::Prepaid => f.write_str("prepaid"),
             LedgerAccount::Canteen(canteen) => write!(f, "canteen:{canteen}"),
+            LedgerAccount::Transit(run) => write!(f, "transit:{run}"),
+            LedgerAccount::Breakage => f.write_str("breakage"),
             LedgerAccount::Suspense => f.write_str("suspense"),
         }
     }
@@ -56,11 +62,13 @@ impl FromStr for LedgerAccount {
             None => match text {
                 "bank" => Ok(LedgerAccount::Bank),
                 "prepaid" => Ok(LedgerAccount::Prepaid),
+                "breakage" => Ok(LedgerAccount::Breakage),
                 "suspense" => Ok(LedgerAccount::Suspense),
                 _ => Err(unknown()),
             },
             Some(("clearing", "counter")) => Ok(LedgerAccount::Clearing(Provider::Counter)),
             Some(("clearing", "elsewhere")) => Ok(LedgerAccount::Clearing(Provider::Elsewhere)),
+            Some(("transit", id)) => id.parse().map(LedgerAccount::Transit).map_err(|_| unknown()),
             Some(("canteen", id)) => id.parse().map(LedgerAccount::Canteen).map_err(|_| unknown()),
             Some(_) => text.parse().map(LedgerAccount::Limited).map_err(|_| unknown()),
         }
@@ -113,6 +121,20 @@ pub fn postings(fact: &Fact) -> Vec<Posting> {
             | serving::Event::Withdrawn { .. }
             | serving::Event::WithdrawalSettled { .. },
         ) => vec![],
+        // Who is granted what; the money moves in the accounts.
+        Fact::Policy(
+            _,
+            policy::Event::Opened { .. } | policy::Event::TermsSet { .. } | policy::Event::Ended { .. },
+        ) => vec![],
+        Fact::Grant(
+            _,
+            grant_run::Event::Begun(_)
+            | grant_run::Event::BatchBegun { .. }
+            | grant_run::Event::BatchRefused { .. }
+            | grant_run::Event::BatchSettled { .. }
+            | grant_run::Event::Finished { .. },
+        ) => vec![],
+        Fact::Diner(_, diner::Event::Joined { .. } | diner::Event::Moved { .. } | diner::Event::Left { .. }) => vec![],
     }
 }
 
@@ -120,6 +142,11 @@ fn of_account(account: LedgerAccount, event: &account::Event) -> Vec<Posting> {
     use account::Event;
     match event {
         Event::Deposited { amount, .. } => moved(LedgerAccount::Bank, account, *amount),
+        Event::Granted { terms, amount, .. } => moved(LedgerAccount::Transit(terms.run), account, *amount),
+        Event::Allocated { run, amount, .. } => moved(account, LedgerAccount::Transit(*run), *amount),
+        Event::TakenBack { run, amount } => moved(LedgerAccount::Transit(*run), account, *amount),
+        Event::Lapsed { amount, .. } => moved(account, LedgerAccount::Breakage, *amount),
+        Event::RefundLapsed { amount, from, .. } => moved((*from).into(), LedgerAccount::Breakage, *amount),
         Event::Captured { amount, .. } => moved(account, LedgerAccount::Prepaid, *amount),
         Event::Refunded { amount, from, .. } => moved((*from).into(), account, *amount),
         Event::RefundDiverted { amount, from, .. } => moved((*from).into(), LedgerAccount::Suspense, *amount),
@@ -178,8 +205,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        CompanyId, Currency,
-        testing::{canteen, cases, cny, diner, every_fact, hold, id, order, refund},
+        CompanyId, Currency, LotId,
+        testing::{canteen, cases, cny, diner, every_fact, hold, id, lot_terms, order, refund},
     };
 
     fn booked(fact: &Fact) -> Vec<(String, i64)> {
@@ -190,6 +217,7 @@ mod tests {
     fn money_moves_where_the_words_say() {
         let wallet = format!("wallet:{}", id(1));
         let canteen = format!("canteen:{}", id(200));
+        let transit = format!("transit:{}", id(70));
         let mut moving = BTreeMap::new();
         for fact in every_fact() {
             let booked = booked(&fact);
@@ -206,6 +234,11 @@ mod tests {
         }
         let expected = [
             (("account", "Deposited"), ("bank", wallet.as_str(), 40)),
+            (("account", "Granted"), (&transit, wallet.as_str(), 40)),
+            (("account", "Allocated"), (&wallet, transit.as_str(), 40)),
+            (("account", "TakenBack"), (&transit, wallet.as_str(), 40)),
+            (("account", "Lapsed"), (&wallet, "breakage", 40)),
+            (("account", "RefundLapsed"), ("prepaid", "breakage", 40)),
             (("account", "Captured"), (&wallet, "prepaid", 40)),
             (("account", "Refunded"), ("prepaid", &wallet, 40)),
             (("account", "RefundDiverted"), ("prepaid", "suspense", 40)),
@@ -235,6 +268,8 @@ mod tests {
             LedgerAccount::Clearing(Provider::Elsewhere),
             LedgerAccount::Prepaid,
             LedgerAccount::Canteen(canteen()),
+            LedgerAccount::Transit(GrantRunId(id(70))),
+            LedgerAccount::Breakage,
             LedgerAccount::Suspense,
         ];
         for account in limited.map(LedgerAccount::Limited).into_iter().chain(unlimited) {
@@ -259,14 +294,19 @@ mod tests {
             AccountId::Subsidy(diner(1)),
             AccountId::Company(CompanyId(id(1))),
         ]);
-        (0..9_u8, money(), from, provider, account).prop_map(|(which, amount, from, provider, account)| {
+        (0..14_u8, money(), from, provider, account).prop_map(|(which, amount, from, provider, account)| {
             let (refund, hold, reason) = (refund(1), hold(1), account::AdjustReason::Correction);
             let of_account = |event| Fact::Account(account, event);
             let of_payment = |event| Fact::Payment(order(1).payment(), event);
             match which {
                 0 => of_account(account::Event::Deposited { deposit: id(1), amount }),
                 1 => of_account(account::Event::Captured { hold, amount }),
-                2 => of_account(account::Event::Refunded { refund, hold, amount, from }),
+                2 => of_account(account::Event::Refunded { refund, hold, amount, from, lot: None }),
+                8 => of_account(account::Event::Lapsed { lot: LotId(id(71)), amount }),
+                9 => of_account(account::Event::RefundLapsed { refund, hold, amount, from, lot: LotId(id(71)) }),
+                10 => of_account(account::Event::Allocated { run: GrantRunId(id(70)), batch: 1, amount }),
+                11 => of_account(account::Event::TakenBack { run: GrantRunId(id(70)), amount }),
+                12 => of_account(account::Event::Granted { lot: LotId(id(71)), terms: lot_terms(), amount }),
                 3 => of_account(account::Event::RefundDiverted { refund, hold, amount, from }),
                 4 => of_account(account::Event::Adjusted { adjustment: id(1), by: amount, reason }),
                 5 => of_payment(payment::Event::Paid { tender: 0, provider, amount }),

@@ -6,10 +6,10 @@ use proptest::test_runner::Config;
 use uuid::Uuid;
 
 use crate::{
-    AccountId, Aggregate, CanteenId, Currency, DinerId, DishId, Event, Fact, HoldId, Money, OrderId, PaymentId,
-    RefundId, ServingId, Timestamp, account, menu,
+    AccountId, Aggregate, CanteenId, CompanyId, Currency, DinerId, DishId, Event, Fact, GrantRunId, GroupId, HoldId,
+    LotId, Money, OrderId, PaymentId, PolicyId, RefundId, ServingId, Timestamp, account, diner, grant_run, lot, menu,
     order::{self, Channel, Line, Placement, Selection, Terms},
-    payment, serving,
+    payment, policy, serving,
 };
 
 pub(crate) fn id(number: u8) -> Uuid {
@@ -76,6 +76,15 @@ pub(crate) fn placement(lines: Vec<Line>) -> Box<Placement> {
     })
 }
 
+/// For lunch on 23 November 2026, from second 100 to second 1,000.
+pub(crate) fn lot_terms() -> lot::Terms {
+    let date = jiff::civil::date(2026, 11, 23);
+    let (starts_at, expires_at) = (at(100), at(1_000));
+    let serves = lot::Serves { first: date, last: date, meal: Some(serving::Meal::Lunch) };
+    let (policy, run) = (PolicyId(id(72)), GrantRunId(id(70)));
+    lot::Terms { policy, version: 1, run, starts_at, expires_at, serves }
+}
+
 /// So many cases, and no files left behind.
 pub(crate) fn cases(cases: u32) -> Config {
     Config { cases, failure_persistence: None, ..Config::default() }
@@ -119,7 +128,11 @@ pub(crate) fn every_fact() -> Vec<Fact> {
     let orders = order_events().into_iter().map(|event| Fact::Order(order(1), event));
     let payments = payment_events().into_iter().map(|event| Fact::Payment(order(1).payment(), event));
     let accounts = account_events().into_iter().map(|event| Fact::Account(AccountId::Wallet(diner(1)), event));
-    menus.chain(servings).chain(orders).chain(payments).chain(accounts).collect()
+    let policies = policy_events().into_iter().map(|event| Fact::Policy(PolicyId(id(72)), event));
+    let grants = grant_events().into_iter().map(|event| Fact::Grant(GrantRunId(id(70)), event));
+    let diners = diner_events().into_iter().map(|event| Fact::Diner(diner(1), event));
+    let of_orders = menus.chain(servings).chain(orders).chain(payments);
+    of_orders.chain(accounts).chain(policies).chain(grants).chain(diners).collect()
 }
 
 /// A dish with every kind of thing that a dish can have.
@@ -206,18 +219,72 @@ fn payment_events() -> Vec<payment::Event> {
 fn account_events() -> Vec<account::Event> {
     use account::{AdjustReason, Event};
     let (refund, hold, amount, from) = (refund(1), hold(1), cny(40), order::RefundFrom::Prepaid);
+    let lot = LotId(id(71));
     vec![
         Event::Opened { currency: Currency::CNY },
         Event::Deposited { deposit: id(1), amount },
-        Event::Held { hold, amount },
+        Event::Granted { lot, terms: lot_terms(), amount },
+        Event::Held { hold, amount, lot: Some(lot) },
         Event::Captured { hold, amount },
         Event::Released { hold },
-        Event::Refunded { refund, hold, amount, from },
+        Event::Refunded { refund, hold, amount, from, lot: None },
+        Event::RefundLapsed { refund, hold, amount, from, lot },
+        Event::Lapsed { lot, amount },
+        Event::Allocated { run: GrantRunId(id(70)), batch: 1, amount },
+        Event::TakenBack { run: GrantRunId(id(70)), amount },
         Event::RefundDiverted { refund, hold, amount, from },
         Event::Adjusted { adjustment: id(2), by: cny(-5), reason: AdjustReason::Goodwill },
         Event::FloorSet { floor: cny(-50) },
         Event::Frozen,
         Event::Unfrozen,
         Event::Closed,
+    ]
+}
+
+fn policy_events() -> Vec<policy::Event> {
+    use policy::{Calendar, Clearing, Event, Per, Terms};
+    let from = jiff::civil::date(2026, 11, 23);
+    let terms = Terms {
+        amount: cny(2_000),
+        per: Per::Day,
+        clearing: Clearing::Rollover { months: 1 },
+        calendar: Calendar { weekdays: (1..=5).collect(), holidays: [from].into(), extra: [].into() },
+        meals: [serving::Meal::Lunch].into(),
+        canteens: [canteen()].into(),
+        order_limit: Some(cny(1_500)),
+        share_percent: Some(80),
+    };
+    vec![
+        Event::Opened {
+            company: CompanyId(id(73)),
+            group: Some(GroupId(id(74))),
+            currency: Currency::CNY,
+            zone: "Asia/Shanghai".into(),
+        },
+        Event::TermsSet { version: 1, from, terms: Box::new(terms) },
+        Event::Ended { from },
+    ]
+}
+
+fn grant_events() -> Vec<grant_run::Event> {
+    use grant_run::{Event, Plan};
+    let date = jiff::civil::date(2026, 11, 23);
+    let (policy, company) = (PolicyId(id(72)), CompanyId(id(73)));
+    vec![
+        Event::Begun(Plan { policy, company, currency: Currency::CNY, first: date, last: date }),
+        Event::BatchBegun { batch: 1, diners: vec![diner(1)], amount: cny(40) },
+        Event::BatchRefused { batch: 1, short: cny(5) },
+        Event::BatchSettled { batch: 1, granted: cny(40) },
+        Event::Finished { granted: cny(40), returned: cny(0) },
+    ]
+}
+
+fn diner_events() -> Vec<diner::Event> {
+    use diner::Event;
+    let (company, from) = (CompanyId(id(73)), jiff::civil::date(2026, 11, 23));
+    vec![
+        Event::Joined { company, group: Some(GroupId(id(74))), from },
+        Event::Moved { company, group: None, from },
+        Event::Left { on: from },
     ]
 }

@@ -175,7 +175,7 @@ pub(crate) enum TenderSource {
 impl TenderSource {
     fn of(source: Source) -> Self {
         match source {
-            Source::Account(AccountId::Subsidy(_)) => TenderSource::Subsidy,
+            Source::Account(AccountId::Subsidy(_)) | Source::Lot(..) => TenderSource::Subsidy,
             Source::Account(AccountId::Wallet(_)) => TenderSource::Wallet,
             Source::Account(AccountId::Company(_)) => TenderSource::Company,
             Source::External(Provider::Counter) => TenderSource::Counter,
@@ -192,6 +192,10 @@ pub(crate) enum TenderReason {
     Rest,
     /// It is all that this source had.
     Available,
+    /// It is the most that its policy gives towards one order.
+    OrderLimit,
+    /// It is the share of an order that its policy bears.
+    Share,
 }
 
 /// Money of an order that goes back.
@@ -321,10 +325,7 @@ impl Order {
 
     fn tender(&self, from: &views::PaidFrom) -> Tender {
         let money = |minor| Money::from(domain::Money::new(minor, self.total.currency));
-        let account = match from.source {
-            Source::Account(account) => Some(NodeId::Account(account).encode()),
-            Source::External(_) => None,
-        };
+        let account = from.source.account().map(|account| NodeId::Account(account).encode());
         Tender {
             source: TenderSource::of(from.source),
             account,

@@ -85,7 +85,13 @@ impl Projection for Balances {
         }
         match &it.fact {
             Fact::Account(account, event) => of_account(it.tenant, *account, event, rows),
-            Fact::Menu(..) | Fact::Serving(..) | Fact::Order(..) | Fact::Payment(..) => Ok(()),
+            Fact::Menu(..)
+            | Fact::Serving(..)
+            | Fact::Order(..)
+            | Fact::Payment(..)
+            | Fact::Policy(..)
+            | Fact::Grant(..)
+            | Fact::Diner(..) => Ok(()),
         }
     }
 }
@@ -125,11 +131,19 @@ fn of_account(tenant: TenantId, id: AccountId, event: &account::Event, rows: &mu
     }
     match event {
         Event::Opened { .. } => {}
-        Event::Deposited { amount, .. } | Event::Refunded { amount, .. } | Event::Adjusted { by: amount, .. } => {
+        Event::Deposited { amount, .. }
+        | Event::Granted { amount, .. }
+        | Event::Refunded { amount, .. }
+        | Event::TakenBack { amount, .. }
+        | Event::Adjusted { by: amount, .. } => {
             let account = limited(tenant, id, rows)?;
             account.posted_minor = add(account.posted_minor, amount.minor)?;
         }
-        Event::Held { hold, amount } => {
+        Event::Lapsed { amount, .. } | Event::Allocated { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.posted_minor = add(account.posted_minor, -amount.minor)?;
+        }
+        Event::Held { hold, amount, .. } => {
             let account = limited(tenant, id, rows)?;
             account.held_minor = add(account.held_minor, amount.minor)?;
             let HoldId { payment, tender } = *hold;
@@ -152,8 +166,8 @@ fn of_account(tenant: TenantId, id: AccountId, event: &account::Event, rows: &mu
         Event::Frozen => limited(tenant, id, rows)?.frozen = true,
         Event::Unfrozen => limited(tenant, id, rows)?.frozen = false,
         Event::Closed => limited(tenant, id, rows)?.closed = true,
-        // The money waits in `suspense`.
-        Event::RefundDiverted { .. } => {}
+        // The money waits in `suspense`, or has gone to `breakage`.
+        Event::RefundDiverted { .. } | Event::RefundLapsed { .. } => {}
     }
     Ok(())
 }

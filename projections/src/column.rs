@@ -6,9 +6,9 @@ use std::{
 };
 
 use domain::{
-    AccountId, ActorId, CanteenId, CommandId, CompanyId, Currency, DinerId, DishId, OrderId, PaymentId, RefundId,
-    ServingId, StreamKind, TenantId, Timestamp, order::Channel, order::RefundReason, order::Terms,
-    postings::LedgerAccount, serving::Meal,
+    AccountId, ActorId, CanteenId, CommandId, CompanyId, Currency, DinerId, DishId, GrantRunId, GroupId, LotId,
+    OrderId, PaymentId, PolicyId, RefundId, ServingId, StreamKind, TenantId, Timestamp, order::Channel,
+    order::RefundReason, order::Terms, postings::LedgerAccount, serving::Meal,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -130,7 +130,10 @@ macro_rules! ids {
     )*};
 }
 
-ids! { TenantId CompanyId CanteenId DinerId DishId ServingId OrderId PaymentId RefundId ActorId CommandId }
+ids! {
+    TenantId CompanyId CanteenId DinerId DishId ServingId OrderId PaymentId RefundId ActorId CommandId PolicyId LotId
+    GroupId GrantRunId
+}
 
 impl Column for Uuid {
     const TYPE: ColumnType = ColumnType::of(Kind::Uuid);
@@ -251,7 +254,7 @@ words! {
     Meal { Breakfast = "breakfast", Lunch = "lunch", Dinner = "dinner", Snack = "snack" }
     StreamKind {
         Menu = "menu", Serving = "serving", Order = "order", Payment = "payment", Wallet = "wallet",
-        Subsidy = "subsidy", Company = "company",
+        Subsidy = "subsidy", Company = "company", Policy = "policy", Grant = "grant", Diner = "diner",
     }
     Channel { Online = "online", Counter = "counter", Import = "import" }
     Terms { Balances = "balances", AtCounter = "at_counter", Elsewhere = "elsewhere" }

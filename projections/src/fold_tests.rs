@@ -187,7 +187,7 @@ fn balances_follow_the_postings_and_the_holds() {
 #[test]
 fn a_release_gives_the_hold_back_and_one_that_comes_first_changes_nothing() {
     let wallet = AccountId::Wallet(diner(0));
-    let held = account::Event::Held { hold: hold(0, 1), amount: cny(1_400) };
+    let held = account::Event::Held { hold: hold(0, 1), amount: cny(1_400), lot: None };
     let released = |number| Fact::Account(wallet, account::Event::Released { hold: hold(number, 1) });
     let history = facts(&[funded(0), vec![released(5), Fact::Account(wallet, held), released(0)]]);
     let mut rows = fold(&Balances, &history);

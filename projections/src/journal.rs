@@ -93,6 +93,9 @@ fn aggregate(fact: &Fact) -> &'static str {
         Fact::Order(..) => "order",
         Fact::Payment(..) => "payment",
         Fact::Account(..) => "account",
+        Fact::Policy(..) => "policy",
+        Fact::Grant(..) => "grant",
+        Fact::Diner(..) => "diner",
     }
 }
 

@@ -72,7 +72,13 @@ impl Projection for KitchenBoard {
         use order::Event;
         let (order_id, event) = match &it.fact {
             Fact::Order(order_id, event) => (*order_id, event),
-            Fact::Menu(..) | Fact::Serving(..) | Fact::Payment(..) | Fact::Account(..) => return Ok(()),
+            Fact::Menu(..)
+            | Fact::Serving(..)
+            | Fact::Payment(..)
+            | Fact::Account(..)
+            | Fact::Policy(..)
+            | Fact::Grant(..)
+            | Fact::Diner(..) => return Ok(()),
         };
         let key = (it.tenant, order_id);
         match event {

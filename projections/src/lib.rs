@@ -46,9 +46,12 @@ pub mod as_of;
 pub mod balances;
 pub mod dashboard;
 pub mod diner_orders;
+pub mod employment;
+pub mod grant_runs;
 pub mod journal;
 pub mod kitchen_board;
 pub mod menu;
+pub mod subsidies;
 
 pub use catalogue::{Build, Health};
 pub use column::{Column, ColumnType, Json, Kind, Misfit, Param, Value};
@@ -95,6 +98,9 @@ pub fn all() -> Registry {
         Arc::new(dashboard::Dashboard),
         Arc::new(journal::Journal),
         Arc::new(balances::Balances),
+        Arc::new(subsidies::Subsidies),
+        Arc::new(employment::Employment),
+        Arc::new(grant_runs::GrantRuns),
     ])
 }
 

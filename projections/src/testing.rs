@@ -6,9 +6,12 @@ use domain::{
     AccountId, ActorId, Aggregate, CanteenId, CommandId, Currency, DinerId, DishId, Fact, HoldId, Money, OrderId,
     RefundId, ServingId, StreamId, TenantId, Timestamp,
     account::{self, Account},
+    diner::Diner,
+    grant_run::GrantRun,
     menu::{self, Dish, Menu},
     order::{self, Channel, Line, LineCount, Order, Placement, RefundFrom, RefundReason, Refusal, Terms},
     payment::{self, Part, Payment, Source, Tender, Why},
+    policy::Policy,
     serving::{self, Meal, Offer, Plan, Portions, Serving, Shortage},
 };
 use rustc_hash::FxHashMap;
@@ -152,8 +155,8 @@ pub(crate) fn confirmed(number: usize) -> Vec<Fact> {
         placed(number),
         Fact::Serving(serving_id(), reserved),
         paid(number, started),
-        Fact::Account(subsidy, account::Event::Held { hold: hold(number, 0), amount: cny(1_000) }),
-        Fact::Account(wallet, account::Event::Held { hold: hold(number, 1), amount: cny(1_400) }),
+        Fact::Account(subsidy, account::Event::Held { hold: hold(number, 0), amount: cny(1_000), lot: None }),
+        Fact::Account(wallet, account::Event::Held { hold: hold(number, 1), amount: cny(1_400), lot: None }),
         paid(number, payment::Event::Held),
         ordered(number, order::Event::Confirmed),
         Fact::Account(subsidy, account::Event::Captured { hold: hold(number, 0), amount: cny(1_000) }),
@@ -174,6 +177,7 @@ pub(crate) fn cancelled(number: usize) -> Vec<Fact> {
         hold: hold(number, tender),
         amount: cny(minor),
         from,
+        lot: None,
     };
     let released = serving::Event::Released { order: order_id(number), portions: portions() };
     vec![
@@ -226,6 +230,9 @@ fn stream(fact: &Fact) -> StreamId {
         Fact::Order(id, _) => Order::stream(tenant(), *id),
         Fact::Payment(id, _) => Payment::stream(tenant(), *id),
         Fact::Account(id, _) => Account::stream(tenant(), *id),
+        Fact::Policy(id, _) => Policy::stream(tenant(), *id),
+        Fact::Grant(id, _) => GrantRun::stream(tenant(), *id),
+        Fact::Diner(id, _) => Diner::stream(tenant(), *id),
     }
 }
 
@@ -297,6 +304,9 @@ impl World {
                 Fact::Order(_, event) => serde_json::to_vec(event),
                 Fact::Payment(_, event) => serde_json::to_vec(event),
                 Fact::Account(_, event) => serde_json::to_vec(event),
+                Fact::Policy(_, event) => serde_json::to_vec(event),
+                Fact::Grant(_, event) => serde_json::to_vec(event),
+                Fact::Diner(_, event) => serde_json::to_vec(event),
             };
             batch.push(self.raw(stream(fact), fact.name(), 1, payload.unwrap(), at(position)));
         }

@@ -66,24 +66,20 @@ pub enum Checkout {
 }
 use Checkout::*;
 
-fn account_of(tender: &Tender) -> Option<AccountId> {
-    match tender.source {
-        Source::Account(account) => Some(account),
-        Source::External(_) => None,
-    }
-}
-
 /// The first tender paid from an account, or by a provider, whose number is not in `done`.
 fn first_without(tenders: &[Tender], done: &[u8], from_account: bool) -> Option<(u8, Tender)> {
     let numbered = (0_u8..).zip(tenders.iter().copied());
     numbered
-        .filter(|(_, tender)| account_of(tender).is_some() == from_account)
+        .filter(|(_, tender)| tender.source.account().is_some() == from_account)
         .find(|(number, _)| !done.contains(number))
 }
 
 fn holds_of(tenders: &[Tender], numbers: impl Fn(u8) -> bool) -> Vec<(AccountId, u8)> {
     let numbered = (0_u8..).zip(tenders);
-    numbered.filter(|(number, _)| numbers(*number)).filter_map(|(number, t)| Some((account_of(t)?, number))).collect()
+    numbered
+        .filter(|(number, _)| numbers(*number))
+        .filter_map(|(number, t)| Some((t.source.account()?, number)))
+        .collect()
 }
 
 impl Checkout {
@@ -252,7 +248,12 @@ impl Checkout {
                 | A::Held { .. }
                 | A::Captured { .. }
                 | A::Released { .. }
+                | A::Granted { .. }
                 | A::Refunded { .. }
+                | A::RefundLapsed { .. }
+                | A::Lapsed { .. }
+                | A::Allocated { .. }
+                | A::TakenBack { .. }
                 | A::RefundDiverted { .. }
                 | A::Adjusted { .. }
                 | A::FloorSet { .. }
@@ -295,10 +296,9 @@ fn give_back(order: OrderId, taken: &Taken) -> Option<Next> {
 
 fn pay(basket: &Basket, tenders: &[Tender], held: &[u8], paid: &[u8], now: Timestamp) -> Option<Next> {
     let payment = basket.order.payment();
-    if let Some((tender, Tender { source: Source::Account(account), amount, .. })) = first_without(tenders, held, true)
-    {
-        let command = account::Command::Hold { hold: HoldId { payment, tender }, amount };
-        return Next::new(format!("hold/{tender}"), Step::Account(account, command));
+    if let Some((tender, Tender { source, amount, .. })) = first_without(tenders, held, true) {
+        let (hold, serving) = (HoldId { payment, tender }, basket.placed.serving);
+        return Next::new(format!("hold/{tender}"), Step::Hold { hold, source, amount, serving });
     }
     match first_without(tenders, paid, false) {
         None => Next::new("held", Step::Payment(payment, payment::Command::RecordHeld)),
@@ -323,7 +323,7 @@ impl Saga for Checkout {
             Fact::Serving(_, event) => was.on_serving(event),
             Fact::Payment(_, event) => was.on_payment(event),
             Fact::Account(account, event) => was.on_account(*account, event),
-            Fact::Menu(..) => was,
+            Fact::Menu(..) | Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) => was,
         };
     }
 
@@ -335,19 +335,20 @@ impl Saga for Checkout {
             }
             Reserving(basket) => reserve(basket),
             Planning(basket) => {
-                let (diner, total, terms) = (basket.placed.diner, basket.placed.total, basket.placed.terms);
-                Next::new("start", Step::StartPayment { order: basket.order, diner, total, terms })
+                let order::Placement { diner, serving, total, terms, .. } = *basket.placed;
+                Next::new("start", Step::StartPayment { order: basket.order, diner, serving, total, terms })
             }
             Paying { basket, tenders, held, paid } => pay(basket, tenders, held, paid, now),
             Confirming { basket, .. } => Next::new("confirm", Step::Order(basket.order, order::Command::Confirm)),
             Capturing { basket, tenders, captured } => {
                 let payment = basket.order.payment();
-                match first_without(tenders, captured, true) {
-                    Some((tender, Tender { source: Source::Account(account), .. })) => {
+                let next = first_without(tenders, captured, true);
+                match next.and_then(|(tender, paid)| Some((tender, paid.source.account()?))) {
+                    Some((tender, account)) => {
                         let command = account::Command::Capture { hold: HoldId { payment, tender } };
                         Next::new(format!("capture/{tender}"), Step::Account(account, command))
                     }
-                    _ => Next::new("captured", Step::Payment(payment, payment::Command::RecordCaptured)),
+                    None => Next::new("captured", Step::Payment(payment, payment::Command::RecordCaptured)),
                 }
             }
             Abandoning { order, taken } => give_back(*order, taken),

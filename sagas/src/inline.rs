@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use commands::{Cause, Commands, Failure, Hosted, Interrupted, Outcome};
 use domain::{
-    AccountId, CommandId, Fact, HoldId, OrderId, TenantId, Timestamp,
+    CommandId, Fact, HoldId, OrderId, TenantId, Timestamp,
     account::{self, Account},
-    order::{Order, Terms},
-    payment::{self, Payment, Provider, Source, Tender, Why},
+    order::Order,
+    payment::{self, Payment},
     serving::{self, Reserved, Serving},
     step_id,
 };
@@ -76,13 +76,22 @@ impl Driver<'_> {
             Step::Serving(serving, command) => self.give::<Serving>(serving, command, id, at, Refused::Serving).await,
             Step::Payment(payment, command) => self.give::<Payment>(payment, command, id, at, Refused::Payment).await,
             Step::Account(account, command) => self.give::<Account>(account, command, id, at, Refused::Account).await,
-            Step::StartPayment { order, diner, total, terms } => {
-                let tenders = match self.plan(diner, total, terms).await? {
+            Step::StartPayment { order, diner, serving, total, terms } => {
+                let tenders = match self.tenders(diner, serving, total, terms).await? {
                     Ok(tenders) => tenders,
                     Err(short) => return Ok(Taken::Refused(Refused::Insufficient { short })),
                 };
                 let command = payment::Command::Start { order, diner, total, tenders };
                 self.give::<Payment>(order.payment(), command, id, at, Refused::Payment).await
+            }
+            Step::Hold { hold, source, amount, serving } => {
+                let Some(account) = source.account() else { return Ok(Taken::Facts(vec![])) };
+                let from = match source.lot() {
+                    Some(lot) => self.place_of(serving, at).await?.map(|place| (lot, place.of)),
+                    None => None,
+                };
+                let command = account::Command::Hold { hold, amount, from };
+                self.give::<Account>(account, command, id, at, Refused::Account).await
             }
             Step::ReleasePortions(order) => {
                 let serving = self.look(order, |order: &Order| order.ticket().map(|t| t.placed.serving)).await?;
@@ -95,54 +104,28 @@ impl Driver<'_> {
                     let sheet = payment.sheet().ok()?;
                     sheet.tenders.get(usize::from(part.tender)).map(|tender| tender.source)
                 };
-                match self.look(payment, source).await? {
-                    Some(Source::Account(account)) => {
-                        let hold = HoldId { payment, tender: part.tender };
-                        let command = account::Command::Refund { refund, hold, amount: part.amount, from };
+                let Some(source) = self.look(payment, source).await? else { return Ok(Taken::Facts(vec![])) };
+                match source.account() {
+                    Some(account) => {
+                        let (hold, lot) = (HoldId { payment, tender: part.tender }, source.lot());
+                        let command = account::Command::Refund { refund, hold, amount: part.amount, from, lot };
                         self.give::<Account>(account, command, id, at, Refused::Account).await
                     }
-                    Some(Source::External(_)) => {
+                    None => {
                         let command = payment::Command::RecordPaidBack { refund, tender: part.tender };
                         self.give::<Payment>(payment, command, id, at, Refused::Payment).await
                     }
-                    None => Ok(Taken::Facts(vec![])),
                 }
             }
         }
     }
 
-    async fn look<A: Hosted, T>(&self, id: A::Id, look: impl FnOnce(&A) -> T + Send) -> Result<T, Interrupted> {
-        self.commands.look(self.tenant, id, look).await
-    }
-
-    /// Which sources pay, as far as their balances go now; `Err` has what is short.
-    async fn plan(
+    pub(crate) async fn look<A: Hosted, T>(
         &self,
-        diner: domain::DinerId,
-        total: domain::Money,
-        terms: Terms,
-    ) -> Result<Result<Vec<Tender>, domain::Money>, Interrupted> {
-        let external = |provider| Tender { source: Source::External(provider), amount: total, why: Why::Rest };
-        if !total.is_positive() {
-            return Ok(Ok(vec![]));
-        }
-        match terms {
-            Terms::AtCounter => Ok(Ok(vec![external(Provider::Counter)])),
-            Terms::Elsewhere => Ok(Ok(vec![external(Provider::Elsewhere)])),
-            Terms::Balances => {
-                let mut available = Vec::with_capacity(2);
-                for account in [AccountId::Subsidy(diner), AccountId::Wallet(diner)] {
-                    let has = |account: &Account| match account.book() {
-                        Ok(book) if !book.frozen => Some(book.available()),
-                        _ => None,
-                    };
-                    if let Some(has) = self.look(account, has).await? {
-                        available.push((account, has));
-                    }
-                }
-                Ok(payment::plan(total, &available))
-            }
-        }
+        id: A::Id,
+        look: impl FnOnce(&A) -> T + Send,
+    ) -> Result<T, Interrupted> {
+        self.commands.look(self.tenant, id, look).await
     }
 
     async fn give<A: Hosted>(

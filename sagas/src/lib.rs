@@ -11,6 +11,7 @@ mod inline;
 mod ordering;
 mod refund;
 mod step;
+mod tenders;
 mod views;
 mod withdrawal;
 

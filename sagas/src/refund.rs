@@ -123,10 +123,13 @@ impl Saga for Refunds {
             Fact::Serving(_, serving::Event::Released { .. }) => self.portions = false,
             Fact::Account(
                 _,
-                account::Event::Refunded { refund, hold, .. } | account::Event::RefundDiverted { refund, hold, .. },
+                account::Event::Refunded { refund, hold, .. }
+                | account::Event::RefundLapsed { refund, hold, .. }
+                | account::Event::RefundDiverted { refund, hold, .. },
             ) => self.given(*refund, hold.tender),
             // No other event of an account, and none of a serving or menu, moves a refund.
             Fact::Account(..) | Fact::Serving(..) | Fact::Menu(..) => {}
+            Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) => {}
         }
     }
 

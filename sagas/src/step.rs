@@ -1,6 +1,8 @@
 //! What a process asks of an aggregate.
 
-use domain::{AccountId, DinerId, Money, OrderId, PaymentId, RefundId, ServingId, account, order, payment, serving};
+use domain::{
+    AccountId, DinerId, HoldId, Money, OrderId, PaymentId, RefundId, ServingId, account, order, payment, serving,
+};
 
 /// One repeatable step. Its name and its order's id make its command's id.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +34,16 @@ pub(crate) enum Step {
     StartPayment {
         order: OrderId,
         diner: DinerId,
+        serving: ServingId,
         total: Money,
         terms: order::Terms,
+    },
+    /// Holds what a tender takes of an account, or of a lot, which pays only for some servings.
+    Hold {
+        hold: HoldId,
+        source: payment::Source,
+        amount: Money,
+        serving: ServingId,
     },
     /// Gives the order's portions back to its serving, which the order's state names.
     ReleasePortions(OrderId),

@@ -54,10 +54,12 @@ fn order_of(fact: &Fact) -> Option<OrderId> {
             | account::Event::Captured { hold, .. }
             | account::Event::Released { hold }
             | account::Event::Refunded { hold, .. }
+            | account::Event::RefundLapsed { hold, .. }
             | account::Event::RefundDiverted { hold, .. },
         ) => Some(hold.payment.order()),
         // No other event is about one order.
         Fact::Serving(..) | Fact::Account(..) | Fact::Menu(..) => None,
+        Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) => None,
     }
 }
 

@@ -35,7 +35,18 @@ pub struct Upcaster {
 }
 
 /// Every upcaster of this program. Each version before the current one needs its step.
-pub const UPCASTERS: &[Upcaster] = &[];
+pub const UPCASTERS: &[Upcaster] = &[
+    // Version 2 may name the lot that the money is of; before there were lots, it was of none.
+    Upcaster { event_type: "account.Held", from: 1, upcast: unchanged },
+    Upcaster { event_type: "account.Refunded", from: 1, upcast: unchanged },
+    // Version 2 has lots among its sources, and limits among its reasons.
+    Upcaster { event_type: "payment.Started", from: 1, upcast: unchanged },
+];
+
+/// For a version that may say more, and reads what said less as it stands.
+fn unchanged(payload: Value) -> Result<Value, String> {
+    Ok(payload)
+}
 
 /// Reads an event row as a fact, in the current schema whatever it was recorded in.
 pub fn decode(row: &EventRow) -> Result<Fact, SchemaError> {
@@ -110,6 +121,9 @@ pub fn event_schemas() -> BTreeMap<String, Value> {
     variants::<domain::order::Event>(StreamKind::Order, &mut schemas);
     variants::<domain::payment::Event>(StreamKind::Payment, &mut schemas);
     variants::<domain::account::Event>(StreamKind::Wallet, &mut schemas);
+    variants::<domain::policy::Event>(StreamKind::Policy, &mut schemas);
+    variants::<domain::grant_run::Event>(StreamKind::Grant, &mut schemas);
+    variants::<domain::diner::Event>(StreamKind::Diner, &mut schemas);
     schemas
 }
 

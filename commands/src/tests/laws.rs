@@ -46,7 +46,7 @@ async fn a_refusal_waits_for_what_it_rests_on() {
     let refused = tokio::spawn({
         let commands = commands.clone();
         async move {
-            let command = Command::Hold { hold: hold(1), amount: fen(600) };
+            let command = Command::Hold { hold: hold(1), amount: fen(600), from: None };
             commands.execute::<Account>(TENANT, wallet(1), command, step(1, "hold")).await
         }
     });

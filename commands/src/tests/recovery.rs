@@ -24,7 +24,7 @@ async fn links(commands: &Commands, number: u128) -> Result<u32, Interrupted> {
     let mine = wallet(number);
     let steps = [
         (mine, Command::Deposit { deposit: uuid::Uuid::from_u128(number), amount: fen(100) }, "deposit"),
-        (mine, Command::Hold { hold: hold(number), amount: fen(60) }, "hold"),
+        (mine, Command::Hold { hold: hold(number), amount: fen(60), from: None }, "hold"),
         (mine, Command::Capture { hold: hold(number) }, "capture"),
         (wallet(0), Command::Deposit { deposit: uuid::Uuid::from_u128(number), amount: fen(1) }, "shared"),
     ];

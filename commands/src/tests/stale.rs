@@ -64,7 +64,7 @@ async fn a_stale_look_is_refreshed() {
 
 /// A chain that holds money of one account, and writes into another when it may not.
 async fn hold_or_say_so(node: &Commands) -> Result<bool, Interrupted> {
-    let command = Command::Hold { hold: hold(1), amount: fen(8) };
+    let command = Command::Hold { hold: hold(1), amount: fen(8), from: None };
     match node.execute::<Account>(TENANT, wallet(1), command, step(1, "hold")).await {
         Ok(_) => Ok(true),
         Err(Failure::Interrupted(interrupted)) => Err(interrupted),

@@ -2,8 +2,8 @@
 //! auditor reads what was recorded.
 
 use domain::{
-    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment,
-    serving::Serving,
+    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, diner::Diner, grant_run::GrantRun, menu::Menu,
+    order::Order, payment::Payment, policy::Policy, serving::Serving,
 };
 use serde_json::{Map, Value, json};
 
@@ -208,6 +208,9 @@ enum State {
     Order(Order),
     Payment(Payment),
     Account(Account),
+    Policy(Policy),
+    Grant(GrantRun),
+    Diner(Diner),
 }
 
 impl State {
@@ -218,6 +221,9 @@ impl State {
             StreamKind::Order => State::Order(Order::default()),
             StreamKind::Payment => State::Payment(Payment::default()),
             StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => State::Account(Account::default()),
+            StreamKind::Policy => State::Policy(Policy::default()),
+            StreamKind::Grant => State::Grant(GrantRun::default()),
+            StreamKind::Diner => State::Diner(Diner::default()),
         }
     }
 
@@ -229,7 +235,11 @@ impl State {
             (State::Order(state), Fact::Order(_, event)) => state.evolve(event, at),
             (State::Payment(state), Fact::Payment(_, event)) => state.evolve(event, at),
             (State::Account(state), Fact::Account(_, event)) => state.evolve(event, at),
-            (State::Menu(_) | State::Serving(_) | State::Order(_) | State::Payment(_) | State::Account(_), _) => {}
+            (State::Policy(state), Fact::Policy(_, event)) => state.evolve(event, at),
+            (State::Grant(state), Fact::Grant(_, event)) => state.evolve(event, at),
+            (State::Diner(state), Fact::Diner(_, event)) => state.evolve(event, at),
+            (State::Menu(_) | State::Serving(_) | State::Order(_) | State::Payment(_) | State::Account(_), _)
+            | (State::Policy(_) | State::Grant(_) | State::Diner(_), _) => {}
         }
     }
 
@@ -240,6 +250,9 @@ impl State {
             State::Order(state) => serde_json::to_value(state),
             State::Payment(state) => serde_json::to_value(state),
             State::Account(state) => serde_json::to_value(state),
+            State::Policy(state) => serde_json::to_value(state),
+            State::Grant(state) => serde_json::to_value(state),
+            State::Diner(state) => serde_json::to_value(state),
         };
         let value = value.map_err(|error| HistoryError::Unshowable { stream, version, reason: error.to_string() })?;
         let mut value = unfolded(value);

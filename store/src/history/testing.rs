@@ -106,7 +106,7 @@ impl Made {
             [Event::Opened { currency: yuan(0).currency }, Event::Deposited { deposit: id(70), amount: yuan(5_000) }];
         made.record(Entry::new(wallet, 70, 70, 0), &opened).await;
         made.deposit(2, 8, 80, 10).await;
-        let held = Event::Held { hold: hold(90), amount: yuan(1_250) };
+        let held = Event::Held { hold: hold(90), amount: yuan(1_250), lot: None };
         made.record(Entry::new(wallet, 91, 90, 20), &[held]).await;
         let captured = Event::Captured { hold: hold(90), amount: yuan(1_250) };
         made.record(Entry::new(wallet, 92, 90, 30).caused_by(91), &[captured]).await;

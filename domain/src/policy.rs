@@ -1,0 +1,400 @@
+//! What a company grants its diners towards their meals: versions of terms, each from its own date.
+
+use std::collections::BTreeSet;
+
+use jiff::{
+    Span, ToSpan,
+    civil::{Date, Weekday},
+    tz::TimeZone,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Aggregate, CanteenId, CompanyId, Currency, DinerId, GrantRunId, GroupId, LotId, Money, PolicyId, StreamKind,
+    Timestamp, derived_id, first_instant,
+    lot::{self, Serves},
+    payment::{Limit, Why},
+    serving::Meal,
+};
+
+/// Most versions of one policy.
+pub const MAX_VERSIONS: usize = 200;
+/// Most canteens, holidays or extra days that one version names.
+pub const MAX_NAMED: usize = 500;
+/// Most months that an unspent lot is kept for.
+pub const MAX_ROLLOVER_MONTHS: u8 = 24;
+/// Most days that one run grants for.
+pub const MAX_DAYS: i32 = 92;
+
+/// What the amount is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// Each eligible meal of each working day.
+    Meal,
+    /// Each working day.
+    Day,
+    Month,
+}
+
+/// When what is left is cleared, at the tenant's midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Clearing {
+    /// At the end of the day that it is for.
+    Daily,
+    /// At the end of that day's week, on Sunday.
+    Weekly,
+    /// At the end of that month.
+    Monthly,
+    /// At the end of the month so many months later: it rolls over until then.
+    Rollover { months: u8 },
+}
+
+/// Which days are working days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Calendar {
+    /// 1 for Monday to 7 for Sunday.
+    pub weekdays: BTreeSet<u8>,
+    /// Not worked, whatever the weekday.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "BTreeSet<String>")]
+    pub holidays: BTreeSet<Date>,
+    /// Worked, whatever the weekday.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "BTreeSet<String>")]
+    pub extra: BTreeSet<Date>,
+}
+
+impl Calendar {
+    pub fn includes(&self, date: Date) -> bool {
+        let weekday = date.weekday().to_monday_one_offset().unsigned_abs();
+        self.extra.contains(&date) || (self.weekdays.contains(&weekday) && !self.holidays.contains(&date))
+    }
+}
+
+/// What is granted, and what it may pay for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Terms {
+    pub amount: Money,
+    pub per: Per,
+    pub clearing: Clearing,
+    pub calendar: Calendar,
+    /// Eligible meals, at least one.
+    pub meals: BTreeSet<Meal>,
+    /// Eligible canteens; all if none is named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub canteens: BTreeSet<CanteenId>,
+    /// The most that it pays of one order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_limit: Option<Money>,
+    /// The most that it pays of one order, in percent of the order, rounded down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_percent: Option<u8>,
+}
+
+impl Terms {
+    /// Whether it pays at such a serving.
+    pub fn pays_at(&self, canteen: CanteenId, date: Date, meal: Meal) -> bool {
+        let at = self.canteens.is_empty() || self.canteens.contains(&canteen);
+        at && self.meals.contains(&meal) && self.calendar.includes(date)
+    }
+
+    /// The most that it pays of an order of `total`; none when nothing bounds it.
+    pub fn limit(&self, total: Money) -> Option<Limit> {
+        let most = self.order_limit.map(|most| Limit { minor: most.minor, why: Why::OrderLimit });
+        let share = self.share_percent.map(|percent| {
+            let minor = i128::from(total.minor) * i128::from(percent) / 100;
+            // A share is at most the whole, so it fits.
+            Limit { minor: i64::try_from(minor).unwrap_or(total.minor), why: Why::Share }
+        });
+        [most, share].into_iter().flatten().min_by_key(|limit| limit.minor)
+    }
+
+    fn check(&self, currency: Currency) -> Result<(), Error> {
+        let bad = |field| Err(Error::BadTerms { field });
+        let money = |amount: Money| amount.is_positive() && amount.minor <= Money::MAX_MINOR;
+        if self.amount.currency != currency || self.order_limit.is_some_and(|most| most.currency != currency) {
+            return Err(Error::OtherCurrency { currency });
+        }
+        let named = [self.canteens.len(), self.calendar.holidays.len(), self.calendar.extra.len()];
+        match self {
+            _ if !money(self.amount) => bad("amount"),
+            _ if self.order_limit.is_some_and(|most| !money(most)) => bad("order_limit"),
+            _ if self.share_percent.is_some_and(|percent| !(1..=100).contains(&percent)) => bad("share_percent"),
+            _ if self.meals.is_empty() => bad("meals"),
+            _ if !self.calendar.weekdays.iter().all(|day| (1..=7).contains(day)) => bad("calendar.weekdays"),
+            _ if self.calendar.weekdays.is_empty() && self.calendar.extra.is_empty() => bad("calendar.weekdays"),
+            _ if !self.calendar.holidays.is_disjoint(&self.calendar.extra) => bad("calendar.holidays"),
+            _ if named.iter().any(|count| *count > MAX_NAMED) => bad("canteens and calendar"),
+            Terms { per: Per::Month, clearing: Clearing::Daily | Clearing::Weekly, .. } => bad("clearing"),
+            Terms { clearing: Clearing::Rollover { months }, .. } if !(1..=MAX_ROLLOVER_MONTHS).contains(months) => {
+                bad("clearing.months")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last day on which something for `date` can be spent.
+    fn last_day(&self, date: Date) -> Date {
+        match self.clearing {
+            Clearing::Daily => date,
+            Clearing::Weekly => plus(date, i64::from(Weekday::Sunday.since(date.weekday())).days()),
+            Clearing::Monthly => date.last_of_month(),
+            Clearing::Rollover { months } => plus(date.first_of_month(), i64::from(months).months()).last_of_month(),
+        }
+    }
+}
+
+/// A calendar ends in the year 9999; nothing is granted there.
+fn plus(date: Date, span: Span) -> Date {
+    date.checked_add(span).unwrap_or(Date::MAX)
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// For a company's diners, or those of one group of it.
+    Open { company: CompanyId, group: Option<GroupId>, currency: Currency, zone: String },
+    /// Terms for lots that are for dates from `from` on. Those granted before keep theirs.
+    SetTerms { from: Date, terms: Box<Terms> },
+    /// Grants nothing for dates from `from` on.
+    End { from: Date },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum Event {
+    Opened {
+        company: CompanyId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<GroupId>,
+        currency: Currency,
+        /// IANA name of the zone whose midnight clears.
+        zone: String,
+    },
+    TermsSet {
+        version: u32,
+        #[schemars(with = "String")]
+        from: Date,
+        terms: Box<Terms>,
+    },
+    Ended {
+        #[schemars(with = "String")]
+        from: Date,
+    },
+}
+
+impl crate::Event for Event {
+    const SCHEMAS: &'static [(&'static str, u16)] = &[("Opened", 1), ("TermsSet", 1), ("Ended", 1)];
+
+    fn name(&self) -> &'static str {
+        match self {
+            Event::Opened { .. } => "Opened",
+            Event::TermsSet { .. } => "TermsSet",
+            Event::Ended { .. } => "Ended",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    #[error("there is no such policy")]
+    NotOpen,
+    #[error("the policy was opened already, for another company, group, currency or zone")]
+    OpenedAlready,
+    #[error("{0:?} is not a time zone; use an IANA name such as Asia/Shanghai")]
+    BadZone(String),
+    #[error("the policy is in {currency}")]
+    OtherCurrency { currency: Currency },
+    #[error("{field} cannot be so")]
+    BadTerms { field: &'static str },
+    #[error("from {from} on the policy has version {version} already: later terms start later")]
+    Overlaps { version: u32, from: Date },
+    #[error("the policy ends on {from}")]
+    Ended { from: Date },
+    #[error("a policy has at most {MAX_VERSIONS} versions")]
+    TooManyVersions,
+    #[error("{first} to {last} are not 1 to {MAX_DAYS} days")]
+    BadDays { first: Date, last: Date },
+}
+
+/// Terms and the date that they start on. Versions are numbered from 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    pub from: Date,
+    pub terms: Box<Terms>,
+}
+
+/// A policy that grants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Book {
+    pub company: CompanyId,
+    pub group: Option<GroupId>,
+    pub currency: Currency,
+    pub zone: String,
+    pub versions: Vec<Version>,
+    pub ends: Option<Date>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Policy {
+    #[default]
+    Unopened,
+    Open(Box<Book>),
+}
+
+/// A lot that is to be granted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lot {
+    pub id: LotId,
+    pub terms: lot::Terms,
+    pub amount: Money,
+}
+
+impl Policy {
+    pub fn book(&self) -> Result<&Book, Error> {
+        match self {
+            Policy::Unopened => Err(Error::NotOpen),
+            Policy::Open(book) => Ok(book),
+        }
+    }
+}
+
+impl Book {
+    /// The terms of a version.
+    pub fn terms(&self, version: u32) -> Option<&Terms> {
+        let index = usize::try_from(version).ok()?.checked_sub(1)?;
+        self.versions.get(index).map(|version| &*version.terms)
+    }
+
+    /// The version in force for `date`, with its number.
+    fn on(&self, date: Date) -> Option<(u32, &Terms)> {
+        if self.ends.is_some_and(|ends| date >= ends) {
+            return None;
+        }
+        let index = self.versions.iter().rposition(|version| version.from <= date)?;
+        Some((u32::try_from(index).ok()? + 1, &self.versions[index].terms))
+    }
+
+    /// What one diner is granted for the dates `first` to `last`, both included, by a run at `at`. The
+    /// lots of the same diner, policy and time always have the same ids, so that no run grants twice.
+    pub fn lots(
+        &self,
+        policy: PolicyId,
+        diner: DinerId,
+        (first, last): (Date, Date),
+        (run, at): (GrantRunId, Timestamp),
+    ) -> Result<Vec<Lot>, Error> {
+        let zone = TimeZone::get(&self.zone).map_err(|_| Error::BadZone(self.zone.clone()))?;
+        let mut lots: Vec<Lot> = Vec::new();
+        let lot = |version, terms: &Terms, date: Date, last: Date, meal: Option<Meal>| {
+            let of_meal = meal.map_or("", Meal::name);
+            let (of_policy, of_date) = (policy.0.as_bytes().as_slice(), date.to_string());
+            let id = LotId(derived_id(diner.0, &[b"lot", of_policy, of_date.as_bytes(), of_meal.as_bytes()]));
+            let expires_at = first_instant(plus(last, 1.day()).at(0, 0, 0, 0), &zone).unwrap_or(Timestamp::EPOCH);
+            let serves = Serves { first: date, last, meal };
+            let terms_of_lot = lot::Terms { policy, version, run, starts_at: at, expires_at, serves };
+            Lot { id, terms: terms_of_lot, amount: terms.amount }
+        };
+        for date in days(first, last)? {
+            let Some((version, terms)) = self.on(date) else { continue };
+            match terms.per {
+                Per::Month => {
+                    let month = date.first_of_month();
+                    let known = lots.last().is_some_and(|lot| lot.terms.serves.first == month);
+                    if !known {
+                        lots.push(lot(version, terms, month, terms.last_day(month), None));
+                    }
+                }
+                _ if !terms.calendar.includes(date) => {}
+                Per::Day => lots.push(lot(version, terms, date, terms.last_day(date), None)),
+                Per::Meal => {
+                    let meals = terms.meals.iter();
+                    lots.extend(meals.map(|meal| lot(version, terms, date, terms.last_day(date), Some(*meal))));
+                }
+            }
+        }
+        lots.retain(|lot| at < lot.terms.expires_at);
+        Ok(lots)
+    }
+}
+
+fn days(first: Date, last: Date) -> Result<impl Iterator<Item = Date>, Error> {
+    let count = first.until(last).map_or(-1, |span| span.get_days());
+    if !(0..MAX_DAYS).contains(&count) {
+        return Err(Error::BadDays { first, last });
+    }
+    Ok(first.series(1.day()).take_while(move |date| *date <= last))
+}
+
+impl Aggregate for Policy {
+    const NAME: &'static str = "policy";
+    const STATE_VERSION: u32 = 1;
+    type Id = PolicyId;
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    fn stream_key(id: PolicyId) -> (StreamKind, uuid::Uuid) {
+        (StreamKind::Policy, id.0)
+    }
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        let book = match (self, command) {
+            (Policy::Unopened, Command::Open { company, group, currency, zone }) => {
+                TimeZone::get(&zone).map_err(|_| Error::BadZone(zone.chars().take(80).collect()))?;
+                return Ok(vec![Event::Opened { company, group, currency, zone }]);
+            }
+            (Policy::Open(book), Command::Open { company, group, currency, zone }) => {
+                let same = (book.company, book.group, book.currency, &book.zone) == (company, group, currency, &zone);
+                return if same { Ok(vec![]) } else { Err(Error::OpenedAlready) };
+            }
+            (policy, command) => (policy.book()?, command),
+        };
+        match book {
+            (book, Command::SetTerms { from, terms }) => book.set_terms(from, terms),
+            (book, Command::End { from }) => match book.ends {
+                Some(ends) if ends == from => Ok(vec![]),
+                Some(ends) if ends < from => Err(Error::Ended { from: ends }),
+                _ => Ok(vec![Event::Ended { from }]),
+            },
+            (_, Command::Open { .. }) => Ok(vec![]),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event, _at: Timestamp) {
+        match (self, event) {
+            (policy, Event::Opened { company, group, currency, zone }) => {
+                let (versions, ends) = (vec![], None);
+                let (company, group) = (*company, *group);
+                let book = Book { company, group, currency: *currency, zone: zone.clone(), versions, ends };
+                *policy = Policy::Open(Box::new(book));
+            }
+            (Policy::Open(book), Event::TermsSet { from, terms, .. }) => {
+                book.versions.push(Version { from: *from, terms: terms.clone() });
+            }
+            (Policy::Open(book), Event::Ended { from }) => book.ends = Some(*from),
+            (Policy::Unopened, Event::TermsSet { .. } | Event::Ended { .. }) => {}
+        }
+    }
+}
+
+impl Book {
+    fn set_terms(&self, from: Date, terms: Box<Terms>) -> Result<Vec<Event>, Error> {
+        let version = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+        if self.versions.last().is_some_and(|last| last.from == from && last.terms == terms) {
+            return Ok(vec![]);
+        }
+        terms.check(self.currency)?;
+        match (self.ends, self.versions.last()) {
+            (Some(ends), _) if ends <= from => Err(Error::Ended { from: ends }),
+            (_, Some(last)) if from <= last.from => Err(Error::Overlaps { version, from: last.from }),
+            _ if self.versions.len() >= MAX_VERSIONS => Err(Error::TooManyVersions),
+            _ => Ok(vec![Event::TermsSet { version: version + 1, from, terms }]),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

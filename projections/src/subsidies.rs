@@ -1,0 +1,260 @@
+//! What diners have of their subsidies, lot by lot, and what became of all that was granted.
+
+use domain::{
+    AccountId, Currency, DinerId, Fact, GrantRunId, HoldId, LotId, Money, PaymentId, PolicyId, TenantId, Timestamp,
+    account,
+    lot::{self, Serves},
+    serving::Meal,
+};
+use jiff::civil::Date;
+use store::Recorded;
+
+use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
+
+row! {
+    /// A lot of a diner's subsidy. It stays when it is over: a late refund still belongs to it.
+    pub struct SubsidyLot in "lots" {
+        key { tenant: TenantId, diner: DinerId, lot: LotId }
+        policy: PolicyId,
+        version: u32,
+        run: GrantRunId,
+        starts_at: Timestamp,
+        expires_at: Timestamp,
+        /// The first date that it may pay for.
+        first: Date,
+        /// The last date that it may pay for.
+        last: Date,
+        meal: Option<Meal>,
+        currency: Currency,
+        granted_minor: i64,
+        /// What was not spent, held included.
+        left_minor: i64,
+        held_minor: i64,
+        /// What expired of it, or came back too late.
+        lapsed_minor: i64,
+        expired: bool,
+    }
+    index "due" on "(expires_at) WHERE NOT expired";
+}
+
+impl SubsidyLot {
+    pub fn granted(&self) -> Money {
+        Money::new(self.granted_minor, self.currency)
+    }
+
+    pub fn left(&self) -> Money {
+        Money::new(self.left_minor, self.currency)
+    }
+
+    pub fn serves(&self) -> Serves {
+        Serves { first: self.first, last: self.last, meal: self.meal }
+    }
+}
+
+row! {
+    /// What is held of a lot for a payment's tender.
+    pub struct LotHold in "lot_holds" {
+        key { tenant: TenantId, diner: DinerId, payment: PaymentId, tender: u8 }
+        lot: LotId,
+        amount_minor: i64,
+    }
+}
+
+row! {
+    /// What became of the money of one policy.
+    pub struct PolicyUse in "policy_use" {
+        key { tenant: TenantId, policy: PolicyId, currency: Currency }
+        granted_minor: i64,
+        /// Taken for orders, refunds included.
+        spent_minor: i64,
+        /// Given back, to lots that had expired too.
+        refunded_minor: i64,
+        /// Expired, or given back too late.
+        lapsed_minor: i64,
+    }
+}
+
+/// The projection.
+pub struct Subsidies;
+
+impl Projection for Subsidies {
+    fn name(&self) -> &'static str {
+        "subsidies"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn tables(&self) -> &'static [TableSpec] {
+        &[SubsidyLot::TABLE, LotHold::TABLE, PolicyUse::TABLE]
+    }
+
+    fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
+        let (diner, event) = match &it.fact {
+            Fact::Account(AccountId::Subsidy(diner), event) => (*diner, event),
+            Fact::Account(..)
+            | Fact::Menu(..)
+            | Fact::Serving(..)
+            | Fact::Order(..)
+            | Fact::Payment(..)
+            | Fact::Policy(..)
+            | Fact::Grant(..)
+            | Fact::Diner(..) => return Ok(()),
+        };
+        Book { tenant: it.tenant, diner }.apply(event, rows)
+    }
+}
+
+/// Whose lots an event changes.
+#[derive(Clone, Copy)]
+struct Book {
+    tenant: TenantId,
+    diner: DinerId,
+}
+
+impl Book {
+    fn apply(self, event: &account::Event, rows: &mut Rows) -> Result<(), Poison> {
+        use account::Event;
+        match event {
+            Event::Granted { lot, terms, amount } => self.grant(*lot, terms, *amount, rows),
+            Event::Held { hold, amount, lot: Some(lot) } => {
+                self.lot(*lot, rows)?.held_minor += amount.minor;
+                let (HoldId { payment, tender }, Book { tenant, diner }) = (*hold, self);
+                rows.create(LotHold { tenant, diner, payment, tender, lot: *lot, amount_minor: amount.minor });
+            }
+            Event::Captured { hold, .. } => {
+                if let Some(LotHold { lot, amount_minor, .. }) = self.unhold(*hold, rows) {
+                    let row = self.lot(lot, rows)?;
+                    (row.held_minor, row.left_minor) = (row.held_minor - amount_minor, row.left_minor - amount_minor);
+                    self.used(lot, rows)?.spent_minor += amount_minor;
+                }
+            }
+            Event::Released { hold } => {
+                if let Some(LotHold { lot, amount_minor, .. }) = self.unhold(*hold, rows) {
+                    self.lot(lot, rows)?.held_minor -= amount_minor;
+                }
+            }
+            Event::Refunded { amount, lot: Some(lot), .. } => {
+                self.lot(*lot, rows)?.left_minor += amount.minor;
+                self.used(*lot, rows)?.refunded_minor += amount.minor;
+            }
+            Event::RefundLapsed { amount, lot, .. } => {
+                self.lot(*lot, rows)?.lapsed_minor += amount.minor;
+                let used = self.used(*lot, rows)?;
+                (used.refunded_minor, used.lapsed_minor) =
+                    (used.refunded_minor + amount.minor, used.lapsed_minor + amount.minor);
+            }
+            Event::Lapsed { lot, amount } => {
+                let row = self.lot(*lot, rows)?;
+                (row.expired, row.left_minor) = (true, row.held_minor);
+                row.lapsed_minor += amount.minor;
+                self.used(*lot, rows)?.lapsed_minor += amount.minor;
+            }
+            // Money in no lot, and what moves none.
+            Event::Opened { .. }
+            | Event::Deposited { .. }
+            | Event::Held { lot: None, .. }
+            | Event::Refunded { lot: None, .. }
+            | Event::RefundDiverted { .. }
+            | Event::Allocated { .. }
+            | Event::TakenBack { .. }
+            | Event::Adjusted { .. }
+            | Event::FloorSet { .. }
+            | Event::Frozen
+            | Event::Unfrozen
+            | Event::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn grant(self, id: LotId, terms: &lot::Terms, amount: Money, rows: &mut Rows) {
+        let Book { tenant, diner } = self;
+        let lot::Terms { policy, version, run, starts_at, expires_at, serves } = *terms;
+        rows.create(SubsidyLot {
+            tenant,
+            diner,
+            lot: id,
+            policy,
+            version,
+            run,
+            starts_at,
+            expires_at,
+            first: serves.first,
+            last: serves.last,
+            meal: serves.meal,
+            currency: amount.currency,
+            granted_minor: amount.minor,
+            left_minor: amount.minor,
+            held_minor: 0,
+            lapsed_minor: 0,
+            expired: false,
+        });
+        let new = || PolicyUse {
+            tenant,
+            policy,
+            currency: amount.currency,
+            granted_minor: 0,
+            spent_minor: 0,
+            refunded_minor: 0,
+            lapsed_minor: 0,
+        };
+        rows.get_or_insert_with::<PolicyUse>(&(tenant, policy, amount.currency), new).granted_minor += amount.minor;
+    }
+
+    fn lot(self, lot: LotId, rows: &mut Rows) -> Result<&mut SubsidyLot, Poison> {
+        let row = rows.get_mut::<SubsidyLot>(&(self.tenant, self.diner, lot));
+        row.ok_or_else(|| Poison(format!("lot {lot} moves before it was granted")))
+    }
+}
+
+impl Book {
+    fn unhold(self, hold: HoldId, rows: &mut Rows) -> Option<LotHold> {
+        rows.delete::<LotHold>(&(self.tenant, self.diner, hold.payment, hold.tender))
+    }
+
+    /// The sums of the lot's policy.
+    fn used(self, lot: LotId, rows: &mut Rows) -> Result<&mut PolicyUse, Poison> {
+        let SubsidyLot { policy, currency, .. } = self.lot(lot, rows)?;
+        let key = (self.tenant, *policy, *currency);
+        rows.get_mut::<PolicyUse>(&key).ok_or_else(|| Poison(format!("policy {} has granted nothing yet", key.1)))
+    }
+}
+
+/// A diner's lots that can still pay for something, the earliest expiry first, from after `after`.
+pub async fn of_diner(
+    views: &Views,
+    tenant: TenantId,
+    diner: DinerId,
+    after: Option<(Timestamp, LotId)>,
+    page: PageSize,
+) -> Result<Vec<SubsidyLot>, ViewError> {
+    let (expires_at, lot) = after.unzip();
+    views
+        .read(move |snapshot| {
+            snapshot.fetch(
+                "WHERE tenant = ?1 AND diner = ?2 AND NOT expired AND (?3 IS NULL OR (expires_at, lot) > (?3, ?4))
+                 ORDER BY expires_at, lot LIMIT ?5",
+                args![tenant, diner, expires_at, lot, page],
+            )
+        })
+        .await
+}
+
+/// Whose lots have come to their expiry by `now` and have not been ended, of all tenants; a diner may
+/// come twice.
+pub async fn due(views: &Views, now: Timestamp, page: PageSize) -> Result<Vec<(TenantId, DinerId)>, ViewError> {
+    views
+        .read(move |snapshot| {
+            let sql = "SELECT tenant, diner FROM {lots} WHERE NOT expired AND expires_at <= ?1
+                 ORDER BY expires_at LIMIT ?2";
+            snapshot.query(sql, args![now, page], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .await
+}
+
+/// What became of the money of a tenant's policies.
+pub async fn policy_use(views: &Views, tenant: TenantId, page: PageSize) -> Result<Vec<PolicyUse>, ViewError> {
+    let query = "WHERE tenant = ?1 ORDER BY policy, currency LIMIT ?2";
+    views.read(move |snapshot| snapshot.fetch(query, args![tenant, page])).await
+}
