@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use commands::{Clock, Commands, Contention, Limits, RandomIds, SystemClock};
 use projections::{Registry, Runner, RunnerHandle, Views};
-use sagas::{Follower, Ordering};
+use sagas::{Follower, Ordering, Subsidies};
 use store::{EventStore, LogIdentity, MemoryLog, PostgresLog, SqliteLog, SqliteMode};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ pub struct House {
     pub views: Views,
     pub commands: Commands,
     pub ordering: Ordering,
+    pub subsidies: Subsidies,
     /// Lists and rebuilds views while they are kept up to date.
     pub runner: RunnerHandle,
     /// The folder that this process alone holds, where its admin socket is; none where others may
@@ -100,10 +101,21 @@ impl House {
         };
         let ordering = Ordering::new(commands.clone());
         let stop_following = CancellationToken::new();
-        let follower = Follower::new(ordering.clone(), views.clone());
+        let subsidies = Subsidies::new(commands.clone(), views.clone());
+        let follower = Follower::new(ordering.clone(), subsidies.clone());
         let follower = kept(&broken, &stop_following, "processes", follower.run(stop_following.clone()));
         let running = Running { stop_following, follower, stop_folding, folding, comparing, broken };
-        Ok(House { store, views, commands, ordering, runner: handle, folder: None, running, _views_lock: lock })
+        Ok(House {
+            store,
+            views,
+            commands,
+            ordering,
+            subsidies,
+            runner: handle,
+            folder: None,
+            running,
+            _views_lock: lock,
+        })
     }
 
     /// Resolves, with the reason, when the house can serve no longer: the process should end.

@@ -17,7 +17,7 @@ use domain::{
     payment::Payment,
 };
 use projections::{Registry, Runner, Views};
-use sagas::{Follower, NewLine, NewOrder, Ordering};
+use sagas::{Follower, NewLine, NewOrder, Ordering, Subsidies};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -136,7 +136,10 @@ impl Kitchen {
         let stop = CancellationToken::new();
         let runner = Runner::open(Arc::clone(&log.store), views.clone()).await?;
         let runner = tokio::spawn(runner.run(stop.clone()));
-        let follower = tokio::spawn(Follower::new(ordering.clone(), views.clone()).run(stop.clone()));
+        let follower = tokio::spawn(
+            Follower::new(ordering.clone(), Subsidies::new(ordering.commands().clone(), views.clone()))
+                .run(stop.clone()),
+        );
         Ok(Kitchen { views, stop, runner, follower })
     }
 

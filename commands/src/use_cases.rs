@@ -1,12 +1,17 @@
 //! One method a use case, for those that change a single aggregate.
 
 use domain::{
-    AccountId, CanteenId, Currency, DishId, Money, OrderId, ServingId, Timestamp, account,
+    AccountId, CanteenId, CompanyId, Currency, DinerId, DishId, GroupId, Money, OrderId, PolicyId, ServingId,
+    Timestamp, account,
     account::Account,
+    diner,
+    diner::Diner,
     first_instant, menu,
     menu::{Dish, Menu},
     order,
     order::Order,
+    policy,
+    policy::Policy,
     serving,
     serving::{Meal, Offer, Plan, Serving},
 };
@@ -95,6 +100,27 @@ impl Commands {
     pub async fn on_account(&self, request: Request, id: AccountId, command: account::Command) -> Done<Account> {
         let (_, key) = <Account as domain::Aggregate>::stream_key(id);
         self.execute::<Account>(request.tenant, id, command, request.cause(key)).await
+    }
+
+    /// Opens a policy. Its id is the request's.
+    pub async fn open_policy(
+        &self,
+        request: Request,
+        (company, group): (CompanyId, Option<GroupId>),
+        currency: Currency,
+        zone: String,
+    ) -> Done<Policy> {
+        let command = policy::Command::Open { company, group, currency, zone };
+        self.on_policy(request, PolicyId(request.id), command).await
+    }
+
+    pub async fn on_policy(&self, request: Request, policy: PolicyId, command: policy::Command) -> Done<Policy> {
+        self.execute::<Policy>(request.tenant, policy, command, request.cause(policy.0)).await
+    }
+
+    /// Joins a diner to a company, moves or ends the employment.
+    pub async fn on_diner(&self, request: Request, diner: DinerId, command: diner::Command) -> Done<Diner> {
+        self.execute::<Diner>(request.tenant, diner, command, request.cause(diner.0)).await
     }
 
     /// The kitchen has the order ready; the diner collects it with the code.

@@ -1,11 +1,13 @@
 //! A run of grants: company funds to diners' lots, a batch at a time, so that it can stop anywhere
 //! and go on from there.
 
-use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, CompanyId, Currency, DinerId, GrantRunId, Money, MoneyError, PolicyId, StreamKind, Timestamp};
+use crate::{
+    Aggregate, CompanyId, Currency, DinerId, GrantRunId, Money, MoneyError, PolicyId, StreamKind, Timestamp,
+    policy::Range,
+};
 
 /// Most diners of one batch.
 pub const MAX_BATCH: usize = 500;
@@ -39,11 +41,8 @@ pub struct Plan {
     pub policy: PolicyId,
     pub company: CompanyId,
     pub currency: Currency,
-    /// The dates that it grants for, both included.
-    #[schemars(with = "String")]
-    pub first: Date,
-    #[schemars(with = "String")]
-    pub last: Date,
+    /// The dates that it grants for.
+    pub range: Range,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -267,7 +266,7 @@ mod tests {
     fn plan() -> Plan {
         let date = jiff::civil::date(2026, 11, 23);
         let (policy, company) = (PolicyId(id(1)), CompanyId(id(2)));
-        Plan { policy, company, currency: Currency::CNY, first: date, last: date }
+        Plan { policy, company, currency: Currency::CNY, range: Range { first: date, last: date, versions: 1 } }
     }
 
     fn begins(diners: &[u8], minor: i64) -> Command {

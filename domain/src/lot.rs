@@ -94,6 +94,10 @@ impl Lots {
         self.0.is_empty()
     }
 
+    pub fn all(&self) -> impl Iterator<Item = &Lot> {
+        self.0.values()
+    }
+
     /// What can be held of all of them: it is kept for the servings that each may pay for.
     pub fn free(&self) -> i64 {
         self.0.values().map(Lot::free).sum()

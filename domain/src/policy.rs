@@ -243,10 +243,23 @@ pub enum Policy {
     Open(Box<Book>),
 }
 
+/// Dates to grant for, both included, by the first so many versions of a policy: what is set later
+/// does not change a run that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Range {
+    #[schemars(with = "String")]
+    pub first: Date,
+    #[schemars(with = "String")]
+    pub last: Date,
+    pub versions: u32,
+}
+
 /// A lot that is to be granted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lot {
     pub id: LotId,
+    /// The last date that it is for; it may pay for longer.
+    pub until: Date,
     pub terms: lot::Terms,
     pub amount: Money,
 }
@@ -267,50 +280,60 @@ impl Book {
         self.versions.get(index).map(|version| &*version.terms)
     }
 
-    /// The version in force for `date`, with its number.
-    fn on(&self, date: Date) -> Option<(u32, &Terms)> {
-        if self.ends.is_some_and(|ends| date >= ends) {
-            return None;
+    /// The dates from `first` to `last` as the policy stands now, and the versions that it has.
+    pub fn range(&self, first: Date, last: Date) -> Result<Range, Error> {
+        check_days(first, last)?;
+        let versions = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+        match self.ends {
+            Some(ends) if ends <= first => Err(Error::Ended { from: ends }),
+            Some(ends) if ends <= last => Ok(Range { first, last: plus(ends, (-1).days()), versions }),
+            _ => Ok(Range { first, last, versions }),
         }
-        let index = self.versions.iter().rposition(|version| version.from <= date)?;
-        Some((u32::try_from(index).ok()? + 1, &self.versions[index].terms))
     }
 
-    /// What one diner is granted for the dates `first` to `last`, both included, by a run at `at`. The
-    /// lots of the same diner, policy and time always have the same ids, so that no run grants twice.
+    /// The version of `range` that is in force for `date`, with its number.
+    fn on(&self, date: Date, range: &Range) -> Option<(u32, &Terms)> {
+        let known = &self.versions[..self.versions.len().min(usize::try_from(range.versions).ok()?)];
+        let index = known.iter().rposition(|version| version.from <= date)?;
+        Some((u32::try_from(index).ok()? + 1, &known[index].terms))
+    }
+
+    /// What one diner is granted for the dates of `range` by a run at `at`. The lots of the same diner, policy and time always have the same ids, so that no run grants twice.
     pub fn lots(
         &self,
         policy: PolicyId,
         diner: DinerId,
-        (first, last): (Date, Date),
+        range: &Range,
         (run, at): (GrantRunId, Timestamp),
     ) -> Result<Vec<Lot>, Error> {
         let zone = TimeZone::get(&self.zone).map_err(|_| Error::BadZone(self.zone.clone()))?;
         let mut lots: Vec<Lot> = Vec::new();
-        let lot = |version, terms: &Terms, date: Date, last: Date, meal: Option<Meal>| {
+        let lot = |version, terms: &Terms, (date, until): (Date, Date), meal: Option<Meal>| {
             let of_meal = meal.map_or("", Meal::name);
             let (of_policy, of_date) = (policy.0.as_bytes().as_slice(), date.to_string());
             let id = LotId(derived_id(diner.0, &[b"lot", of_policy, of_date.as_bytes(), of_meal.as_bytes()]));
+            let last = terms.last_day(date);
             let expires_at = first_instant(plus(last, 1.day()).at(0, 0, 0, 0), &zone).unwrap_or(Timestamp::EPOCH);
             let serves = Serves { first: date, last, meal };
             let terms_of_lot = lot::Terms { policy, version, run, starts_at: at, expires_at, serves };
-            Lot { id, terms: terms_of_lot, amount: terms.amount }
+            Lot { id, until, terms: terms_of_lot, amount: terms.amount }
         };
-        for date in days(first, last)? {
-            let Some((version, terms)) = self.on(date) else { continue };
+        check_days(range.first, range.last)?;
+        for date in range.first.series(1.day()).take_while(|date| *date <= range.last) {
+            let Some((version, terms)) = self.on(date, range) else { continue };
             match terms.per {
                 Per::Month => {
                     let month = date.first_of_month();
                     let known = lots.last().is_some_and(|lot| lot.terms.serves.first == month);
                     if !known {
-                        lots.push(lot(version, terms, month, terms.last_day(month), None));
+                        lots.push(lot(version, terms, (month, month.last_of_month()), None));
                     }
                 }
                 _ if !terms.calendar.includes(date) => {}
-                Per::Day => lots.push(lot(version, terms, date, terms.last_day(date), None)),
+                Per::Day => lots.push(lot(version, terms, (date, date), None)),
                 Per::Meal => {
                     let meals = terms.meals.iter();
-                    lots.extend(meals.map(|meal| lot(version, terms, date, terms.last_day(date), Some(*meal))));
+                    lots.extend(meals.map(|meal| lot(version, terms, (date, date), Some(*meal))));
                 }
             }
         }
@@ -319,12 +342,9 @@ impl Book {
     }
 }
 
-fn days(first: Date, last: Date) -> Result<impl Iterator<Item = Date>, Error> {
+fn check_days(first: Date, last: Date) -> Result<(), Error> {
     let count = first.until(last).map_or(-1, |span| span.get_days());
-    if !(0..MAX_DAYS).contains(&count) {
-        return Err(Error::BadDays { first, last });
-    }
-    Ok(first.series(1.day()).take_while(move |date| *date <= last))
+    if (0..MAX_DAYS).contains(&count) { Ok(()) } else { Err(Error::BadDays { first, last }) }
 }
 
 impl Aggregate for Policy {

@@ -43,7 +43,8 @@ fn set(version: u32, from: Date, terms: Terms) -> Event {
 fn granted(events: Vec<Event>, first: Date, last: Date) -> Vec<(Date, Date, Option<Meal>, u32, i64)> {
     let policy = given::<Policy>([opened()].into_iter().chain(events)).state();
     let run = (GrantRunId(id(3)), Timestamp::EPOCH);
-    let lots = policy.book().unwrap().lots(PolicyId(id(2)), diner(1), (first, last), run).unwrap();
+    let book = policy.book().unwrap();
+    let lots = book.lots(PolicyId(id(2)), diner(1), &book.range(first, last).unwrap(), run).unwrap();
     let shown = |lot: Lot| {
         let Serves { first, last, meal } = lot.terms.serves;
         (first, last, meal, lot.terms.version, lot.amount.minor)
@@ -170,8 +171,10 @@ fn each_date_has_the_version_of_its_time() {
 fn lots_expire_at_the_zones_midnight_and_keep_their_ids() {
     let policy = given::<Policy>([opened(), set(1, MONDAY, terms())]).state();
     let book = policy.book().unwrap();
-    let lots =
-        |run: u8, at: Timestamp, days| book.lots(PolicyId(id(2)), diner(1), days, (GrantRunId(id(run)), at)).unwrap();
+    let lots = |run: u8, at: Timestamp, (first, last)| {
+        let range = book.range(first, last).unwrap();
+        book.lots(PolicyId(id(2)), diner(1), &range, (GrantRunId(id(run)), at)).unwrap()
+    };
     let first = lots(3, Timestamp::EPOCH, (MONDAY, MONDAY))[0];
     assert_eq!(first.terms.expires_at.to_string(), "2026-11-23T16:00:00Z");
     let again = lots(4, Timestamp::from_seconds(5), (MONDAY, SUNDAY));
@@ -180,10 +183,9 @@ fn lots_expire_at_the_zones_midnight_and_keep_their_ids() {
     assert_eq!(ids.len(), 5);
     // What has expired already is not granted.
     assert_eq!(lots(5, first.terms.expires_at, (MONDAY, SUNDAY)).len(), 4);
-    let at = (GrantRunId(id(1)), Timestamp::EPOCH);
     for days in [(SUNDAY, MONDAY), (MONDAY, date(2027, 11, 23)), (Date::MIN, Date::MAX)] {
         let bad = Error::BadDays { first: days.0, last: days.1 };
-        assert_eq!(book.lots(PolicyId(id(2)), diner(1), days, at), Err(bad));
+        assert_eq!(book.range(days.0, days.1), Err(bad));
     }
 }
 
@@ -199,4 +201,19 @@ fn terms_say_where_they_pay_and_how_much() {
     assert_eq!(limited.limit(cny(9_000)), Some(Limit { minor: 1_500, why: Why::OrderLimit }));
     assert_eq!(terms().limit(cny(9_000)), None);
     assert!(terms().pays_at(CanteenId(id(9)), MONDAY, Meal::Dinner));
+}
+
+#[test]
+fn a_run_goes_by_the_policy_as_it_stood() {
+    let before = given::<Policy>([opened(), set(1, MONDAY, terms())]).state();
+    let range = before.book().unwrap().range(MONDAY, SUNDAY).unwrap();
+    let changed = [set(2, date(2026, 11, 24), Terms { amount: cny(9_000), ..terms() }), Event::Ended { from: SUNDAY }];
+    let after = given::<Policy>([opened(), set(1, MONDAY, terms())].into_iter().chain(changed)).state();
+    let run = (GrantRunId(id(3)), Timestamp::EPOCH);
+    let lots = |policy: &Policy| policy.book().unwrap().lots(PolicyId(id(2)), diner(1), &range, run).unwrap();
+    assert_eq!(lots(&before), lots(&after));
+    // A new run knows the end.
+    let book = after.book().unwrap();
+    assert_eq!(book.range(MONDAY, SUNDAY).unwrap(), Range { first: MONDAY, last: date(2026, 11, 28), versions: 2 });
+    assert_eq!(book.range(SUNDAY, SUNDAY), Err(Error::Ended { from: SUNDAY }));
 }

@@ -269,9 +269,14 @@ fn policy_events() -> Vec<policy::Event> {
 fn grant_events() -> Vec<grant_run::Event> {
     use grant_run::{Event, Plan};
     let date = jiff::civil::date(2026, 11, 23);
-    let (policy, company) = (PolicyId(id(72)), CompanyId(id(73)));
+    let (of, company) = (PolicyId(id(72)), CompanyId(id(73)));
     vec![
-        Event::Begun(Plan { policy, company, currency: Currency::CNY, first: date, last: date }),
+        Event::Begun(Plan {
+            policy: of,
+            company,
+            currency: Currency::CNY,
+            range: policy::Range { first: date, last: date, versions: 1 },
+        }),
         Event::BatchBegun { batch: 1, diners: vec![diner(1)], amount: cny(40) },
         Event::BatchRefused { batch: 1, short: cny(5) },
         Event::BatchSettled { batch: 1, granted: cny(40) },

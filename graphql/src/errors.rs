@@ -226,9 +226,15 @@ impl Refusal for account::Error {
             E::Frozen => Code::AccountFrozen,
             E::Insufficient { .. } => Code::InsufficientFunds,
             E::NotPositive | E::BadFloor | E::Money(_) => Code::BadInput,
-            E::Closed | E::ReleasedAlready | E::CapturedAlready | E::UnknownHold | E::OtherContent | E::NotEmpty => {
-                Code::OutOfTurn
-            }
+            E::Closed
+            | E::ReleasedAlready
+            | E::CapturedAlready
+            | E::UnknownHold
+            | E::OtherContent
+            | E::LotNotForThis
+            | E::LotOver
+            | E::TooManyLots
+            | E::NotEmpty => Code::OutOfTurn,
         }
     }
 }

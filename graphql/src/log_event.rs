@@ -31,6 +31,12 @@ pub(crate) enum StreamKind {
     Subsidy,
     /// A company's funds.
     Company,
+    /// What a company grants its diners, and on what terms.
+    Policy,
+    /// A run of grants.
+    Grant,
+    /// Who employs a diner; the key is the diner's.
+    Diner,
 }
 
 /// The events of one thing, in their order.

@@ -103,3 +103,12 @@ pub async fn employed(
         })
         .await
 }
+
+/// A diner's time with a company.
+pub async fn of_diner(
+    views: &Views,
+    (tenant, company, diner): (TenantId, CompanyId, DinerId),
+) -> Result<Option<Employee>, ViewError> {
+    let query = "WHERE tenant = ?1 AND company = ?2 AND diner = ?3";
+    views.read(move |snapshot| snapshot.fetch_one(query, args![tenant, company, diner])).await
+}

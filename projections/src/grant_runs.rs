@@ -1,6 +1,6 @@
 //! Runs of grants: how far each is, and what it came to.
 
-use domain::{CompanyId, Currency, Fact, GrantRunId, Money, PolicyId, TenantId, Timestamp, grant_run};
+use domain::{CompanyId, Currency, Fact, GrantRunId, Money, PolicyId, TenantId, Timestamp, grant_run, policy::Range};
 use jiff::civil::Date;
 use store::{Position, Recorded};
 
@@ -102,7 +102,7 @@ impl Projection for GrantRuns {
 }
 
 fn new(it: &Recorded, run: GrantRunId, plan: &grant_run::Plan) -> Run {
-    let grant_run::Plan { policy, company, currency, first, last } = *plan;
+    let grant_run::Plan { policy, company, currency, range: Range { first, last, .. } } = *plan;
     Run {
         tenant: it.tenant,
         run,

@@ -34,7 +34,7 @@ row! {
         lapsed_minor: i64,
         expired: bool,
     }
-    index "due" on "(expires_at) WHERE NOT expired";
+    index "due" on "(expires_at, tenant, diner, lot) WHERE NOT expired";
 }
 
 impl SubsidyLot {
@@ -241,14 +241,31 @@ pub async fn of_diner(
         .await
 }
 
-/// Whose lots have come to their expiry by `now` and have not been ended, of all tenants; a diner may
-/// come twice.
-pub async fn due(views: &Views, now: Timestamp, page: PageSize) -> Result<Vec<(TenantId, DinerId)>, ViewError> {
+/// A lot whose time has come and that has not been ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Due {
+    pub expires_at: Timestamp,
+    pub tenant: TenantId,
+    pub diner: DinerId,
+    pub lot: LotId,
+}
+
+/// What is due by `now`, of all tenants, from after `after`; at most `limit` lots.
+pub async fn due(views: &Views, now: Timestamp, after: Option<Due>, limit: u32) -> Result<Vec<Due>, ViewError> {
+    let Due { expires_at, tenant, diner, lot } = after.unwrap_or(Due {
+        expires_at: Timestamp::EPOCH,
+        tenant: TenantId(uuid::Uuid::nil()),
+        diner: DinerId(uuid::Uuid::nil()),
+        lot: LotId(uuid::Uuid::nil()),
+    });
     views
         .read(move |snapshot| {
-            let sql = "SELECT tenant, diner FROM {lots} WHERE NOT expired AND expires_at <= ?1
-                 ORDER BY expires_at LIMIT ?2";
-            snapshot.query(sql, args![now, page], |row| Ok((row.get(0)?, row.get(1)?)))
+            let sql = "SELECT expires_at, tenant, diner, lot FROM {lots}
+                 WHERE NOT expired AND expires_at <= ?1 AND (expires_at, tenant, diner, lot) > (?2, ?3, ?4, ?5)
+                 ORDER BY expires_at, tenant, diner, lot LIMIT ?6";
+            snapshot.query(sql, args![now, expires_at, tenant, diner, lot, limit], |row| {
+                Ok(Due { expires_at: row.get(0)?, tenant: row.get(1)?, diner: row.get(2)?, lot: row.get(3)? })
+            })
         })
         .await
 }

@@ -5,14 +5,14 @@ use std::{collections::HashMap, time::Duration};
 use commands::Interrupted;
 use domain::{OrderId, TenantId};
 use futures::{StreamExt, stream};
-use projections::{ViewError, Views};
+use projections::{PageSize, ViewError, Views, grant_runs};
 use store::Position;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Ordering,
+    ExpiryError, GrantError, Ordering, Subsidies,
     views::{self, Open},
 };
 
@@ -40,6 +40,7 @@ const LOOK: u32 = 1_000;
 /// after one of them stood still, only waste work: they name the same command ids.
 pub struct Follower {
     ordering: Ordering,
+    subsidies: Subsidies,
     views: Views,
     lease: Lease,
     /// Since when, by this process's clock, an order has stood at an event.
@@ -62,14 +63,19 @@ pub enum SettleError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Stale(#[from] projections::Stale),
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
+    #[error(transparent)]
+    Grants(#[from] commands::Failure<GrantError>),
     #[error("the log cannot be read: {0}")]
     Log(#[from] store::StoreError),
 }
 
 impl Follower {
-    pub fn new(ordering: Ordering, views: Views) -> Self {
+    pub fn new(ordering: Ordering, subsidies: Subsidies) -> Self {
         let lease = Lease { holder: Uuid::new_v4(), held: false, asked: None };
-        Follower { ordering, views, lease, standing: HashMap::new() }
+        let views = subsidies.views.clone();
+        Follower { ordering, subsidies, views, lease, standing: HashMap::new() }
     }
 
     /// Looks and drives until `stop`. An order under way then comes to the end of its chain.
@@ -117,6 +123,10 @@ impl Follower {
         }
         if self.lease.held {
             self.tick(stood_still).await?;
+            self.subsidies.expire();
+            for run in grant_runs::open(&self.views, PageSize::MAX).await? {
+                self.subsidies.go_on(run.tenant, run.run);
+            }
         }
         Ok(())
     }
@@ -142,6 +152,7 @@ impl Follower {
                 }
                 ticked => ticked?,
             };
+            let moved = moved + self.subsidies.settle().await?;
             let now_at = self.ordering.commands().store().head().await?;
             if moved == 0 || now_at == head {
                 return Ok(views::count_open(&self.views).await?);

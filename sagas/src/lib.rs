@@ -6,7 +6,9 @@
 
 mod checkout;
 mod driven;
+mod expiry;
 mod follower;
+mod granting;
 mod inline;
 mod ordering;
 mod refund;
@@ -19,7 +21,9 @@ mod withdrawal;
 mod tests;
 
 pub use checkout::{Basket, Checkout, Taken};
+pub use expiry::ExpiryError;
 pub use follower::{Follower, SettleError};
+pub use granting::{GrantError, Granted, NewGrants, Subsidies};
 pub use ordering::{NewLine, NewOrder, Ordering, PayError, PlaceError};
 pub use refund::Refunds;
 pub use views::projections;

@@ -195,7 +195,7 @@ pub(crate) async fn count_open(views: &Views) -> Result<u64, ViewError> {
     views
         .read(|snapshot| {
             let sql = "SELECT (SELECT count(*) FROM {checkouts}) + (SELECT count(*) FROM {refunds}) \
-                       + (SELECT count(*) FROM {withdrawals})";
+                       + (SELECT count(*) FROM {withdrawals}) + (SELECT count(*) FROM {grant_runs} WHERE NOT finished)";
             let counts = snapshot.query(sql, &[], |row| row.get::<u64>(0))?;
             Ok(counts.into_iter().sum())
         })

@@ -76,7 +76,7 @@ pub async fn serve(
     let script = script::Script::write(seed, orders);
     let lunch = Arc::new(Lunch::open(house, clock, seed, script).await?);
     let picture = picture::Picture::show(&lunch);
-    let mut follower = Follower::new(house.ordering.clone(), house.views.clone());
+    let mut follower = Follower::new(house.ordering.clone(), house.subsidies.clone());
     lunch.serve(&mut follower).await?;
     drop(picture);
     let invitation = Invitation::prepare(&lunch).await?;

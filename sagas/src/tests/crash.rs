@@ -24,7 +24,7 @@ fn again(row: &EventRow) -> Append {
 }
 
 /// The house as a crash after its first `events` events left it, started anew.
-async fn crashed_after(house: &House, events: usize) -> House {
+pub(super) async fn crashed_after(house: &House, events: usize) -> House {
     let log = Arc::new(MemoryLog::new());
     for row in house.log.read_all(1, events).await.unwrap() {
         log.append(vec![again(&row)], row.recorded_at).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod crash;
 mod journeys;
+mod subsidies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use store::{EventStore, MemoryLog, Recorded};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Follower, NewLine, NewOrder, Ordering};
+use crate::{Follower, NewLine, NewOrder, Ordering, Subsidies};
 
 const TENANT: TenantId = TenantId(Uuid::from_u128(1));
 const STAFF: ActorId = ActorId(Uuid::from_u128(2));
@@ -148,8 +149,8 @@ impl House {
 
     /// Lets the follower do what there is to do; answers how many processes stay open.
     async fn settle(&mut self) -> u64 {
-        let views = self.views().await;
-        Follower::new(self.ordering.clone(), views).settle(Duration::from_secs(10)).await.unwrap()
+        let subsidies = Subsidies::new(self.ordering.commands().clone(), self.views().await);
+        Follower::new(self.ordering.clone(), subsidies).settle(Duration::from_secs(10)).await.unwrap()
     }
 
     async fn left(&self, dish: DishId) -> u32 {

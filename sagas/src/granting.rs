@@ -1,0 +1,474 @@
+//! Granting: a company's money to its diners' lots, a batch at a time. Everything that a run does can be
+//! done again: it goes on from wherever it stopped, and lots that are there already are left alone.
+
+use std::sync::Arc;
+
+use commands::{Cause, Commands, Failure, Interrupted, Request};
+use domain::{
+    AccountId, Currency, DinerId, GrantRunId, Money, MoneyError, PolicyId, TenantId, Timestamp,
+    account::{self, Account},
+    grant_run::{self, GrantRun, MAX_BATCH, Plan, Sheet},
+    policy::{self, Lot, Policy},
+    step_id,
+};
+use futures::{TryStreamExt, stream::FuturesOrdered};
+use jiff::civil::Date;
+use projections::{
+    PageSize, ViewError, Views,
+    employment::{self, Employee},
+    grant_runs::{self, Run as Row},
+};
+use serde::Serialize;
+
+use crate::{SAGA, SettleError, driven::Driven};
+
+/// Most lots of one batch, which is one chain.
+const BATCH_LOTS: usize = 1_000;
+/// Room for its events: each lot may open an account, and the run and the company have theirs.
+const BATCH_ROOM: u32 = 2 * BATCH_LOTS as u32 + 8;
+const NAME: &str = "grant";
+
+/// What is to be granted. This is what a repeat is compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct NewGrants {
+    pub policy: PolicyId,
+    /// For the dates from `first` to `last`, both included.
+    pub first: Date,
+    pub last: Date,
+}
+
+/// Why nothing was granted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum GrantError {
+    #[error(transparent)]
+    Policy(#[from] policy::Error),
+    #[error(transparent)]
+    Run(#[from] grant_run::Error),
+    #[error("{needed} are to be granted to {diners} diners, and the company lacks {short}")]
+    Insufficient { needed: Money, diners: u64, short: Money },
+    #[error("the company's funds cannot be used: {0}")]
+    Company(account::Error),
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    #[error("the views cannot be read: {0}")]
+    Views(String),
+}
+
+impl From<ViewError> for GrantError {
+    fn from(error: ViewError) -> Self {
+        GrantError::Views(error.to_string())
+    }
+}
+
+/// How far a run is, or what it came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Granted {
+    pub run: GrantRunId,
+    pub diners: u64,
+    pub granted: Money,
+    /// What the company lacked for the batch that ended the run.
+    pub short: Option<Money>,
+    pub finished: bool,
+}
+
+/// Grants, and what becomes of lots. Cheap to clone.
+#[derive(Clone)]
+pub struct Subsidies {
+    pub(crate) commands: Commands,
+    pub(crate) views: Views,
+    pub(crate) driven: Driven,
+}
+
+/// Diners with the lots that they are to get.
+type Grants = Vec<(DinerId, Vec<Lot>)>;
+
+type Answer<T> = Result<T, Failure<GrantError>>;
+
+fn refused(error: impl Into<GrantError>) -> Failure<GrantError> {
+    Failure::Refused(error.into())
+}
+
+/// A run's own refusal means that somebody else has taken the step; the state will tell.
+fn of_run(failure: Failure<grant_run::Error>) -> Failure<GrantError> {
+    match failure {
+        Failure::Refused(error) => refused(error),
+        Failure::KeyReused => Failure::KeyReused,
+        Failure::Interrupted(interrupted) => interrupted.into(),
+    }
+}
+
+impl Subsidies {
+    pub fn new(commands: Commands, views: Views) -> Self {
+        Subsidies { commands, views, driven: Driven::default() }
+    }
+
+    /// Grants what the company's diners lack, batch by batch; `progress` is told of each. Its id is the
+    /// request's. When the company cannot pay for all of it, nothing is begun; when nobody lacks
+    /// anything, nothing is appended. A caller who goes away does not end it.
+    pub async fn grant(
+        &self,
+        request: Request,
+        new: NewGrants,
+        progress: impl Fn(Granted) + Send + Sync + 'static,
+    ) -> Answer<Granted> {
+        let subsidies = self.clone();
+        let id = GrantRunId(request.id);
+        let task = self.commands.spawn(async move {
+            let _driving = subsidies.driven.enter(id.0).await;
+            let run = Run { subsidies: &subsidies, tenant: request.tenant, id };
+            match run.begin(&request, new).await? {
+                Some(nothing) => Ok(nothing),
+                None => run.drive(&progress).await,
+            }
+        });
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, run = %id, "a run of grants broke off");
+            let why = "the run broke off; ask again under the same key".to_owned();
+            Err(Interrupted::Unavailable(why).into())
+        })
+    }
+
+    /// Takes every open run to its end and ends every lot that is due; answers how many there were.
+    pub(crate) async fn settle(&self) -> Result<usize, SettleError> {
+        let runs = grant_runs::open(&self.views, PageSize::MAX).await?;
+        for Row { tenant, run, .. } in &runs {
+            let _driving = self.driven.enter(run.0).await;
+            Run { subsidies: self, tenant: *tenant, id: *run }.drive(&|_| {}).await?;
+        }
+        let expired = self.expire_all(self.commands.now()).await?;
+        Ok(runs.len() + usize::try_from(expired).unwrap_or(usize::MAX))
+    }
+
+    /// Goes on with a run that nobody here drives; for the follower.
+    pub(crate) fn go_on(&self, tenant: TenantId, id: GrantRunId) {
+        if self.driven.contains(id.0) {
+            return;
+        }
+        let subsidies = self.clone();
+        drop(self.commands.spawn(async move {
+            let _driving = subsidies.driven.enter(id.0).await;
+            let run = Run { subsidies: &subsidies, tenant, id };
+            if let Err(error) = run.drive(&|_| {}).await {
+                tracing::warn!(%error, run = %id, "a run of grants has to wait");
+            }
+        }));
+    }
+}
+
+/// One run of one tenant.
+struct Run<'a> {
+    subsidies: &'a Subsidies,
+    tenant: TenantId,
+    id: GrantRunId,
+}
+
+impl Run<'_> {
+    fn commands(&self) -> &Commands {
+        &self.subsidies.commands
+    }
+
+    fn cause(&self, step: &str) -> Cause {
+        let id = step_id(NAME, self.id.0, step);
+        Cause::step(id, SAGA, self.id.0, domain::CommandId(self.id.0), self.commands().now())
+    }
+
+    async fn sheet(&self) -> Answer<Option<Sheet>> {
+        let look = |run: &GrantRun| run.sheet().cloned().ok();
+        Ok(self.commands().look(self.tenant, self.id, look).await?)
+    }
+
+    /// Begins it, unless there is nothing to grant. A repeat finds it begun.
+    async fn begin(&self, request: &Request, new: NewGrants) -> Answer<Option<Granted>> {
+        let plan = match self.sheet().await? {
+            Some(sheet) => sheet.plan,
+            None => {
+                let plan = self.plan(new).await?;
+                let (diners, needed) = self.needs(plan, request.at).await?;
+                if diners == 0 {
+                    let granted = Money::zero(plan.currency);
+                    return Ok(Some(Granted { run: self.id, diners, granted, short: None, finished: true }));
+                }
+                self.affords(plan, needed, diners).await?;
+                plan
+            }
+        };
+        let (command, cause) = (grant_run::Command::Begin { plan }, request.cause(self.id.0));
+        self.commands().execute::<GrantRun>(self.tenant, self.id, command, cause).await.map_err(of_run)?;
+        Ok(None)
+    }
+
+    async fn plan(&self, new: NewGrants) -> Answer<Plan> {
+        let look = move |policy: &Policy| -> Result<Plan, policy::Error> {
+            let book = policy.book()?;
+            let range = book.range(new.first, new.last)?;
+            Ok(Plan { policy: new.policy, company: book.company, currency: book.currency, range })
+        };
+        self.commands().look(self.tenant, new.policy, look).await?.map_err(refused)
+    }
+
+    /// How many diners lack lots, and what those come to.
+    async fn needs(&self, plan: Plan, at: Timestamp) -> Answer<(u64, Money)> {
+        let policy = self.policy(plan).await?;
+        let (mut diners, mut needed, mut after) = (0, Money::zero(plan.currency), None);
+        loop {
+            let page = self.page(plan, &policy, after).await?;
+            let Some(last) = page.last() else { return Ok((diners, needed)) };
+            after = Some(last.diner);
+            for (_, lots) in self.lacking((plan, &policy, at), page).await? {
+                diners += 1;
+                needed = needed.plus(sum(plan.currency, &lots)?).map_err(refused)?;
+            }
+        }
+    }
+
+    /// Whether the company has what it takes: better said before than in the middle.
+    async fn affords(&self, plan: Plan, needed: Money, diners: u64) -> Answer<()> {
+        let look = |account: &Account| match account.book() {
+            Ok(book) if book.frozen => Err(account::Error::Frozen),
+            Ok(book) => Ok(book.available()),
+            Err(error) => Err(error),
+        };
+        let available = self.commands().look(self.tenant, AccountId::Company(plan.company), look).await?;
+        let left = available.map_err(|error| refused(GrantError::Company(error)))?.minus(needed).map_err(refused)?;
+        if left.minor < 0 {
+            return Err(refused(GrantError::Insufficient { needed, diners, short: left.negated() }));
+        }
+        Ok(())
+    }
+
+    async fn policy(&self, plan: Plan) -> Answer<policy::Book> {
+        let look = |policy: &Policy| policy.book().cloned();
+        self.commands().look(self.tenant, plan.policy, look).await?.map_err(refused)
+    }
+
+    async fn page(&self, plan: Plan, policy: &policy::Book, after: Option<DinerId>) -> Answer<Vec<Employee>> {
+        let (of, dates) = ((self.tenant, plan.company), (plan.range.first, plan.range.last));
+        let page = employment::employed(&self.subsidies.views, of, policy.group, dates, after, PageSize::MAX).await;
+        page.map_err(refused)
+    }
+
+    /// What the plan has for a diner's days of employment.
+    fn lots_of(
+        &self,
+        (plan, policy, at): (Plan, &policy::Book, Timestamp),
+        employee: &Employee,
+    ) -> Result<Vec<Lot>, policy::Error> {
+        let mut lots = policy.lots(plan.policy, employee.diner, &plan.range, (self.id, at))?;
+        let ends = employee.to_date.unwrap_or(Date::MAX);
+        lots.retain(|lot| employee.from_date <= lot.until && lot.terms.serves.first < ends);
+        Ok(lots)
+    }
+
+    /// Those of `page` who do not have all of their lots yet.
+    async fn lacking(&self, plan: (Plan, &policy::Book, Timestamp), page: Vec<Employee>) -> Answer<Grants> {
+        let mut looks = FuturesOrdered::new();
+        for employee in page {
+            let lots = self.lots_of(plan, &employee).map_err(refused)?;
+            looks.push_back(self.lacks(employee.diner, lots));
+        }
+        let all: Grants = looks.try_collect().await?;
+        Ok(all.into_iter().filter(|(_, lots)| !lots.is_empty()).collect())
+    }
+
+    /// Those of `lots` that the diner does not have.
+    async fn lacks(&self, diner: DinerId, mut lots: Vec<Lot>) -> Result<(DinerId, Vec<Lot>), Interrupted> {
+        let look = |account: &Account| {
+            if let Ok(book) = account.book() {
+                lots.retain(|lot| book.lots.get(lot.id).is_none());
+            }
+            lots
+        };
+        Ok((diner, self.commands().look(self.tenant, AccountId::Subsidy(diner), look).await?))
+    }
+
+    /// Takes the run to its end.
+    async fn drive(&self, progress: &(impl Fn(Granted) + Sync)) -> Answer<Granted> {
+        // A second look after every batch: so a driver elsewhere does no harm.
+        while let Some(sheet) = self.sheet().await?.filter(|sheet| !sheet.finished) {
+            let policy = self.policy(sheet.plan).await?;
+            let grants = match &sheet.batch {
+                Some(batch) => self.of_batch(&sheet, &policy, &batch.diners).await?,
+                None if sheet.short.is_some() => vec![],
+                None => self.next_batch(&sheet, &policy).await?,
+            };
+            if grants.is_empty() && sheet.batch.is_none() {
+                self.finish().await?;
+            } else {
+                self.grant(&sheet, grants).await?;
+            }
+            progress(self.granted().await?);
+        }
+        self.granted().await
+    }
+
+    async fn granted(&self) -> Answer<Granted> {
+        let sheet = self.sheet().await?.ok_or_else(|| refused(grant_run::Error::NotBegun))?;
+        let Sheet { diners, granted, short, finished, .. } = sheet;
+        Ok(Granted { run: self.id, diners, granted, short, finished })
+    }
+
+    /// What a batch that was begun before had in hand.
+    async fn of_batch(&self, sheet: &Sheet, policy: &policy::Book, diners: &[DinerId]) -> Answer<Grants> {
+        let mut grants = Vec::with_capacity(diners.len());
+        for diner in diners {
+            let key = (self.tenant, sheet.plan.company, *diner);
+            let employee = employment::of_diner(&self.subsidies.views, key).await.map_err(refused)?;
+            if let Some(employee) = employee {
+                let lots = self.lots_of((sheet.plan, policy, sheet.begun_at), &employee).map_err(refused)?;
+                grants.push((*diner, lots));
+            }
+        }
+        Ok(grants)
+    }
+
+    /// The next diners who lack something, as many as fit a batch; none at the end.
+    async fn next_batch(&self, sheet: &Sheet, policy: &policy::Book) -> Answer<Grants> {
+        let (mut batch, mut lots_in_it, mut after) = (Grants::new(), 0, sheet.after);
+        loop {
+            let page = self.page(sheet.plan, policy, after).await?;
+            let Some(last) = page.last() else { return Ok(batch) };
+            after = Some(last.diner);
+            for (diner, lots) in self.lacking((sheet.plan, policy, sheet.begun_at), page).await? {
+                lots_in_it += lots.len();
+                if batch.len() == MAX_BATCH || lots_in_it > BATCH_LOTS {
+                    return Ok(batch);
+                }
+                batch.push((diner, lots));
+            }
+        }
+    }
+
+    /// Grants one batch, in one chain.
+    async fn grant(&self, sheet: &Sheet, grants: Grants) -> Answer<()> {
+        let mut amount = Money::zero(sheet.plan.currency);
+        for (_, lots) in &grants {
+            amount = amount.plus(sum(sheet.plan.currency, lots)?).map_err(refused)?;
+        }
+        let (number, diners, amount) = match &sheet.batch {
+            Some(batch) => (batch.number, batch.diners.clone(), batch.amount),
+            None => (sheet.batches + 1, grants.iter().map(|(diner, _)| *diner).collect(), amount),
+        };
+        let batch =
+            Arc::new(InHand { number, diners, amount, grants, company: AccountId::Company(sheet.plan.company) });
+        let finished = self.commands().pipelined_here(BATCH_ROOM, || self.link(Arc::clone(&batch))).await?;
+        finished.value
+    }
+
+    /// The links of one batch's chain. Every one can be taken again.
+    async fn link(&self, batch: Arc<InHand>) -> Result<Answer<()>, Interrupted> {
+        let InHand { number, diners, amount, grants, company } = &*batch;
+        let begin = grant_run::Command::BeginBatch { diners: diners.clone(), amount: *amount };
+        if let Err(failure) = self.step(&format!("batch/{number}"), begin).await {
+            return settled(failure);
+        }
+        let allocate = account::Command::Allocate { run: self.id, batch: *number, amount: *amount };
+        let cause = self.cause(&format!("allocate/{number}"));
+        let command = match self.commands().execute::<Account>(self.tenant, *company, allocate, cause).await {
+            Ok(_) => {
+                grant_run::Command::SettleBatch { batch: *number, granted: self.to_diners(grants, *amount).await? }
+            }
+            Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
+            Err(Failure::Refused(account::Error::Insufficient { short })) => grant_run::Command::RefuseBatch { short },
+            // Frozen or closed meanwhile: all of it is lacking.
+            Err(Failure::Refused(_) | Failure::KeyReused) => grant_run::Command::RefuseBatch { short: *amount },
+        };
+        match self.step(&format!("settle/{number}"), command).await {
+            Ok(()) => Ok(Ok(())),
+            Err(failure) => settled(failure),
+        }
+    }
+
+    async fn step(&self, name: &str, command: grant_run::Command) -> Answer<()> {
+        let done = self.commands().execute::<GrantRun>(self.tenant, self.id, command, self.cause(name)).await;
+        done.map(|_| ()).map_err(of_run)
+    }
+
+    /// Grants the lots, and answers what was granted. Never more than `amount`, whatever has become of the
+    /// diners' employment since the batch was begun.
+    async fn to_diners(&self, grants: &Grants, amount: Money) -> Result<Money, Interrupted> {
+        let mut granted = Money::zero(amount.currency);
+        for (diner, lots) in grants {
+            for lot in lots {
+                let fits = granted.minor + lot.amount.minor <= amount.minor;
+                if fits && self.to_diner(*diner, lot).await? {
+                    granted.minor += lot.amount.minor;
+                }
+            }
+        }
+        Ok(granted)
+    }
+
+    /// Whether this run granted the lot, now or before.
+    async fn to_diner(&self, diner: DinerId, lot: &Lot) -> Result<bool, Interrupted> {
+        let account = AccountId::Subsidy(diner);
+        let cause = self.cause(&format!("lot/{}", lot.id));
+        let command = account::Command::Grant { lot: lot.id, terms: lot.terms, amount: lot.amount, at: cause.at };
+        match self.commands().execute::<Account>(self.tenant, account, command, cause).await {
+            Ok(outcome) if !outcome.events.is_empty() => Ok(true),
+            Ok(_) => {
+                let mine = |account: &Account| {
+                    account.book().is_ok_and(|book| book.lots.get(lot.id).is_some_and(|of| of.terms.run == self.id))
+                };
+                self.commands().look(self.tenant, account, mine).await
+            }
+            Err(Failure::Interrupted(interrupted)) => Err(interrupted),
+            // It may have been granted before a crash, and have expired since.
+            Err(Failure::Refused(account::Error::LotOver)) => {
+                let id = cause.metadata.command;
+                Ok(!self.commands().recorded::<Account>(self.tenant, account, id).await?.is_empty())
+            }
+            Err(Failure::Refused(error)) => {
+                tracing::warn!(%error, %account, run = %self.id, "a lot could not be granted");
+                Ok(false)
+            }
+            Err(Failure::KeyReused) => Ok(false),
+        }
+    }
+
+    /// Gives back what was not granted, and ends.
+    async fn finish(&self) -> Answer<()> {
+        let finished = self.commands().pipelined_here(4, || async {
+            let look = |run: &GrantRun| run.sheet().map(|sheet| (sheet.plan.company, sheet.returned())).ok();
+            let Some((company, amount)) = self.commands().look(self.tenant, self.id, look).await? else {
+                return Ok(Ok(()));
+            };
+            if amount.is_positive() {
+                let (account, command) =
+                    (AccountId::Company(company), account::Command::TakeBack { run: self.id, amount });
+                let back = self.commands().execute::<Account>(self.tenant, account, command, self.cause("take-back"));
+                match back.await {
+                    Ok(_) => {}
+                    Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
+                    Err(Failure::Refused(error)) => return Ok(Err(refused(GrantError::Company(error)))),
+                    Err(Failure::KeyReused) => return Ok(Err(Failure::KeyReused)),
+                }
+            }
+            match self.step("finish", grant_run::Command::Finish).await {
+                Ok(()) => Ok(Ok(())),
+                Err(failure) => settled(failure),
+            }
+        });
+        finished.await?.value
+    }
+}
+
+/// A batch as its chain grants it.
+struct InHand {
+    number: u32,
+    diners: Vec<DinerId>,
+    amount: Money,
+    grants: Grants,
+    company: AccountId,
+}
+
+/// An interruption ends the chain, and perhaps begins it anew; anything else is its answer.
+fn settled(failure: Failure<GrantError>) -> Result<Answer<()>, Interrupted> {
+    match failure {
+        Failure::Interrupted(interrupted) => Err(interrupted),
+        failure => Ok(Err(failure)),
+    }
+}
+
+fn sum(currency: Currency, lots: &[Lot]) -> Answer<Money> {
+    Money::sum(currency, lots.iter().map(|lot| lot.amount)).map_err(refused)
+}
