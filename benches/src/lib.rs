@@ -8,6 +8,7 @@ mod bare;
 mod bulk;
 pub mod commands;
 mod disk;
+pub mod grants;
 mod latency;
 mod load;
 mod lunch;

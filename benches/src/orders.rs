@@ -119,7 +119,7 @@ pub(crate) fn registry() -> Registry {
 }
 
 /// The product as a server runs it: the views' runner and the sagas' follower beside the commands.
-struct Kitchen {
+pub(crate) struct Kitchen {
     views: Views,
     stop: CancellationToken,
     runner: JoinHandle<Result<(), projections::ViewError>>,
@@ -127,7 +127,7 @@ struct Kitchen {
 }
 
 impl Kitchen {
-    async fn open(log: &Log, ordering: &Ordering) -> Result<Kitchen> {
+    pub(crate) async fn open(log: &Log, ordering: &Ordering) -> Result<Kitchen> {
         let identity = log.store.identity();
         let views = match &log.folder {
             Some(folder) => Views::open(folder, identity, registry())?,
@@ -143,8 +143,19 @@ impl Kitchen {
         Ok(Kitchen { views, stop, runner, follower })
     }
 
+    pub(crate) fn views(&self) -> Views {
+        self.views.clone()
+    }
+
+    /// Waits until the views show what is in the log now, while more is being written.
+    pub(crate) async fn caught_up_to_now(&self, log: &Log) -> Result<()> {
+        let head = log.store.head().await?;
+        self.views.wait_for(head, CATCH_UP).await.context("the views did not catch up")?;
+        Ok(())
+    }
+
     /// Waits until every view stands at the head.
-    async fn caught_up(&self, log: &Log) -> Result<()> {
+    pub(crate) async fn caught_up(&self, log: &Log) -> Result<()> {
         let head = log.store.head().await?;
         self.views.wait_for(head, CATCH_UP).await.context("the views did not catch up")?;
         let behind = self.views.builds().await?.into_iter().find(|build| build.live && build.position < head);
@@ -154,7 +165,7 @@ impl Kitchen {
         }
     }
 
-    async fn close(self) -> Result<()> {
+    pub(crate) async fn close(self) -> Result<()> {
         self.stop.cancel();
         self.follower.await?;
         Ok(self.runner.await??)

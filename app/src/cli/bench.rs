@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use benches::{commands::CommandsArgs, orders::OrdersArgs, rebuild::RebuildArgs};
+use benches::{commands::CommandsArgs, grants::GrantsArgs, orders::OrdersArgs, rebuild::RebuildArgs};
 use serde::Serialize;
 
 use crate::{
@@ -26,6 +26,8 @@ enum Command {
     Commands(CommandsArgs),
     /// Whole paid orders a second, all views kept up
     Orders(OrdersArgs),
+    /// Subsidies: how long a run of grants takes, the same again, and all lots' expiry
+    Grants(GrantsArgs),
     /// Events a second into views that are folded anew, beside bare reads and bare inserts
     Rebuild(RebuildArgs),
 }
@@ -52,6 +54,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Commands(args) => show(&benches::commands::run(&args, &log).await?, config),
         Command::Orders(args) => show(&benches::orders::run(&args, &log).await?, config),
+        Command::Grants(args) => show(&benches::grants::run(&args, &log).await?, config),
         Command::Rebuild(args) if args.only_fill => {
             benches::rebuild::fill(&args, &log).await?;
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,236 @@
+//! How long it takes to grant every diner a lot, to find that it has been done, and to end all lots at
+//! midnight while orders flow.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::Args;
+use commands::Failure;
+use domain::{
+    AccountId, CompanyId, Currency, DinerId, Money, PolicyId, diner, first_instant,
+    policy::{self, Calendar, Clearing, Per, Terms},
+    serving::Meal,
+};
+use jiff::{ToSpan, civil::Date, tz::TimeZone};
+use sagas::{Granted, NewGrants, Ordering, Subsidies};
+use serde::Serialize;
+
+use crate::{
+    Log, Report,
+    latency::Latencies,
+    load::{Load, Work, scrambled},
+    lunch::{DISH_PRICE, Lunch},
+    orders::{Kitchen, order_of, place},
+    report::{self, grouped, rounded},
+};
+
+/// What a lot has, in minor units.
+const LOT: i64 = 2_000;
+/// Joined in one chain.
+const JOINS: usize = 500;
+/// Diners who order while lots expire, from their wallets.
+const HUNGRY: usize = 20_000;
+
+#[derive(Args, Clone, Debug)]
+pub struct GrantsArgs {
+    /// Diners of the company
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub diners: u32,
+    /// Orders under way at once while lots expire
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    pub in_flight: u32,
+}
+
+/// What came of it. Each time ends when every view stands at the head.
+#[derive(Clone, Debug, Serialize)]
+pub struct GrantsReport {
+    pub diners: u32,
+    pub grant_seconds: f64,
+    pub lots_per_second: f64,
+    /// Another request for the same day at once; it appended nothing.
+    pub repeat_seconds: f64,
+    pub expiry_seconds: f64,
+    pub orders_while_expiring: u64,
+    pub orders_per_second: f64,
+    pub order_p99_ms: f64,
+}
+
+/// Measures grants on `log`. Call within a multi-threaded tokio runtime.
+pub async fn run(args: &GrantsArgs, log: &Log) -> Result<GrantsReport> {
+    // Both of a diner's accounts stay in memory, as on a node that serves so many.
+    let load = Load::start(log, (args.diners as usize + HUNGRY) * 2);
+    let ordering = Ordering::new(load.commands.clone());
+    let kitchen = Kitchen::open(log, &ordering).await?;
+    let bench = Bench {
+        log,
+        load: &load,
+        kitchen: &kitchen,
+        subsidies: Subsidies::new(load.commands.clone(), kitchen.views()),
+    };
+    (log.tell)(&format!("hiring {} diners", args.diners));
+    let policy = bench.open(args.diners).await?;
+    let today = load.commands.now().date_in(&TimeZone::UTC);
+    (log.tell)("granting");
+    let (granted, grant) = bench.grant(policy, today).await?;
+    ensure!(granted.diners == u64::from(args.diners), "{} diners were granted, not all", granted.diners);
+    (log.tell)("granting again");
+    let head = log.store.head().await?;
+    let (again, repeat) = bench.grant(policy, today).await?;
+    ensure!(again.diners == 0 && log.store.head().await? == head, "a repeat has granted something");
+    (log.tell)("expiring while orders flow");
+    let (expiry, orders, latencies) = bench.expire(args, &ordering, today).await?;
+    load.end().await?;
+    kitchen.close().await?;
+    Ok(GrantsReport {
+        diners: args.diners,
+        grant_seconds: rounded(grant.as_secs_f64()),
+        lots_per_second: rounded(f64::from(args.diners) / grant.as_secs_f64()),
+        repeat_seconds: rounded(repeat.as_secs_f64()),
+        expiry_seconds: rounded(expiry.as_secs_f64()),
+        orders_while_expiring: orders,
+        orders_per_second: rounded(orders as f64 / expiry.as_secs_f64()),
+        order_p99_ms: latencies.quantile_ms(0.99),
+    })
+}
+
+/// What the parts of a run have in common.
+struct Bench<'a> {
+    log: &'a Log,
+    load: &'a Load,
+    kitchen: &'a Kitchen,
+    subsidies: Subsidies,
+}
+
+impl Bench<'_> {
+    /// A company with money and diners, and its policy: a lot for every day, in UTC.
+    async fn open(&self, diners: u32) -> Result<PolicyId> {
+        let (load, company) = (self.load, CompanyId(self.load.id()));
+        load.fill(&[AccountId::Company(company)], Money::new(LOT * i64::from(diners), Currency::CNY)).await?;
+        let diners: Vec<DinerId> = (0..diners).map(|_| DinerId(load.id())).collect();
+        for some in diners.chunks(JOINS) {
+            self.join(company, some.into()).await?;
+        }
+        let request = load.request("openPolicy", &company);
+        load.commands.open_policy(request, (company, None), Currency::CNY, "UTC".to_owned()).await?;
+        let policy = PolicyId(request.id);
+        let set = policy::Command::SetTerms { from: Date::new(2020, 1, 1)?, terms: Box::new(terms()) };
+        load.commands.on_policy(load.request("setTerms", &policy), policy, set).await?;
+        self.kitchen.caught_up(self.log).await?;
+        Ok(policy)
+    }
+
+    async fn join(&self, company: CompanyId, diners: Arc<[DinerId]>) -> Result<()> {
+        let (load, from) = (self.load.clone(), Date::new(2020, 1, 1)?);
+        let joined = self.load.commands.pipelined(diners.len() as u32, move || {
+            let (load, diners) = (load.clone(), Arc::clone(&diners));
+            async move {
+                for diner in diners.iter() {
+                    let join = diner::Command::Join { company, group: None, from };
+                    match load.commands.on_diner(load.request("join", diner), *diner, join).await {
+                        Ok(_) => {}
+                        Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
+                        Err(refused) => return Ok(Err(refused)),
+                    }
+                }
+                Ok(Ok(()))
+            }
+        });
+        joined.await?.value.map_err(|refused| anyhow!("a diner could not join: {refused}"))
+    }
+
+    async fn grant(&self, policy: PolicyId, day: Date) -> Result<(Granted, Duration)> {
+        let new = NewGrants { policy, first: day, last: day };
+        let request = self.load.request("grant", &new);
+        let started = Instant::now();
+        let granted = self.subsidies.grant(request, new, |_| {}).await?;
+        self.kitchen.caught_up(self.log).await?;
+        Ok((granted, started.elapsed()))
+    }
+
+    /// Ends all lots as of tomorrow's first instant. Orders are placed until that is done.
+    async fn expire(
+        &self,
+        args: &GrantsArgs,
+        ordering: &Ordering,
+        today: Date,
+    ) -> Result<(Duration, u64, Arc<Latencies>)> {
+        let lunch = Lunch::publish(self.load, 20).await?;
+        let hungry: Arc<[DinerId]> = (0..HUNGRY).map(|_| DinerId(self.load.id())).collect();
+        let wallets: Vec<AccountId> = hungry.iter().copied().map(AccountId::Wallet).collect();
+        self.load.fill(&wallets, Money::new(100 * DISH_PRICE, Currency::CNY)).await?;
+        self.kitchen.caught_up(self.log).await?;
+        let midnight = first_instant(today.checked_add(1.day())?.at(0, 0, 0, 0), &TimeZone::UTC)?;
+        let (latencies, done) = (Arc::new(Latencies::new()?), Arc::new(AtomicU64::new(0)));
+        let orders = {
+            let (load, ordering, done) = (self.load.clone(), ordering.clone(), Arc::clone(&done));
+            move |number: u64| {
+                if done.load(Relaxed) > 0 {
+                    return None;
+                }
+                let diner = hungry[number as usize % hungry.len()];
+                let (load, ordering, new) =
+                    (load.clone(), ordering.clone(), order_of(&lunch, diner, scrambled(number)));
+                Some(Box::pin(async move { place(&load, &ordering, diner, new).await }) as Work)
+            }
+        };
+        let length = Duration::from_secs(600);
+        let flowing = self.load.closed_loop(self.log, (args.in_flight, length), &latencies, orders);
+        let expiring = async {
+            let started = Instant::now();
+            let ended = self.subsidies.expire_all(midnight).await.context("lots could not be ended")?;
+            self.kitchen.caught_up_to_now(self.log).await?;
+            let took = started.elapsed();
+            done.store(1, Relaxed);
+            ensure!(ended == u64::from(args.diners), "lots of {ended} diners ended, not of all");
+            anyhow::Ok(took)
+        };
+        let (slice, took) = tokio::join!(flowing, expiring);
+        Ok((took?, slice?.done, latencies))
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        amount: Money::new(LOT, Currency::CNY),
+        per: Per::Day,
+        clearing: Clearing::Daily,
+        calendar: Calendar { weekdays: (1..=7).collect(), holidays: [].into(), extra: [].into() },
+        meals: [Meal::Lunch].into(),
+        canteens: [].into(),
+        order_limit: None,
+        share_percent: None,
+    }
+}
+
+impl Report for GrantsReport {
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let meanwhile = format!(
+            "{} orders, {}/s, p99 {:.2} ms",
+            grouped(self.orders_while_expiring as f64),
+            grouped(self.orders_per_second),
+            self.order_p99_ms
+        );
+        vec![
+            (
+                "granted",
+                format!("{} diners in {:.2} s, {}/s", self.diners, self.grant_seconds, grouped(self.lots_per_second)),
+            ),
+            ("the same again", format!("{:.2} s, nothing added", self.repeat_seconds)),
+            ("expired", format!("{} lots in {:.2} s", self.diners, self.expiry_seconds)),
+            ("meanwhile", meanwhile),
+        ]
+    }
+}
+
+impl fmt::Display for GrantsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        report::write(self, f)
+    }
+}
