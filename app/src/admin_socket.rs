@@ -38,6 +38,7 @@ use crate::{
     config::{Config, Usage, usage},
     import::{self, ImportRequest},
     progress::{Bar, OnProgress, Progress},
+    subsidies::{self, SubsidyRequest},
     upkeep::{self, ViewsWork},
     wiring::House,
 };
@@ -65,6 +66,7 @@ pub enum AdminRequest {
     Views {
         work: ViewsWork,
     },
+    Subsidies(SubsidyRequest),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,6 +95,7 @@ pub async fn handle(house: &House, request: AdminRequest, progress: OnProgress<'
     match request {
         AdminRequest::Ping => Ok(json!({ "process": std::process::id() })),
         AdminRequest::Import(request) => import::run_import(house, request, progress).await,
+        AdminRequest::Subsidies(request) => subsidies::carry_out(house, request, progress).await,
         AdminRequest::Views { work } => upkeep::in_house(house, work, progress).await,
     }
 }

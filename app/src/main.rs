@@ -9,6 +9,7 @@ mod demo;
 mod import;
 mod output;
 mod progress;
+mod subsidies;
 mod upkeep;
 mod wiring;
 

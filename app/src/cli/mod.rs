@@ -13,6 +13,7 @@ pub mod orders;
 pub mod projections;
 pub mod replay;
 pub mod serve;
+pub mod subsidies;
 mod tenant;
 pub mod token;
 pub mod trial_balance;
@@ -75,6 +76,8 @@ pub enum Command {
     TrialBalance(trial_balance::Args),
     /// The orders of a day, now or as they were
     Orders(orders::Args),
+    /// What companies grant their diners: policies, runs of grants, lots
+    Subsidies(subsidies::Args),
     /// How the views are: list, rebuild, pause them, see to what they could not take
     Projections(projections::Args),
     /// Put a log and all its views into a folder of their own, from an export: to audit without access to production
@@ -109,6 +112,7 @@ impl Command {
             Command::Journal(args) => journal::run(args, &config).await,
             Command::TrialBalance(args) => trial_balance::run(args, &config).await,
             Command::Orders(args) => orders::run(args, &config).await,
+            Command::Subsidies(args) => subsidies::run(args, &config).await,
             Command::Projections(args) => projections::run(args, &config).await,
             Command::Replay(args) => replay::run(args, &config).await,
             Command::Verify(args) => verify::run(args, &config).await,

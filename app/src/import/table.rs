@@ -99,6 +99,11 @@ impl Row<'_> {
         Err(format!("the row has {found} fields, the header has {}", self.columns))
     }
 
+    /// Whether there is nothing in a field, or only space.
+    pub fn is_empty(&self, column: usize) -> bool {
+        self.record.get(column).unwrap_or_default().trim_ascii().is_empty()
+    }
+
     /// A field's text without the space around it; an error if it is missing, too long or not UTF-8.
     pub fn text(&self, what: &str, column: usize) -> Result<&str, String> {
         let bytes = self.record.get(column).unwrap_or_default();

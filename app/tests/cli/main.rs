@@ -16,4 +16,5 @@ mod postgres;
 mod projections;
 mod settings;
 mod shutdown;
+mod subsidies;
 mod support;

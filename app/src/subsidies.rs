@@ -1,0 +1,293 @@
+//! What companies grant: policies, runs, and whom they employ, changed by an operator's commands.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use anyhow::{Context, anyhow};
+use commands::{Failure, Interrupted, Request};
+use domain::{
+    ActorId, CompanyId, Currency, DinerId, GroupId, PolicyId, TenantId, derived_id, diner,
+    policy::{self, Terms},
+};
+use jiff::civil::Date;
+use sagas::{GrantError, Granted, NewGrants};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    config::usage,
+    import::{self, table::Table},
+    progress::{OnProgress, Progress},
+    wiring::House,
+};
+
+/// Who gives the operator's commands.
+const OPERATOR: ActorId = ActorId(Uuid::from_u128(0x7469_6666_696e_8000_8000_6f70_6572_6174));
+/// Diners of one chain.
+const AT_ONCE: usize = 500;
+/// Most bad rows that are listed.
+const LISTED: usize = 1_000;
+
+/// What is to be changed. It may be sent to the server that holds the folder, so paths are absolute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SubsidyRequest {
+    /// None: the only tenant that there is.
+    pub tenant: Option<TenantId>,
+    pub work: SubsidyWork,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubsidyWork {
+    Open(NewPolicy),
+    SetTerms {
+        policy: PolicyId,
+        from: Date,
+        terms: Box<Terms>,
+    },
+    End {
+        policy: PolicyId,
+        from: Date,
+    },
+    Grant {
+        policy: PolicyId,
+        first: Date,
+        last: Date,
+    },
+    /// A company's funds from the bank, once a key.
+    Fund {
+        company: CompanyId,
+        amount: domain::Money,
+        key: Uuid,
+    },
+    /// From a CSV file of diner,from[,to][,group].
+    Employ {
+        company: CompanyId,
+        file: PathBuf,
+    },
+}
+
+/// A policy that is to be opened. The same again is the same policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewPolicy {
+    pub company: CompanyId,
+    pub group: Option<GroupId>,
+    pub currency: Currency,
+    pub zone: String,
+    /// Tells policies of one company apart.
+    pub number: u32,
+}
+
+/// Carries it out on a house that this process holds.
+pub async fn carry_out(house: &House, request: SubsidyRequest, progress: OnProgress<'_>) -> anyhow::Result<Value> {
+    let tenant = import::tenant(house, request.tenant).await?;
+    let operator = Operator { house, tenant };
+    match request.work {
+        SubsidyWork::Open(new) => operator.open(new).await,
+        SubsidyWork::SetTerms { policy, from, terms } => {
+            operator.on_policy(policy, policy::Command::SetTerms { from, terms }).await
+        }
+        SubsidyWork::End { policy, from } => operator.on_policy(policy, policy::Command::End { from }).await,
+        SubsidyWork::Grant { policy, first, last } => operator.grant(NewGrants { policy, first, last }, progress).await,
+        SubsidyWork::Fund { company, amount, key } => {
+            let request = operator.request("fund", key, &(company, amount));
+            let account = domain::AccountId::Company(company);
+            house.commands.deposit(request, account, amount).await.map_err(explained)?;
+            Ok(json!({ "account": account.to_string(), "deposit": request.id }))
+        }
+        SubsidyWork::Employ { company, file } => operator.employ(company, file, progress).await,
+    }
+}
+
+/// Gives an operator's commands for one tenant.
+struct Operator<'a> {
+    house: &'a House,
+    tenant: TenantId,
+}
+
+/// A refusal is what the operator got wrong; anything else is the machine's.
+fn explained<E: std::error::Error + Send + Sync + 'static>(failure: Failure<E>) -> anyhow::Error {
+    match failure {
+        Failure::Refused(error) => usage(error.to_string()),
+        other => anyhow!(other),
+    }
+}
+
+impl Operator<'_> {
+    fn request(&self, mutation: &str, key: Uuid, input: &impl Serialize) -> Request {
+        Request::new((self.tenant, OPERATOR), mutation, key, input, self.house.commands.now())
+    }
+
+    /// A key that follows from what is asked: the same again is a repeat.
+    fn key_of(input: &impl Serialize) -> anyhow::Result<Uuid> {
+        Ok(derived_id(Uuid::nil(), &[&serde_json::to_vec(input)?]))
+    }
+
+    async fn open(&self, new: NewPolicy) -> anyhow::Result<Value> {
+        let request = self.request("openPolicy", Self::key_of(&new)?, &new);
+        let (of, currency) = ((new.company, new.group), new.currency);
+        self.house.commands.open_policy(request, of, currency, new.zone).await.map_err(explained)?;
+        Ok(json!({ "policy": request.id }))
+    }
+
+    /// Versions follow one another, so the policy itself knows a repeat.
+    async fn on_policy(&self, policy: PolicyId, command: policy::Command) -> anyhow::Result<Value> {
+        let request = self.request("changePolicy", self.house.commands.new_id(), &policy);
+        let done = self.house.commands.on_policy(request, policy, command).await.map_err(explained)?;
+        Ok(json!({ "policy": policy, "changed": !done.events.is_empty() }))
+    }
+
+    /// Lots know a repeat, so every request is one of its own: it grants what is lacking now.
+    async fn grant(&self, new: NewGrants, progress: OnProgress<'_>) -> anyhow::Result<Value> {
+        // Who was employed a moment ago is to be seen.
+        self.house.catch_up(import::CATCH_UP).await?;
+        let request = self.request("grantSubsidies", self.house.commands.new_id(), &new);
+        let (sender, mut told) = tokio::sync::watch::channel(0);
+        let run = self.house.subsidies.grant(request, new, move |granted| {
+            sender.send_replace(granted.diners);
+        });
+        tokio::pin!(run);
+        let granted = loop {
+            tokio::select! {
+                granted = &mut run => break granted,
+                Ok(()) = told.changed() => progress(Progress::new("granting", *told.borrow_and_update(), None)),
+            }
+        };
+        let Granted { run, diners, granted, short, .. } = granted.map_err(|failure| match failure {
+            Failure::Refused(GrantError::Views(why)) => anyhow!(why),
+            failure => explained(failure),
+        })?;
+        Ok(json!({
+            "run": run, "diners": diners, "granted_minor": granted.minor, "currency": granted.currency.code(),
+            "short_minor": short.map(|short| short.minor),
+        }))
+    }
+
+    async fn employ(&self, company: CompanyId, file: PathBuf, progress: OnProgress<'_>) -> anyhow::Result<Value> {
+        let name = file.display().to_string();
+        let read = tokio::task::spawn_blocking(move || read(company, &file));
+        let (rows, employments, mut bad) = read.await.context("reading the file broke off")??;
+        let (mut changed, mut done) = (0_u64, 0_u64);
+        for some in employments.chunks(AT_ONCE) {
+            for (line, outcome) in self.employ_some(some).await? {
+                match outcome {
+                    Ok(events) => changed += u64::from(events > 0),
+                    Err(why) => bad.push((line, why)),
+                }
+            }
+            done += some.len() as u64;
+            progress(Progress::new("employing", done, Some(employments.len() as u64)));
+        }
+        bad.sort_unstable_by_key(|(line, _)| *line);
+        let listed = bad.iter().take(LISTED).map(|(line, reason)| json!({ "line": line, "reason": reason }));
+        Ok(json!({
+            "file": name, "rows": rows, "changed": changed, "bad_rows": bad.len(), "bad": listed.collect::<Vec<_>>(),
+        }))
+    }
+
+    /// One chain; per row how many events it led to, or why it was refused.
+    async fn employ_some(&self, some: &[Employment]) -> anyhow::Result<Vec<(u64, Result<usize, String>)>> {
+        let requests: Vec<(Employment, Request)> = some
+            .iter()
+            .map(|one| Ok((one.clone(), self.request("employ", Self::key_of(one)?, one))))
+            .collect::<anyhow::Result<_>>()?;
+        let requests = std::sync::Arc::new(requests);
+        let commands = self.house.commands.clone();
+        let room = u32::try_from(some.len() * 2)?;
+        let finished = self.house.commands.pipelined(room, move || {
+            let (commands, requests) = (commands.clone(), std::sync::Arc::clone(&requests));
+            async move {
+                let mut outcomes = Vec::with_capacity(requests.len());
+                for (one, request) in requests.iter() {
+                    outcomes.push((one.line, one.carry_out(&commands, *request).await?));
+                }
+                Ok(outcomes)
+            }
+        });
+        Ok(finished.await?.value)
+    }
+}
+
+/// One row of a file of diners.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Employment {
+    /// Where it stands is no part of what it says.
+    #[serde(skip)]
+    line: u64,
+    diner: DinerId,
+    company: CompanyId,
+    group: Option<GroupId>,
+    from: Date,
+    /// The first day that is not worked any more.
+    to: Option<Date>,
+}
+
+impl Employment {
+    /// Joins the diner, or moves who is employed already, and ends what is to end.
+    async fn carry_out(
+        &self,
+        commands: &commands::Commands,
+        request: Request,
+    ) -> Result<Result<usize, String>, Interrupted> {
+        let Employment { diner, company, group, from, .. } = *self;
+        let known = commands.look(request.tenant, diner, |diner: &diner::Diner| *diner).await?;
+        let begin = match known {
+            diner::Diner::Employed { .. } => diner::Command::Move { company, group, from },
+            diner::Diner::Left { company: of, on } if of == company && self.to == Some(on) => return Ok(Ok(0)),
+            diner::Diner::Unknown | diner::Diner::Left { .. } => diner::Command::Join { company, group, from },
+        };
+        let end = self.to.map(|on| diner::Command::Leave { on });
+        let mut events = 0;
+        for (step, command) in [Some(begin), end].into_iter().flatten().enumerate() {
+            let id = derived_id(request.id, &[&[u8::try_from(step).unwrap_or(u8::MAX)]]);
+            match commands.on_diner(Request { id, ..request }, diner, command).await {
+                Ok(done) => events += if done.repeated { 0 } else { done.events.len() },
+                Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
+                Err(refused) => return Ok(Err(refused.to_string())),
+            }
+        }
+        Ok(Ok(events))
+    }
+}
+
+type Read = (u64, Vec<Employment>, Vec<(u64, String)>);
+
+fn read(company: CompanyId, file: &std::path::Path) -> anyhow::Result<Read> {
+    let broken = |why: String| usage(format!("{}: {why}", file.display()));
+    let mut table = Table::open(file, ',')?;
+    let [diner, from] = ["diner", "from"].map(|column| table.column(column).map_err(broken));
+    let (diner, from) = (diner?, from?);
+    let (to, group) = (table.column("to").ok(), table.column("group").ok());
+    let (mut rows, mut employments, mut bad) = (0, Vec::new(), Vec::new());
+    let mut lines: HashMap<DinerId, u64> = HashMap::new();
+    while let Some(row) = table.next().map_err(broken)? {
+        rows += 1;
+        let one = || -> Result<Employment, String> {
+            row.check().map_err(|why| why.to_string())?;
+            let text = |name, column| row.text(name, column).map_err(|why| why.to_string());
+            fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
+                text.parse().map_err(|error| format!("{name}: {error}"))
+            }
+            let optional = |name, column: Option<usize>| {
+                column.filter(|column| !row.is_empty(*column)).map(|column| text(name, column)).transpose()
+            };
+            let (to, group) = (optional("to", to)?, optional("group", group)?);
+            Ok(Employment {
+                line: row.line,
+                diner: parsed("diner", text("diner", diner)?)?,
+                company,
+                group: group.map(|text| parsed("group", text)).transpose()?,
+                from: parsed("from", text("from", from)?)?,
+                to: to.map(|text| parsed("to", text)).transpose()?,
+            })
+        };
+        match one().and_then(|one| match lines.insert(one.diner, row.line) {
+            None => Ok(one),
+            Some(line) => Err(format!("diner: {} is on line {line} already", one.diner)),
+        }) {
+            Ok(one) => employments.push(one),
+            Err(why) => bad.push((row.line, why)),
+        }
+    }
+    Ok((rows, employments, bad))
+}
