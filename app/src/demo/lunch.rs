@@ -1,7 +1,7 @@
 //! Carries the script out, through the same commands as everybody's.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::{
     clock::{DemoClock, Pace},
+    companies::Company,
     script::{Arrival, CUT_OFF, Does, Script, WITHDRAWING, WITHDRAWN},
     tally::{Answer, Tally},
 };
@@ -34,7 +35,7 @@ pub(super) const AT_ONCE: usize = 256;
 /// How often a command waits for room in the queue before the demo gives up.
 pub(super) const PATIENCE: u32 = 100;
 /// How long withdrawals, refunds and expiries may take to come to their end.
-const SETTLES: Duration = Duration::from_secs(60);
+pub(super) const SETTLES: Duration = Duration::from_secs(60);
 /// The lunch lasts so many of its orders a second, and at least a few seconds.
 const ORDERS_A_SECOND: f64 = 600.0;
 const SHORTEST: f64 = 3.0;
@@ -54,6 +55,9 @@ pub struct Lunch {
     pub date: civil::Date,
     pub script: Script,
     pub canteens: Vec<OpenCanteen>,
+    pub companies: Vec<Company>,
+    /// Who complained about a dish.
+    pub(super) complained: OnceLock<DinerId>,
     pub tally: Tally,
     pub(super) ordering: Ordering,
     pub(super) clock: Arc<DemoClock>,
@@ -149,15 +153,18 @@ impl Lunch {
         self.clock.set(self.midnight.plus_seconds(seconds(CUT_OFF) + 3_600));
         let open = follower.settle(SETTLES).await.context("unpaid orders do not expire")?;
         self.tally.left_open(open);
-        self.clock.back_to_real();
         Ok(())
+    }
+
+    pub(super) fn back_to_real(&self) {
+        self.clock.back_to_real();
     }
 
     fn at(&self, index: usize) -> Timestamp {
         self.midnight.plus_seconds(seconds(self.script.arrivals[index].at))
     }
 
-    fn order_id(&self, index: usize) -> OrderId {
+    pub(super) fn order_id(&self, index: usize) -> OrderId {
         let diner = diner(self.tenant, self.script.arrivals[index].diner);
         OrderId(domain::request_id(self.tenant, ActorId(diner.0), "placeOrder", self.keys[index]))
     }

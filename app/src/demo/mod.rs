@@ -1,6 +1,8 @@
-//! The demo: opens three canteens of its own, serves them a lunch, proves the books.
+//! The demo: opens three canteens and two companies of its own, serves a lunch that those pay for, ends
+//! the day, proves the books.
 
 mod clock;
+mod companies;
 mod invitation;
 mod lunch;
 mod opening;
@@ -78,6 +80,8 @@ pub async fn serve(
     let picture = picture::Picture::show(&lunch);
     let mut follower = Follower::new(house.ordering.clone(), house.subsidies.clone());
     lunch.serve(&mut follower).await?;
+    lunch.end_the_day(&mut follower).await?;
+    lunch.back_to_real();
     drop(picture);
     let invitation = Invitation::prepare(&lunch).await?;
     house.catch_up(CATCH_UP).await?;

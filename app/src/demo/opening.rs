@@ -1,6 +1,6 @@
-//! Opens the demo's canteens, publishes their lunch and fills the diners' accounts.
+//! Opens the demo's canteens, publishes their lunch and fills the diners' wallets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context, bail};
 use commands::{Failure, IdSource, Interrupted, NewOffer, NewServing, SeededIds};
@@ -16,23 +16,19 @@ use uuid::Uuid;
 use super::{
     clock::{DemoClock, Pace},
     lunch::{AT_ONCE, Lunch, OpenCanteen, PATIENCE, diner, pause, seconds, taken},
-    script::{Arrival, CUT_OFF, DINER_LIMIT, OPENS, Script},
+    script::{Arrival, CUT_OFF, DINER_LIMIT, OPENS, SUBSIDY, Script},
     tally::Tally,
 };
 use crate::wiring::House;
 
 /// Where the demo's canteens are.
-const ZONE: &str = "Asia/Shanghai";
+pub const ZONE: &str = "Asia/Shanghai";
 
-/// The last lunch whose latecomers have come, so that its times lie in the past.
+/// Yesterday: a day that is over, so that its times lie in the past.
 fn last_lunch(now: Timestamp) -> anyhow::Result<(civil::Date, Timestamp)> {
     let zone = TimeZone::get(ZONE)?;
-    let mut date = now.date_in(&zone);
-    let midnight = |date: civil::Date| first_instant(date.at(0, 0, 0, 0), &zone);
-    if midnight(date)?.plus_seconds(seconds(CUT_OFF) + 3_600) > now {
-        date = date.yesterday()?;
-    }
-    Ok((date, midnight(date)?))
+    let date = now.date_in(&zone).yesterday()?;
+    Ok((date, first_instant(date.at(0, 0, 0, 0), &zone)?))
 }
 
 fn local(date: civil::Date, second: u64) -> civil::DateTime {
@@ -55,6 +51,8 @@ impl Lunch {
             tenant,
             date,
             canteens: vec![],
+            companies: vec![],
+            complained: OnceLock::new(),
             tally: Tally::new(script.canteens.len()),
             keys: script.arrivals.iter().map(|arrival| ids.next(at(arrival))).collect(),
             ended: script.arrivals.iter().map(|_| CancellationToken::new()).collect(),
@@ -72,6 +70,7 @@ impl Lunch {
             lunch.canteens.push(canteen);
         }
         lunch.deposit().await?;
+        lunch.grant(house).await?;
         Ok(lunch)
     }
 
@@ -136,7 +135,9 @@ impl Lunch {
         let mut paying = JoinSet::new();
         for (index, plan) in self.script.diners.iter().enumerate() {
             let diner = diner(self.tenant, index);
-            for (account, fen) in [(AccountId::Subsidy(diner), plan.subsidy), (AccountId::Wallet(diner), plan.wallet)] {
+            // The poor have a gift that does not expire; the others' subsidies are granted.
+            let gift = if plan.subsidy == SUBSIDY { 0 } else { plan.subsidy };
+            for (account, fen) in [(AccountId::Subsidy(diner), gift), (AccountId::Wallet(diner), plan.wallet)] {
                 if fen == 0 {
                     continue;
                 }

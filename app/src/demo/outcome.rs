@@ -7,6 +7,7 @@ use projections::{ViewError, Views, args, dashboard, menu};
 use serde_json::{Value, json};
 
 use super::{
+    companies::{self, Movement, Used},
     lunch::Lunch,
     script::{RACED, WITHDRAWING, WITHDRAWN},
     tally::{self},
@@ -24,6 +25,8 @@ pub struct Outcome {
     books: Books,
     /// Canteen and dish of what sold out.
     sold_out: Vec<(String, String, u32)>,
+    used: Vec<Used>,
+    statement: Vec<Movement>,
     oversold: u64,
     pub events: u64,
     rows_compared: u64,
@@ -48,7 +51,8 @@ impl Books {
         let rows = views.read(move |snapshot| {
             let sql =
                 "SELECT CASE WHEN account LIKE 'subsidy:%' THEN 'subsidy' WHEN account LIKE 'wallet:%' THEN 'wallet'
-                              WHEN account LIKE 'canteen:%' THEN 'canteen' ELSE account END AS kind,
+                              WHEN account LIKE 'canteen:%' THEN 'canteen' WHEN account LIKE 'company:%' THEN 'company'
+                              WHEN account LIKE 'transit:%' THEN 'transit' ELSE account END AS kind,
                               sum(debits_minor), sum(credits_minor), sum(balance_minor)
                        FROM {balances} WHERE tenant = ?1 GROUP BY kind";
             snapshot.query(sql, args![tenant], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))
@@ -74,12 +78,17 @@ impl Books {
     }
 
     fn paid(&self) -> i64 {
-        self.debits("subsidy") + self.debits("wallet") + self.debits("clearing:counter")
+        self.from_subsidies() + self.debits("wallet") + self.debits("clearing:counter")
     }
 
-    /// What came back to diners and to the counter beyond what the bank brought.
+    /// What of the subsidies paid for orders: all that left them and did not expire.
+    fn from_subsidies(&self) -> i64 {
+        self.debits("subsidy") - self.balance("breakage")
+    }
+
+    /// What left the orders' money and did not go to a canteen, and what the canteens gave back.
     fn refunded(&self) -> i64 {
-        self.credits("subsidy") + self.credits("wallet") - self.debits("bank") + self.credits("clearing:counter")
+        self.debits("prepaid") - self.credits("canteen") + self.debits("canteen")
     }
 }
 
@@ -107,6 +116,8 @@ impl Outcome {
             seen: lunch.tally.totals(),
             books,
             sold_out,
+            used: companies::used(house, lunch).await?,
+            statement: companies::statement(house, lunch).await?,
             oversold,
             events,
             rows_compared: report.rows,
@@ -154,6 +165,14 @@ impl Outcome {
         check("refunds are in the books", refunded.0 == refunded.1, format!("{refunded:?}"));
         let held = books.balance("prepaid");
         check("nothing stays paid and not served", held == 0, yuan(held));
+        let transit = books.balance("transit");
+        check("no grant is on its way", transit == 0, yuan(transit));
+        let lapsed: i64 = self.used.iter().map(|used| used.lapsed).sum();
+        let breakage = books.balance("breakage");
+        let expired = lapsed == breakage && lapsed > 0;
+        check("what expired is in the books", expired, format!("{} against {}", yuan(lapsed), yuan(breakage)));
+        let explained = self.statement.last().is_some_and(|last| last.balance == 0) && self.statement.len() == 4;
+        check("a diner's subsidy is spent, given back and expired", explained, format!("{:?}", self.statement));
         self.checks = checks;
     }
 
@@ -178,6 +197,7 @@ impl Outcome {
     pub fn json(&self) -> Value {
         let (views, seen) = (&self.views, &self.seen);
         let checks = self.checks.iter().map(|check| (check.what.to_owned(), Value::from(check.holds)));
+        let sum = |of: fn(&Used) -> i64| self.used.iter().map(of).sum::<i64>();
         json!({
             "seed": self.seed,
             "orders": {
@@ -190,11 +210,13 @@ impl Outcome {
                 "currency": Currency::CNY, "paid_minor": self.paid(), "refunded_minor": self.refunded(),
                 "deposited_minor": self.books.debits("bank"),
                 "paid_from": {
-                    "subsidy_minor": self.books.debits("subsidy"), "wallet_minor": self.books.debits("wallet"),
+                    "subsidy_minor": self.books.from_subsidies(), "wallet_minor": self.books.debits("wallet"),
                     "counter_minor": self.books.debits("clearing:counter"),
                 },
                 "canteens_minor": self.books.balance("canteen"),
             },
+            "subsidies": { "granted_minor": sum(|used| used.granted), "spent_minor": sum(|used| used.spent),
+                "refunded_minor": sum(|used| used.refunded), "expired_minor": sum(|used| used.lapsed) },
             "trial_balance_minor": self.books.trial_balance(),
             "views_differing": self.differing,
             "events": self.events,
@@ -239,11 +261,12 @@ impl Outcome {
             ]);
         let money = [
             ("paid", yuan(self.paid())),
-            ("  from subsidies", yuan(books.debits("subsidy"))),
+            ("  from subsidies", yuan(books.from_subsidies())),
             ("  from wallets", yuan(books.debits("wallet"))),
             ("  at the counter", yuan(books.debits("clearing:counter"))),
             ("refunded", yuan(self.refunded())),
             ("owed to canteens", yuan(books.balance("canteen"))),
+            ("subsidies expired", yuan(books.balance("breakage"))),
             ("left on subsidies", yuan(books.balance("subsidy"))),
             ("left in wallets", yuan(books.balance("wallet"))),
             ("trial balance", yuan(books.trial_balance())),
@@ -263,6 +286,7 @@ impl Outcome {
         let canteen = &lunch.canteens[WITHDRAWING];
         let (_, withdrawn, _) = &canteen.dishes[WITHDRAWN];
         line(format_args!("Withdrawn in mid-lunch, its orders refunded: {} ({})", withdrawn.name, canteen.name))?;
+        self.show_subsidies(lunch)?;
         let held = self.checks.iter().filter(|check| check.holds).count();
         line(format_args!(
             "{held} of {} checks hold: views against refold ({} rows of {} events), books, portions, repeats, answers",
@@ -274,6 +298,24 @@ impl Outcome {
             line(format_args!("  NOT so: {} ({})", check.what, check.found))?;
         }
         Ok(())
+    }
+
+    fn show_subsidies(&self, lunch: &Lunch) -> anyhow::Result<()> {
+        let mut granted = table(["company", "grants", "diners", "granted", "spent", "given back", "expired", "left"]);
+        right(&mut granted, &[2, 3, 4, 5, 6, 7]);
+        for (company, used) in lunch.companies.iter().zip(&self.used) {
+            let left = used.granted - used.spent + used.refunded - used.lapsed;
+            let amounts = [used.granted, used.spent, used.refunded, used.lapsed, left].map(yuan);
+            let named = [company.name.to_owned(), company.grants.to_owned(), count(company.diners)];
+            granted.add_row(named.into_iter().chain(amounts));
+        }
+        line(granted)?;
+        let moved: Vec<String> = self
+            .statement
+            .iter()
+            .map(|one| format!("{} {} ({} left)", one.what, yuan(one.minor), yuan(one.balance)))
+            .collect();
+        line(format_args!("One diner's subsidy, who complained about a dish: {}", moved.join(", ")))
     }
 }
 

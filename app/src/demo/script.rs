@@ -20,8 +20,8 @@ pub const WITHDRAWING: usize = 1;
 /// Places of a canteen's dishes: the one that sells out, the one that may be withdrawn.
 pub const RACED: usize = 0;
 pub const WITHDRAWN: usize = 1;
-/// Everyone's subsidy, except the poor, in fen.
-const SUBSIDY: i64 = 2_500;
+/// What the companies grant everyone for the day, except the poor, whom nobody employs, in fen.
+pub const SUBSIDY: i64 = 2_500;
 const POOR_SUBSIDY: i64 = 200;
 
 const DISHES: &str = include_str!("../../data/dishes.csv");
