@@ -19,7 +19,7 @@ use domain::{
     serving::Meal,
 };
 use jiff::{ToSpan, civil::Date, tz::TimeZone};
-use sagas::{Granted, NewGrants, Ordering, Subsidies};
+use sagas::{Granted, NewGrants, Ordering};
 use serde::Serialize;
 
 use crate::{
@@ -68,12 +68,7 @@ pub async fn run(args: &GrantsArgs, log: &Log) -> Result<GrantsReport> {
     let load = Load::start(log, (args.diners as usize + HUNGRY) * 2);
     let ordering = Ordering::new(load.commands.clone());
     let kitchen = Kitchen::open(log, &ordering).await?;
-    let bench = Bench {
-        log,
-        load: &load,
-        kitchen: &kitchen,
-        subsidies: Subsidies::new(load.commands.clone(), kitchen.views()),
-    };
+    let bench = Bench { log, load: &load, kitchen: &kitchen };
     (log.tell)(&format!("hiring {} diners", args.diners));
     let policy = bench.open(args.diners).await?;
     let today = load.commands.now().date_in(&TimeZone::UTC);
@@ -105,7 +100,6 @@ struct Bench<'a> {
     log: &'a Log,
     load: &'a Load,
     kitchen: &'a Kitchen,
-    subsidies: Subsidies,
 }
 
 impl Bench<'_> {
@@ -149,7 +143,7 @@ impl Bench<'_> {
         let new = NewGrants { policy, first: day, last: day };
         let request = self.load.request("grant", &new);
         let started = Instant::now();
-        let granted = self.subsidies.grant(request, new, |_| {}).await?;
+        let granted = self.kitchen.subsidies.grant(request, new, |_| {}).await?;
         self.kitchen.caught_up(self.log).await?;
         Ok((granted, started.elapsed()))
     }
@@ -184,7 +178,7 @@ impl Bench<'_> {
         let flowing = self.load.closed_loop(self.log, (args.in_flight, length), &latencies, orders);
         let expiring = async {
             let started = Instant::now();
-            let ended = self.subsidies.expire_all(midnight).await.context("lots could not be ended")?;
+            let ended = self.kitchen.subsidies.expire_all(midnight).await.context("lots could not be ended")?;
             self.kitchen.caught_up_to_now(self.log).await?;
             let took = started.elapsed();
             done.store(1, Relaxed);

@@ -122,6 +122,7 @@ pub(crate) fn registry() -> Registry {
 pub(crate) struct Kitchen {
     views: Views,
     stop: CancellationToken,
+    pub(crate) subsidies: Subsidies,
     runner: JoinHandle<Result<(), projections::ViewError>>,
     follower: JoinHandle<()>,
 }
@@ -136,15 +137,9 @@ impl Kitchen {
         let stop = CancellationToken::new();
         let runner = Runner::open(Arc::clone(&log.store), views.clone()).await?;
         let runner = tokio::spawn(runner.run(stop.clone()));
-        let follower = tokio::spawn(
-            Follower::new(ordering.clone(), Subsidies::new(ordering.commands().clone(), views.clone()))
-                .run(stop.clone()),
-        );
-        Ok(Kitchen { views, stop, runner, follower })
-    }
-
-    pub(crate) fn views(&self) -> Views {
-        self.views.clone()
+        let subsidies = Subsidies::new(ordering.commands().clone(), views.clone());
+        let follower = tokio::spawn(Follower::new(ordering.clone(), subsidies.clone()).run(stop.clone()));
+        Ok(Kitchen { views, stop, subsidies, runner, follower })
     }
 
     /// Waits until the views show what is in the log now, while more is being written.

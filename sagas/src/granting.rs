@@ -283,7 +283,7 @@ impl Run<'_> {
 
     /// Takes the run to its end.
     async fn drive(&self, progress: &(impl Fn(Granted) + Sync)) -> Answer<Granted> {
-        // A second look after every batch: so a driver elsewhere does no harm.
+        let mut seen = None;
         while let Some(sheet) = self.sheet().await?.filter(|sheet| !sheet.finished) {
             let policy = self.policy(sheet.plan).await?;
             let grants = match &sheet.batch {
@@ -291,11 +291,19 @@ impl Run<'_> {
                 None if sheet.short.is_some() => vec![],
                 None => self.next_batch(&sheet, &policy).await?,
             };
-            if grants.is_empty() && sheet.batch.is_none() {
-                self.finish().await?;
+            let done = if grants.is_empty() && sheet.batch.is_none() {
+                self.finish().await
             } else {
-                self.grant(&sheet, grants).await?;
+                self.grant(&sheet, grants).await
+            };
+            match done {
+                // Another driver has taken the step before this one; what it left is seen next.
+                Err(Failure::Refused(GrantError::Run(error))) if seen.as_ref() != Some(&sheet) => {
+                    tracing::debug!(%error, run = %self.id, "somebody else drives this run of grants too");
+                }
+                done => done?,
             }
+            seen = Some(sheet);
             progress(self.granted().await?);
         }
         self.granted().await
@@ -361,16 +369,24 @@ impl Run<'_> {
         if let Err(failure) = self.step(&format!("batch/{number}"), begin).await {
             return settled(failure);
         }
-        let allocate = account::Command::Allocate { run: self.id, batch: *number, amount: *amount };
+        // What counts is what was recorded, by whichever driver came first.
+        let recorded = |run: &GrantRun| run.sheet().ok()?.batch.as_ref().map(|batch| (batch.number, batch.amount));
+        let (number, amount) = match self.commands().look(self.tenant, self.id, recorded).await? {
+            Some((known, amount)) if known == *number => (known, amount),
+            _ => return Ok(Ok(())),
+        };
+        let allocate = account::Command::Allocate { run: self.id, batch: number, amount };
         let cause = self.cause(&format!("allocate/{number}"));
         let command = match self.commands().execute::<Account>(self.tenant, *company, allocate, cause).await {
-            Ok(_) => {
-                grant_run::Command::SettleBatch { batch: *number, granted: self.to_diners(grants, *amount).await? }
-            }
+            Ok(_) => grant_run::Command::SettleBatch { batch: number, granted: self.to_diners(grants, amount).await? },
             Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
             Err(Failure::Refused(account::Error::Insufficient { short })) => grant_run::Command::RefuseBatch { short },
             // Frozen or closed meanwhile: all of it is lacking.
-            Err(Failure::Refused(_) | Failure::KeyReused) => grant_run::Command::RefuseBatch { short: *amount },
+            Err(Failure::Refused(account::Error::Frozen | account::Error::Closed)) => {
+                grant_run::Command::RefuseBatch { short: amount }
+            }
+            Err(Failure::Refused(error)) => return Ok(Err(refused(GrantError::Company(error)))),
+            Err(Failure::KeyReused) => return Ok(Err(Failure::KeyReused)),
         };
         match self.step(&format!("settle/{number}"), command).await {
             Ok(()) => Ok(Ok(())),

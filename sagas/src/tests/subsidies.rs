@@ -138,6 +138,27 @@ async fn a_run_goes_over_batches_and_pages() {
 }
 
 #[tokio::test]
+async fn several_drivers_of_one_run_grant_once() {
+    let mut house = House::open(10, 10).await;
+    let policy = house.company(10_000_000, 700, terms(100)).await;
+    let new = NewGrants { policy, first: MONDAY, last: date(2026, 11, 27) };
+    let mut drivers = Vec::new();
+    for _ in 0..4 {
+        // Each with no knowledge of the others, as on several nodes.
+        let subsidies = house.subsidies().await;
+        drivers.push(tokio::spawn(async move { subsidies.grant(staff("grant", 1, &new), new, |_| {}).await }));
+    }
+    for driver in drivers {
+        let granted = driver.await.unwrap().unwrap();
+        assert_eq!((granted.diners, granted.granted, granted.finished), (700, fen(700 * 5 * 100), true));
+    }
+    let names = house.names().await;
+    assert_eq!(names.iter().filter(|name| **name == "Granted").count(), 3_500);
+    assert_eq!(house.ledger(&format!("company:{COMPANY}")).await, 10_000_000 - 350_000);
+    assert_eq!(house.transit(GrantRunId(staff("grant", 1, &new).id)).await, 0);
+}
+
+#[tokio::test]
 async fn what_the_company_does_not_have_is_not_granted() {
     let mut house = House::open(10, 10).await;
     let policy = house.company(5_999, 3, terms(2_000)).await;
