@@ -43,6 +43,9 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("sales", BUSINESS_READERS),
     ("myBalances", &[Diner]),
     ("account", &[Diner, Company, Finance, Auditor]),
+    ("mySubsidyLots", &[Diner]),
+    ("subsidyUse", BOOK_READERS),
+    ("grantRuns", BOOK_READERS),
     ("balances", BOOK_READERS),
     ("journal", BOOK_READERS),
     ("trialBalance", BOOK_READERS),
@@ -70,6 +73,12 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("deposit", &[Finance]),
     ("freezeAccount", &[Finance]),
     ("unfreezeAccount", &[Finance]),
+    ("openSubsidyPolicy", &[Finance]),
+    ("setSubsidyTerms", &[Finance]),
+    ("endSubsidyPolicy", &[Finance]),
+    ("grantSubsidies", &[Finance]),
+    ("employ", &[Finance]),
+    ("endEmployment", &[Finance]),
 ];
 
 /// The operation of a document that will run.

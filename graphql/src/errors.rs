@@ -2,8 +2,9 @@
 
 use async_graphql::{ErrorExtensionValues, ErrorExtensions};
 use commands::{Failure, Interrupted, PublishError};
-use domain::{account, menu, order, payment, serving};
+use domain::{account, diner, menu, order, payment, policy, serving};
 use projections::ViewError;
+use sagas::GrantError;
 
 /// What went wrong, for programs. The text beside it is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,6 +236,39 @@ impl Refusal for account::Error {
             | E::LotOver
             | E::TooManyLots
             | E::NotEmpty => Code::OutOfTurn,
+        }
+    }
+}
+
+impl Refusal for policy::Error {
+    fn code(&self) -> Code {
+        use policy::Error as E;
+        match self {
+            E::NotOpen => Code::NotFound,
+            E::BadZone(_) | E::OtherCurrency { .. } | E::BadTerms { .. } | E::BadDays { .. } => Code::BadInput,
+            E::OpenedAlready | E::Overlaps { .. } | E::Ended { .. } | E::TooManyVersions => Code::OutOfTurn,
+        }
+    }
+}
+
+impl Refusal for diner::Error {
+    fn code(&self) -> Code {
+        match self {
+            diner::Error::NotEmployed => Code::NotFound,
+            diner::Error::Employed { .. } | diner::Error::TooEarly { .. } => Code::OutOfTurn,
+        }
+    }
+}
+
+impl Refusal for GrantError {
+    fn code(&self) -> Code {
+        match self {
+            GrantError::Policy(error) => error.code(),
+            GrantError::Company(error) => error.code(),
+            GrantError::Run(_) => Code::OutOfTurn,
+            GrantError::Insufficient { .. } => Code::InsufficientFunds,
+            GrantError::Money(_) => Code::BadInput,
+            GrantError::Views(_) => Code::Unavailable,
         }
     }
 }

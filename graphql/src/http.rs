@@ -17,7 +17,7 @@ use axum::{
 use commands::Commands;
 use futures::FutureExt;
 use projections::Views;
-use sagas::Ordering;
+use sagas::{Ordering, Subsidies};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -75,6 +75,7 @@ impl Default for HttpLimits {
 /// What the API stands on.
 pub struct Setup {
     pub ordering: Ordering,
+    pub subsidies: Subsidies,
     pub views: Views,
     pub verifier: Verifier,
     /// Masks consistency tokens; the same on every node of a service.
@@ -87,15 +88,22 @@ pub struct Setup {
 
 impl Setup {
     /// With the usual limits, and a draining token of its own.
-    pub fn new(ordering: Ordering, views: Views, verifier: Verifier, token_secret: [u8; 32]) -> Self {
+    pub fn new(
+        ordering: Ordering,
+        subsidies: Subsidies,
+        views: Views,
+        verifier: Verifier,
+        token_secret: [u8; 32],
+    ) -> Self {
         let draining = CancellationToken::new();
-        Setup { ordering, views, verifier, token_secret, limits: HttpLimits::default(), draining }
+        Setup { ordering, subsidies, views, verifier, token_secret, limits: HttpLimits::default(), draining }
     }
 }
 
 /// What every resolver can reach.
 pub(crate) struct Service {
     pub(crate) ordering: Ordering,
+    pub(crate) subsidies: Subsidies,
     pub(crate) views: Views,
     pub(crate) masks: Masks,
     pub(crate) limits: HttpLimits,
@@ -118,9 +126,9 @@ struct Door {
 
 /// `/graphql` (POST), GraphiQL at `/`, `/healthz` and `/readyz`.
 pub fn router(setup: Setup) -> Router {
-    let Setup { ordering, views, verifier, token_secret, limits, draining } = setup;
+    let Setup { ordering, subsidies, views, verifier, token_secret, limits, draining } = setup;
     let incomplete = Incomplete::new(views.clone());
-    let service = Arc::new(Service { ordering, views, masks: Masks::new(token_secret), limits });
+    let service = Arc::new(Service { ordering, subsidies, views, masks: Masks::new(token_secret), limits });
     let schema = schema::build(Arc::clone(&service));
     let room = Semaphore::new(limits.in_flight);
     let door = Door { service, schema, verifier, incomplete, room, draining };

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! let issuer = Issuer::open(data_folder)?;
-//! let setup = Setup::new(ordering, views, issuer.verifier()?, issuer.token_secret());
+//! let setup = Setup::new(ordering, subsidies, views, issuer.verifier()?, issuer.token_secret());
 //! axum::serve(listener, graphql::router(setup)).with_graceful_shutdown(…)
 //! ```
 
@@ -35,6 +35,7 @@ mod paging;
 mod place_order;
 mod scalars;
 mod schema;
+mod subsidy;
 
 #[cfg(test)]
 mod testing;

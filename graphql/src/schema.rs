@@ -17,6 +17,7 @@ use crate::{
     node_query::NodeQuery,
     order::{Order, OrderQuery},
     order_changes::OrderMutation,
+    subsidy::{SubsidyMutation, SubsidyQuery},
 };
 
 /// What can be read. Everything belongs to the tenant of the token.
@@ -38,13 +39,14 @@ pub(crate) struct Query(
     AccountQuery,
     LedgerQuery,
     HistoryQuery,
+    SubsidyQuery,
 );
 
 /// What can be changed. The same `idempotencyKey` again gives the first outcome and changes nothing;
 /// with other content it is `KEY_REUSED`. After an error nothing has changed, unless it says that it
 /// is retryable: then ask again under the same key.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(MenuMutation, OrderMutation, KitchenMutation, AccountMutation);
+pub(crate) struct Mutation(MenuMutation, OrderMutation, KitchenMutation, AccountMutation, SubsidyMutation);
 
 pub(crate) type Api = Schema<Query, Mutation, EmptySubscription>;
 

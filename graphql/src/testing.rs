@@ -10,7 +10,7 @@ use axum::{
 use commands::{Commands, Limits, ManualClock, SeededIds};
 use domain::{DinerId, TenantId, Timestamp};
 use projections::{Runner, Views};
-use sagas::Ordering;
+use sagas::{Ordering, Subsidies};
 use serde_json::{Value, json};
 use store::{EventStore, MemoryLog, Position};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -104,6 +104,7 @@ impl House {
             draining: draining.clone(),
             ..Setup::new(
                 Ordering::new(commands.clone()),
+                Subsidies::new(commands.clone(), views.clone()),
                 views.clone(),
                 issuer.verifier().unwrap(),
                 issuer.token_secret(),

@@ -7,6 +7,7 @@ mod incomplete;
 mod isolation;
 mod lunch;
 mod refusals;
+mod subsidies;
 
 use std::path::Path;
 

@@ -119,7 +119,7 @@ impl Serving {
         let address = listener.local_addr().with_context(listening)?;
         let admin = admin_socket::Server::start(house)?;
         let secret = issuer.token_secret();
-        let setup = Setup::new(house.ordering.clone(), house.views.clone(), verifier, secret);
+        let setup = Setup::new(house.ordering.clone(), house.subsidies.clone(), house.views.clone(), verifier, secret);
         let draining = setup.draining.clone();
         let closing = CancellationToken::new();
         let listener = listener.tap_io(|connection| {

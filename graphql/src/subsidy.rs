@@ -1,0 +1,391 @@
+//! Subsidies: what a diner's lots have, what companies grant, and whom they employ.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use domain::{
+    CompanyId, Currency, DinerId, GroupId, PolicyId, diner,
+    policy::{self, Calendar, Terms},
+};
+use projections::{
+    PageSize, grant_runs,
+    subsidies::{self as views, PolicyUse},
+};
+use sagas::{Granted, NewGrants};
+
+use crate::{
+    caller::{Caller, caller},
+    errors::{Code, Failed, coded, not_found},
+    menu::Meal,
+    node::canteen,
+    scalars::{BigInt, Date, DateTime, Money, MoneyInput, Uuid},
+};
+
+/// A part of your subsidy that expires as one.
+#[derive(SimpleObject)]
+pub(crate) struct SubsidyLot {
+    /// Its UUID.
+    lot: Uuid,
+    /// The policy that it was granted under.
+    policy: Uuid,
+    /// The version of that policy.
+    version: u32,
+    /// The first date that it pays for.
+    first_date: Date,
+    /// The last date that it pays for.
+    last_date: Date,
+    /// The only meal that it pays for; any, if null.
+    meal: Option<Meal>,
+    /// What is left of it then is gone.
+    expires_at: DateTime,
+    /// What was granted.
+    granted: Money,
+    /// What was not spent, promised money included.
+    left: Money,
+    /// What of it is promised to orders under way.
+    held: Money,
+}
+
+impl From<views::SubsidyLot> for SubsidyLot {
+    fn from(row: views::SubsidyLot) -> Self {
+        let money = |minor| domain::Money::new(minor, row.currency).into();
+        SubsidyLot {
+            lot: row.lot.0.into(),
+            policy: row.policy.0.into(),
+            version: row.version,
+            first_date: row.first.into(),
+            last_date: row.last.into(),
+            meal: row.meal.map(Meal::from),
+            expires_at: row.expires_at.into(),
+            granted: money(row.granted_minor),
+            left: money(row.left_minor),
+            held: money(row.held_minor),
+        }
+    }
+}
+
+/// What became of the money of one policy.
+#[derive(SimpleObject)]
+pub(crate) struct SubsidyUse {
+    /// The policy's UUID.
+    policy: Uuid,
+    /// What was granted.
+    granted: Money,
+    /// What orders took.
+    spent: Money,
+    /// What came back of that.
+    refunded: Money,
+    /// What expired, or came back too late: it is in `breakage`.
+    lapsed: Money,
+    /// What can still be spent, promised money included.
+    left: Money,
+}
+
+impl From<PolicyUse> for SubsidyUse {
+    fn from(row: PolicyUse) -> Self {
+        let money = |minor| domain::Money::new(minor, row.currency).into();
+        SubsidyUse {
+            policy: row.policy.0.into(),
+            granted: money(row.granted_minor),
+            spent: money(row.spent_minor),
+            refunded: money(row.refunded_minor),
+            lapsed: money(row.lapsed_minor),
+            left: money(row.granted_minor - row.spent_minor + row.refunded_minor - row.lapsed_minor),
+        }
+    }
+}
+
+/// A run of grants.
+#[derive(SimpleObject)]
+pub(crate) struct GrantRun {
+    /// Its UUID; its ledger account is `transit:{run}`.
+    run: Uuid,
+    /// How many diners it has granted to.
+    diners: BigInt,
+    /// What it has granted.
+    granted: Money,
+    /// What the company lacked for the batch that ended it.
+    short: Option<Money>,
+    /// Whether it has come to its end.
+    finished: bool,
+}
+
+impl From<Granted> for GrantRun {
+    fn from(granted: Granted) -> Self {
+        GrantRun {
+            run: granted.run.0.into(),
+            diners: i64::try_from(granted.diners).unwrap_or(i64::MAX).into(),
+            granted: granted.granted.into(),
+            short: granted.short.map(Money::from),
+            finished: granted.finished,
+        }
+    }
+}
+
+impl From<grant_runs::Run> for GrantRun {
+    fn from(row: grant_runs::Run) -> Self {
+        let granted = row.granted();
+        let short = row.short_minor.map(|minor| domain::Money::new(minor, row.currency));
+        Granted { run: row.run, diners: row.diners, granted, short, finished: row.finished }.into()
+    }
+}
+
+/// What a subsidy's amount is for.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "policy::Per")]
+pub(crate) enum SubsidyPer {
+    /// Each eligible meal of each working day.
+    Meal,
+    /// Each working day.
+    Day,
+    /// Each month.
+    Month,
+}
+
+/// When what is left of a subsidy is cleared.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubsidyClearing {
+    /// At the end of the day that it is for.
+    Daily,
+    /// At the end of that week, on Sunday.
+    Weekly,
+    /// At the end of that month.
+    Monthly,
+    /// At the end of a later month: `rolloverMonths` says which.
+    Rollover,
+}
+
+/// What a policy grants, and what that may pay for.
+#[derive(InputObject)]
+pub(crate) struct SubsidyTermsInput {
+    /// How much.
+    amount: MoneyInput,
+    /// What it is for.
+    per: SubsidyPer,
+    /// When what is left is cleared.
+    clearing: SubsidyClearing,
+    /// How many months later, for `ROLLOVER`.
+    #[graphql(default)]
+    rollover_months: u8,
+    /// Working days: 1 for Monday to 7 for Sunday.
+    #[graphql(default_with = "vec![1, 2, 3, 4, 5]")]
+    weekdays: Vec<u8>,
+    /// Not worked, whatever the weekday.
+    #[graphql(default)]
+    holidays: Vec<Date>,
+    /// Worked, whatever the weekday.
+    #[graphql(default)]
+    extra_days: Vec<Date>,
+    /// Eligible meals, at least one.
+    meals: Vec<Meal>,
+    /// Eligible canteens' global ids; all, if none is named.
+    #[graphql(default)]
+    canteens: Vec<ID>,
+    /// The most that it pays of one order.
+    order_limit: Option<MoneyInput>,
+    /// The most that it pays of one order, in percent of it.
+    share_percent: Option<u8>,
+}
+
+impl SubsidyTermsInput {
+    fn read(&self) -> Result<Terms, Failed> {
+        let canteens = self.canteens.iter().map(|id| canteen(id).ok_or_else(|| not_found("canteen").at("canteens")));
+        let clearing = match self.clearing {
+            SubsidyClearing::Daily => policy::Clearing::Daily,
+            SubsidyClearing::Weekly => policy::Clearing::Weekly,
+            SubsidyClearing::Monthly => policy::Clearing::Monthly,
+            SubsidyClearing::Rollover => policy::Clearing::Rollover { months: self.rollover_months },
+        };
+        Ok(Terms {
+            amount: self.amount.read("amount")?,
+            per: self.per.into(),
+            clearing,
+            calendar: Calendar {
+                weekdays: self.weekdays.iter().copied().collect(),
+                holidays: self.holidays.iter().map(|date| date.0).collect(),
+                extra: self.extra_days.iter().map(|date| date.0).collect(),
+            },
+            meals: self.meals.iter().copied().map(Into::into).collect(),
+            canteens: canteens.collect::<Result<_, _>>()?,
+            order_limit: self.order_limit.as_ref().map(|limit| limit.read("orderLimit")).transpose()?,
+            share_percent: self.share_percent,
+        })
+    }
+}
+
+/// A policy after a change.
+#[derive(SimpleObject)]
+pub(crate) struct SubsidyPolicyPayload {
+    /// The policy's UUID.
+    policy: Uuid,
+    /// Brings a query up to this change.
+    consistency_token: String,
+}
+
+/// A run of grants, begun or ended.
+#[derive(SimpleObject)]
+pub(crate) struct GrantSubsidiesPayload {
+    /// As it is now.
+    run: GrantRun,
+    /// Brings a query up to it.
+    consistency_token: String,
+}
+
+/// A diner's employment after a change.
+#[derive(SimpleObject)]
+pub(crate) struct EmploymentPayload {
+    /// The diner's UUID.
+    diner: Uuid,
+    /// Brings a query up to this change.
+    consistency_token: String,
+}
+
+async fn on_policy(
+    caller: &Caller<'_>,
+    request: commands::Request,
+    policy: Uuid,
+    command: policy::Command,
+) -> Result<SubsidyPolicyPayload, Failed> {
+    let outcome = caller.commands().on_policy(request, PolicyId(policy.0), command).await?;
+    Ok(SubsidyPolicyPayload { policy, consistency_token: caller.outcome(&outcome).await?.token })
+}
+
+async fn on_diner(
+    caller: &Caller<'_>,
+    request: commands::Request,
+    diner: Uuid,
+    command: diner::Command,
+) -> Result<EmploymentPayload, Failed> {
+    let outcome = caller.commands().on_diner(request, DinerId(diner.0), command).await?;
+    Ok(EmploymentPayload { diner, consistency_token: caller.outcome(&outcome).await?.token })
+}
+
+fn currency(code: &str) -> Result<Currency, Failed> {
+    code.parse().map_err(|error: domain::MoneyError| coded(Code::BadInput, error).at("currency"))
+}
+
+#[derive(Default)]
+pub(crate) struct SubsidyQuery;
+
+#[Object]
+impl SubsidyQuery {
+    /// Your own lots that have not expired, the earliest expiry first; at most a hundred. Orders are paid
+    /// from them in this order, as far as each pays for the serving.
+    async fn my_subsidy_lots(&self, ctx: &Context<'_>) -> Result<Vec<SubsidyLot>> {
+        let caller = caller(ctx)?;
+        let diner = caller.identity.diner().ok_or_else(|| not_found("diner"))?;
+        let rows = views::of_diner(caller.views(), caller.tenant(), diner, None, PageSize::MAX).await;
+        Ok(rows.map_err(Failed::from)?.into_iter().map(SubsidyLot::from).collect())
+    }
+
+    /// What became of the money of each policy; at most a hundred policies. For finance and auditors.
+    async fn subsidy_use(&self, ctx: &Context<'_>) -> Result<Vec<SubsidyUse>> {
+        let caller = caller(ctx)?;
+        let rows = views::policy_use(caller.views(), caller.tenant(), PageSize::MAX).await.map_err(Failed::from)?;
+        Ok(rows.into_iter().map(SubsidyUse::from).collect())
+    }
+
+    /// The latest runs of grants, the latest first; at most a hundred. For finance and auditors.
+    async fn grant_runs(&self, ctx: &Context<'_>) -> Result<Vec<GrantRun>> {
+        let caller = caller(ctx)?;
+        let rows =
+            grant_runs::list(caller.views(), caller.tenant(), None, PageSize::MAX).await.map_err(Failed::from)?;
+        Ok(rows.into_iter().map(GrantRun::from).collect())
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct SubsidyMutation;
+
+#[Object]
+impl SubsidyMutation {
+    /// Opens a policy for a company's diners, or for those of one of its groups. For finance.
+    async fn open_subsidy_policy(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The company's UUID.")] company: Uuid,
+        #[graphql(desc = "Only for this group's diners.")] group: Option<Uuid>,
+        #[graphql(desc = "ISO 4217 code of what it grants.")] currency: String,
+        #[graphql(desc = "IANA name of the zone whose midnight clears.")] zone: String,
+        #[graphql(desc = "A UUID of your own making; the same again is the same policy.")] idempotency_key: Uuid,
+    ) -> Result<SubsidyPolicyPayload> {
+        let caller = caller(ctx)?;
+        let (of, currency) = ((CompanyId(company.0), group.map(|group| GroupId(group.0))), self::currency(&currency)?);
+        let request = caller.request("openSubsidyPolicy", idempotency_key, &(of, currency, &zone))?;
+        let command = policy::Command::Open { company: of.0, group: of.1, currency, zone };
+        Ok(on_policy(&caller, request, request.id.into(), command).await?)
+    }
+
+    /// Sets a policy's terms for dates from one on. Lots that were granted before keep theirs. For finance.
+    async fn set_subsidy_terms(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The policy's UUID.")] policy: Uuid,
+        #[graphql(desc = "The first date that they are for, later than that of the terms before.")] from_date: Date,
+        #[graphql(desc = "The terms.")] terms: SubsidyTermsInput,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<SubsidyPolicyPayload> {
+        let caller = caller(ctx)?;
+        let (from, terms) = (from_date.0, Box::new(terms.read()?));
+        let request = caller.request("setSubsidyTerms", idempotency_key, &(PolicyId(policy.0), from, &terms))?;
+        Ok(on_policy(&caller, request, policy, policy::Command::SetTerms { from, terms }).await?)
+    }
+
+    /// Grants nothing for dates from one on. For finance.
+    async fn end_subsidy_policy(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The policy's UUID.")] policy: Uuid,
+        #[graphql(desc = "The first date without it.")] from_date: Date,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<SubsidyPolicyPayload> {
+        let caller = caller(ctx)?;
+        let request = caller.request("endSubsidyPolicy", idempotency_key, &(PolicyId(policy.0), from_date.0))?;
+        Ok(on_policy(&caller, request, policy, policy::Command::End { from: from_date.0 }).await?)
+    }
+
+    /// Grants what the company's diners lack for some dates. It goes on though the answer times out: ask
+    /// again under the same key. For finance.
+    async fn grant_subsidies(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The policy's UUID.")] policy: Uuid,
+        #[graphql(desc = "The first date.")] first_date: Date,
+        #[graphql(desc = "The last date, included.")] last_date: Date,
+        #[graphql(desc = "A UUID of your own making; the same again is the same run.")] idempotency_key: Uuid,
+    ) -> Result<GrantSubsidiesPayload> {
+        let caller = caller(ctx)?;
+        let new = NewGrants { policy: PolicyId(policy.0), first: first_date.0, last: last_date.0 };
+        let request = caller.request("grantSubsidies", idempotency_key, &new)?;
+        let granted = caller.service.subsidies.grant(request, new, |_| {}).await.map_err(Failed::from)?;
+        let token = caller.written(0).await?.token;
+        Ok(GrantSubsidiesPayload { run: granted.into(), consistency_token: token })
+    }
+
+    /// Joins a diner to a company. For finance.
+    async fn employ(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The diner's UUID.")] diner: Uuid,
+        #[graphql(desc = "The company's UUID.")] company: Uuid,
+        #[graphql(desc = "The group's UUID.")] group: Option<Uuid>,
+        #[graphql(desc = "The first day.")] from_date: Date,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<EmploymentPayload> {
+        let caller = caller(ctx)?;
+        let (company, group, from) = (CompanyId(company.0), group.map(|group| GroupId(group.0)), from_date.0);
+        let request = caller.request("employ", idempotency_key, &(DinerId(diner.0), company, group, from))?;
+        Ok(on_diner(&caller, request, diner, diner::Command::Join { company, group, from }).await?)
+    }
+
+    /// Ends a diner's employment. What was granted before stays until it expires. For finance.
+    async fn end_employment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The diner's UUID.")] diner: Uuid,
+        #[graphql(desc = "The first day that is not worked any more.")] on_date: Date,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<EmploymentPayload> {
+        let caller = caller(ctx)?;
+        let request = caller.request("endEmployment", idempotency_key, &(DinerId(diner.0), on_date.0))?;
+        Ok(on_diner(&caller, request, diner, diner::Command::Leave { on: on_date.0 }).await?)
+    }
+}

@@ -1,0 +1,113 @@
+//! Subsidies as finance and diners see them.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::testing::*;
+
+fn company() -> Uuid {
+    Uuid::from_u128(0xc0)
+}
+
+const TERMS: &str = "mutation($p: UUID!, $from: Date!, $terms: SubsidyTermsInput!, $key: UUID!) {
+    setSubsidyTerms(policy: $p, fromDate: $from, terms: $terms, idempotencyKey: $key) { policy } }";
+const GRANT: &str = "mutation($p: UUID!, $first: Date!, $last: Date!, $key: UUID!) {
+    grantSubsidies(policy: $p, firstDate: $first, lastDate: $last, idempotencyKey: $key) {
+      run { run diners granted { amount } short { amount } finished } } }";
+
+fn terms() -> Value {
+    json!({ "amount": yuan("10.00"), "per": "DAY", "clearing": "DAILY", "meals": ["LUNCH"], "sharePercent": 50 })
+}
+
+async fn policy(house: &House) -> Value {
+    let fund = json!({ "account": { "kind": "COMPANY", "owner": company() }, "amount": yuan("25.00"), "key": key() });
+    house.ask(&finance(), DEPOSIT, fund).await.data();
+    for number in [7_u128, 8] {
+        let employ = "mutation($d: UUID!, $c: UUID!, $key: UUID!) {
+            employ(diner: $d, company: $c, fromDate: \"2026-11-23\", idempotencyKey: $key) { diner } }";
+        let who = json!({ "d": Uuid::from_u128(number), "c": company(), "key": key() });
+        house.ask(&finance(), employ, who).await.data();
+    }
+    let open = "mutation($c: UUID!, $key: UUID!) {
+        openSubsidyPolicy(company: $c, currency: \"CNY\", zone: \"Asia/Shanghai\", idempotencyKey: $key) { policy } }";
+    let opened = house.ask(&finance(), open, json!({ "c": company(), "key": key() })).await.data();
+    let policy = opened["openSubsidyPolicy"]["policy"].clone();
+    let set = json!({ "p": policy, "from": "2026-11-23", "terms": terms(), "key": key() });
+    house.ask(&finance(), TERMS, set).await.data();
+    policy
+}
+
+fn days(policy: &Value, first: &str, last: &str, key: &str) -> Value {
+    json!({ "p": policy, "first": first, "last": last, "key": key })
+}
+
+#[tokio::test]
+async fn a_lot_is_granted_pays_its_share_and_is_accounted_for() {
+    let house = House::open().await;
+    let lunch = house.lunch().await;
+    house.deposit(7, "50.00").await;
+    let policy = policy(&house).await;
+    house.views.wait_for(house.head().await, std::time::Duration::from_secs(10)).await.unwrap();
+    let key_of_run = key();
+    let day = days(&policy, "2026-11-23", "2026-11-23", &key_of_run);
+    let run = house.ask(&finance(), GRANT, day.clone()).await.data()["grantSubsidies"]["run"].clone();
+    assert_eq!(run["granted"]["amount"], "20.00");
+    assert_eq!((&run["diners"], &run["short"], &run["finished"]), (&json!("2"), &Value::Null, &json!(true)));
+    assert_eq!(house.ask(&finance(), GRANT, day).await.data()["grantSubsidies"]["run"], run, "the same request");
+
+    let lines = json!([{ "dish": lunch.rice, "quantity": 2 }]);
+    let order = house.order(&diner(7), &lunch.serving, lines, &key()).await.data()["placeOrder"].clone();
+    let tenders = json!([
+        { "source": "SUBSIDY", "amount": { "amount": "3.00" }, "why": "SHARE" },
+        { "source": "WALLET", "amount": { "amount": "3.00" }, "why": "REST" },
+    ]);
+    assert_eq!(order["tenders"], tenders);
+    let lots = "{ mySubsidyLots { firstDate lastDate meal expiresAt left { amount } held { amount } } }";
+    let mine = house.read(&diner(7), lots, json!({})).await;
+    let lot = json!([{
+        "firstDate": "2026-11-23", "lastDate": "2026-11-23", "meal": null, "expiresAt": "2026-11-23T16:00:00Z",
+        "left": { "amount": "7.00" }, "held": { "amount": "0.00" },
+    }]);
+    assert_eq!(mine["mySubsidyLots"], lot);
+    assert_eq!(house.read(&diner(9), lots, json!({})).await["mySubsidyLots"], json!([]), "nobody else's");
+    let books = "{ subsidyUse { policy granted { amount } spent { amount } left { amount } }
+                   grantRuns { run finished } }";
+    let books = house.read(&finance(), books, json!({})).await;
+    let used = &books["subsidyUse"][0];
+    assert_eq!(
+        (&used["policy"], &used["spent"]["amount"], &used["left"]["amount"]),
+        (&policy, &json!("3.00"), &json!("17.00"))
+    );
+    assert_eq!(books["grantRuns"], json!([{ "run": run["run"], "finished": true }]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_granted_is_a_coded_error() {
+    let house = House::open().await;
+    let policy = policy(&house).await;
+    house.views.wait_for(house.head().await, std::time::Duration::from_secs(10)).await.unwrap();
+    let head = house.head().await;
+    let grant = async |days: Value| house.ask(&finance(), GRANT, days).await.code().to_owned();
+    assert_eq!(grant(days(&policy, "2026-11-23", "2026-11-24", &key())).await, "INSUFFICIENT_FUNDS");
+    assert_eq!(grant(days(&policy, "2026-11-24", "2026-11-23", &key())).await, "BAD_INPUT");
+    assert_eq!(grant(days(&json!(company()), "2026-11-23", "2026-11-23", &key())).await, "NOT_FOUND");
+    let set = async |from: &str, terms: Value| {
+        let set = json!({ "p": policy, "from": from, "terms": terms, "key": key() });
+        house.ask(&finance(), TERMS, set).await.code().to_owned()
+    };
+    let with = |field: &str, value: Value| {
+        let mut terms = terms();
+        terms[field] = value;
+        terms
+    };
+    assert_eq!(set("2026-11-23", with("amount", yuan("11.00"))).await, "OUT_OF_TURN", "it overlaps itself");
+    assert_eq!(set("2026-12-01", with("amount", yuan("-1.00"))).await, "BAD_INPUT");
+    assert_eq!(set("2026-12-01", with("amount", json!({ "amount": "1.00", "currency": "USD" }))).await, "BAD_INPUT");
+    assert_eq!(set("2026-12-01", with("weekdays", json!([8]))).await, "BAD_INPUT");
+    assert_eq!(set("2026-12-01", with("canteens", json!(["x"]))).await, "NOT_FOUND");
+    assert_eq!(
+        house.ask(&diner(7), GRANT, days(&policy, "2026-11-23", "2026-11-23", &key())).await.code(),
+        "FORBIDDEN"
+    );
+    assert_eq!(house.head().await, head);
+}
