@@ -268,8 +268,9 @@ fn read(company: CompanyId, file: &std::path::Path) -> anyhow::Result<Read> {
             fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -> Result<T, String> {
                 text.parse().map_err(|error| format!("{name}: {error}"))
             }
-            let optional = |name, column: Option<usize>| {
-                column.filter(|column| !row.is_empty(*column)).map(|column| text(name, column)).transpose()
+            let optional = |name, column: Option<usize>| match column {
+                Some(column) => row.maybe(name, column).map_err(|why| why.to_string()),
+                None => Ok(None),
             };
             let (to, group) = (optional("to", to)?, optional("group", group)?);
             Ok(Employment {

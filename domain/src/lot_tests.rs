@@ -288,7 +288,7 @@ struct Run {
     expiry: BTreeMap<u8, i64>,
     ended: Vec<u8>,
     holds: BTreeMap<u8, (u8, i64)>,
-    refunds: BTreeMap<(u8, u8), i64>,
+    refunds: BTreeMap<u8, i64>,
     now: i64,
     history: Vec<Event>,
 }
@@ -369,14 +369,15 @@ impl Run {
     /// As a payment asks it: never more than was captured.
     fn refund(&mut self, number: u8, of: u8, minor: i64) {
         let spent = self.fens.count(|_, place| place == Place::Spent(of));
-        if minor > spent || self.refunds.contains_key(&(number, of)) {
+        // A refund is of one payment.
+        if minor > spent || self.refunds.contains_key(&number) {
             return;
         }
         let (from, _) = self.holds[&of];
         assert_eq!(self.give(refunds(number, hold(of), minor, from)), "done");
         let to = if self.ended.contains(&from) { Place::Gone } else { Place::Free };
         self.fens.shift(minor, |_, place| place == Place::Spent(of), to);
-        self.refunds.insert((number, of), minor);
+        self.refunds.insert(number, minor);
     }
 
     /// The account, the books and the fens say the same.

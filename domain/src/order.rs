@@ -329,6 +329,7 @@ pub struct Refund {
     pub lines: Vec<LineCount>,
     pub amount: Money,
     pub from: RefundFrom,
+    pub begun_at: Timestamp,
     pub settled: bool,
 }
 
@@ -567,7 +568,7 @@ fn too_long(name: &str) -> bool {
 
 impl Aggregate for Order {
     const NAME: &'static str = "order";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = OrderId;
     type Command = Command;
     type Event = Event;
@@ -647,7 +648,8 @@ impl Aggregate for Order {
             (_, Order::New) => Order::New,
             (Event::RefundBegun { refund, lines, amount, from, .. }, mut order) => {
                 if let Some(ticket) = order.ticket_mut() {
-                    let begun = Refund { lines: lines.clone(), amount: *amount, from: *from, settled: false };
+                    let (lines, amount, from) = (lines.clone(), *amount, *from);
+                    let begun = Refund { lines, amount, from, begun_at: at, settled: false };
                     ticket.refunds.insert(*refund, begun);
                 }
                 order

@@ -92,11 +92,13 @@ pub async fn employed(
     after: Option<DinerId>,
     page: PageSize,
 ) -> Result<Vec<Employee>, ViewError> {
+    // A plain bound, so that a page is found by its key whatever comes before it.
+    let after = after.unwrap_or(DinerId(uuid::Uuid::nil()));
     views
         .read(move |snapshot| {
             snapshot.fetch(
                 "WHERE tenant = ?1 AND company = ?2 AND (?3 IS NULL OR group_id = ?3)
-                 AND from_date <= ?4 AND (to_date IS NULL OR to_date > ?5) AND (?6 IS NULL OR diner > ?6)
+                 AND from_date <= ?4 AND (to_date IS NULL OR to_date > ?5) AND diner > ?6
                  ORDER BY diner LIMIT ?7",
                 args![tenant, company, group, last, first, after, page],
             )

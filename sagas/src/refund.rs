@@ -3,7 +3,7 @@
 
 use domain::{
     Fact, Money, OrderId, RefundId, Timestamp, account,
-    order::{self, Order, RefundFrom},
+    order::{self, Channel, Order, RefundFrom},
     payment::{self, Part, Payment},
     serving::{self, Reserved},
 };
@@ -21,6 +21,10 @@ pub(crate) struct Open {
     amount: Money,
     from: RefundFrom,
     progress: Progress,
+    /// When it began, of an order from another till's history: its steps stay at that time, whoever
+    /// takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dated: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +52,7 @@ impl Refunds {
     pub(crate) fn resume(id: OrderId, order: &Order, payment: &Payment, reserved: Reserved) -> Refunds {
         let Some(ticket) = order.ticket() else { return Refunds::default() };
         let sheet = payment.sheet().ok();
+        let history = ticket.placed.channel == Channel::Import;
         let open = ticket.refunds.iter().filter(|(_, refund)| !refund.settled).map(|(refund, begun)| {
             let known = sheet.and_then(|sheet| sheet.refunds.get(refund));
             let progress = match known {
@@ -55,7 +60,8 @@ impl Refunds {
                 Some(known) if known.settled => Progress::Settled,
                 Some(known) => Progress::GivingBack { parts: known.parts.clone(), given: known.paid_back.clone() },
             };
-            Open { refund: *refund, amount: begun.amount, from: begun.from, progress }
+            let dated = history.then_some(begun.begun_at);
+            Open { refund: *refund, amount: begun.amount, from: begun.from, progress, dated }
         });
         let portions = reserved != Reserved::GaveBack && matches!(order, Order::Cancelled(_));
         Refunds { order: Some(id), portions, open: open.collect() }
@@ -80,7 +86,8 @@ impl Refunds {
             }
             O::RefundBegun { refund, amount, from, .. } => {
                 self.order = Some(id);
-                self.open.push(Open { refund: *refund, amount: *amount, from: *from, progress: Progress::Begun });
+                let (refund, amount, from) = (*refund, *amount, *from);
+                self.open.push(Open { refund, amount, from, progress: Progress::Begun, dated: None });
             }
             O::RefundSettled { refund } => self.open.retain(|open| open.refund != *refund),
             O::Placed(_)
@@ -139,7 +146,7 @@ impl Saga for Refunds {
             return Next::new("release", Step::ReleasePortions(order));
         }
         let payment = order.payment();
-        let Open { refund, amount, from, progress } = self.open.first()?;
+        let Open { refund, amount, from, progress, .. } = self.open.first()?;
         let (refund, from) = (*refund, *from);
         match progress {
             Progress::Begun => {
@@ -174,5 +181,11 @@ impl Saga for Refunds {
 
     fn is_open(&self) -> bool {
         self.portions || !self.open.is_empty()
+    }
+
+    fn step_time(&self, now: Timestamp) -> Timestamp {
+        // A step is the first open refund's, once the portions are given back.
+        let first = self.open.first().filter(|_| !self.portions);
+        first.and_then(|open| open.dated).unwrap_or(now)
     }
 }

@@ -10,7 +10,7 @@ use domain::{Currency, Money, TenantId};
 use crate::{
     admin_socket::{self, AdminRequest},
     config::{Config, usage},
-    import::{DishTerms, ImportReport, ImportRequest, Mapping, What},
+    import::{DishTerms, ImportReport, ImportRequest, Mapping, Reconciliation, What},
     output,
 };
 
@@ -65,18 +65,25 @@ struct Orders {
     /// Which column means what (TOML)
     #[arg(long, value_name = "FILE")]
     mapping: PathBuf,
+    /// Write every row that is left out to this CSV file, with its amount and the reason
+    #[arg(long, value_name = "FILE")]
+    left_out: Option<PathBuf>,
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let (common, what) = match args.what {
-        Kind::Orders(Orders { common, mapping }) => (common, What::Orders(Box::new(Mapping::read(&mapping)?))),
+    let (common, left_out, what) = match args.what {
+        Kind::Orders(Orders { common, mapping, left_out }) => {
+            let read = Mapping::read(&mapping)?;
+            let left_out = left_out.map(|file| written_to(&file, [&common.file, &mapping])).transpose()?;
+            (common, left_out, What::Orders(Box::new(read)))
+        }
         Kind::Dishes(Dishes { common, canteen, currency, zone }) => {
-            (common, What::Dishes(DishTerms { canteen, currency, zone }))
+            (common, None, What::Dishes(DishTerms { canteen, currency, zone }))
         }
     };
     let file = std::fs::canonicalize(&common.file)
         .map_err(|error| usage(format!("{} cannot be opened: {error}", common.file.display())))?;
-    let request = ImportRequest { tenant: common.tenant, file, strict: common.strict, what };
+    let request = ImportRequest { tenant: common.tenant, file, strict: common.strict, left_out, what };
     let answer = admin_socket::carry_out(config, AdminRequest::Import(request)).await?;
     let report: ImportReport = serde_json::from_value(answer.clone())?;
     if config.json {
@@ -85,6 +92,16 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         show(&report, &common.file)?;
     }
     Ok(ExitCode::from(u8::from(!report.is_clean())))
+}
+
+/// Where a list goes, for whoever writes it. What the import reads is not written over.
+fn written_to(file: &Path, read: [&PathBuf; 2]) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(file).map_err(|error| usage(format!("--left-out {}: {error}", file.display())))?;
+    let same = |other: &&PathBuf| std::fs::canonicalize(other).ok() == std::fs::canonicalize(&path).ok();
+    if path.exists() && read.iter().any(same) {
+        return Err(usage(format!("--left-out {}: the import reads that file", file.display())));
+    }
+    Ok(path)
 }
 
 fn show(report: &ImportReport, file: &Path) -> anyhow::Result<()> {
@@ -96,19 +113,13 @@ fn show(report: &ImportReport, file: &Path) -> anyhow::Result<()> {
     } else if !report.changed() {
         let (orders, dishes) = (report.orders_unchanged, report.dishes_unchanged);
         let (orders, dishes) = (output::count(orders), output::count(dishes));
-        output::line(format_args!("Nothing changed: {orders} orders and {dishes} dishes are there already."))?;
+        let refunds = match report.refunds_unchanged {
+            0 => String::new(),
+            refunds => format!(", {} refunds", output::count(refunds)),
+        };
+        output::line(format_args!("Nothing changed: {orders} orders{refunds} and {dishes} dishes are there already."))?;
     } else {
-        if report.orders_imported + report.orders_unchanged > 0 {
-            let (orders, units) = (output::count(report.orders_imported), output::count(report.units_imported));
-            let (worth, known) = (amount(report.imported_minor), output::count(report.orders_unchanged));
-            output::line(format_args!(
-                "Imported {orders} orders of {units} units for {worth}; {known} were there already."
-            ))?;
-            let (seconds, rate) = (report.seconds, output::count(report.orders_per_second as u64));
-            output::line(format_args!("It took {seconds:.1} s, {rate} orders/s."))?;
-        }
-        let (dishes, servings) = (output::count(report.dishes_put), output::count(report.servings_published));
-        output::line(format_args!("Put {dishes} dishes on the menu and published {servings} servings."))?;
+        show_changes(report)?;
     }
     if let Some(sales) = &report.sales {
         let (orders, units) = (output::count(sales.orders), output::count(sales.units));
@@ -117,7 +128,72 @@ fn show(report: &ImportReport, file: &Path) -> anyhow::Result<()> {
             "The sales view now has {orders} orders, {units} units, {takings} over these days."
         ))?;
     }
+    if let Some(reconciled) = &report.reconciliation {
+        show_reconciled(report, reconciled)?;
+    }
     show_problems(report, file)
+}
+
+fn show_changes(report: &ImportReport) -> anyhow::Result<()> {
+    let amount = |minor: i64| format!("{} {}", report.currency, Money::new(minor, report.currency).to_decimal());
+    if report.orders_imported + report.orders_unchanged > 0 {
+        let (orders, units) = (output::count(report.orders_imported), output::count(report.units_imported));
+        let (worth, known) = (amount(report.imported_minor), output::count(report.orders_unchanged));
+        output::line(format_args!(
+            "Imported {orders} orders of {units} units for {worth}; {known} were there already."
+        ))?;
+    }
+    if report.orders_split > 0 {
+        let split = output::count(report.orders_split);
+        output::line(format_args!("{split} of the till's orders are larger than an order can be and became several."))?;
+    }
+    if report.refunds_imported + report.refunds_unchanged > 0 {
+        let (refunds, units) = (output::count(report.refunds_imported), output::count(report.units_refunded));
+        let (worth, known) = (amount(report.refunded_minor), output::count(report.refunds_unchanged));
+        output::line(format_args!(
+            "Imported {refunds} refunds of {units} units for {worth}; {known} were there already."
+        ))?;
+    }
+    if report.orders_imported > 0 {
+        let (seconds, rate) = (report.seconds, output::count(report.orders_per_second as u64));
+        output::line(format_args!("It took {seconds:.1} s, {rate} orders/s."))?;
+    }
+    let (dishes, servings) = (output::count(report.dishes_put), output::count(report.servings_published));
+    output::line(format_args!("Put {dishes} dishes on the menu and published {servings} servings."))
+}
+
+/// Where the file's rows have gone, when not all of them were sold.
+fn show_reconciled(report: &ImportReport, reconciled: &Reconciliation) -> anyhow::Result<()> {
+    if reconciled.refunded.rows == 0 && reconciled.left_out.is_empty() {
+        return Ok(());
+    }
+    let mut table = output::table(["rows", report.currency.code(), "what became of them"]);
+    let amount = |minor: i64| Money::new(minor, report.currency).to_decimal().to_string();
+    let mut row = |rows: u64, minor: i64, what: String| {
+        table.add_row([output::count(rows), amount(minor), what]);
+    };
+    row(reconciled.sold.rows, reconciled.sold.minor, "sold".to_owned());
+    row(reconciled.refunded.rows, -reconciled.refunded.minor, "refunded".to_owned());
+    for sum in &reconciled.left_out {
+        let unreadable = match sum.unreadable {
+            0 => String::new(),
+            rows => format!(" ({} without an amount that can be read)", output::count(rows)),
+        };
+        let (code, text) = (sum.reason.code(), sum.reason.text());
+        row(sum.rows, sum.minor, format!("left out, {code}: {text}{unreadable}"));
+    }
+    if reconciled.difference_minor != 0 {
+        row(0, reconciled.difference_minor, "DIFFERENCE: this should not be".to_owned());
+    }
+    let parts: u64 = reconciled.left_out.iter().map(|sum| sum.rows).sum();
+    let twice = (reconciled.sold.rows + reconciled.refunded.rows + parts).saturating_sub(reconciled.file.rows);
+    let twice = match twice {
+        0 => String::new(),
+        rows => format!(" ({} of its rows stand above twice, in part here and in part there)", output::count(rows)),
+    };
+    row(reconciled.file.rows, reconciled.file.minor, format!("the whole file{twice}"));
+    output::right(&mut table, &[0, 1]);
+    output::line(table)
 }
 
 fn show_problems(report: &ImportReport, file: &Path) -> anyhow::Result<()> {

@@ -8,9 +8,9 @@ use domain::{Currency, TenantId, menu::Dish};
 use super::{
     DishTerms, ImportRequest,
     canteen::Canteen,
-    orders::price,
     report::{BadRows, ImportReport},
-    table::{Row, Table},
+    rows::price,
+    table::{Fault, Row, Table},
 };
 use crate::{
     config::usage,
@@ -96,11 +96,11 @@ fn read(file: &Path, currency: Currency) -> anyhow::Result<Dishes> {
         rows += 1;
         let read = dish(&row, places, currency).and_then(|dish| match lines.insert(dish.name.clone(), row.line) {
             None => Ok(dish),
-            Some(line) => Err(format!("name: {:?} is on line {line} already", dish.name)),
+            Some(line) => Err(Fault::new("name", format!("{:?} is on line {line} already", dish.name))),
         });
         match read {
             Ok(dish) => dishes.push(dish),
-            Err(why) => bad.add(row.line, None, why),
+            Err(why) => bad.add(row.line, None, &why),
         }
     }
     Ok(Dishes { rows, dishes, bad })
@@ -110,21 +110,22 @@ fn dish(
     row: &Row<'_>,
     (name, category, unit, code): (usize, usize, usize, Option<usize>),
     currency: Currency,
-) -> Result<Dish, String> {
+) -> Result<Dish, Fault> {
     row.check()?;
     if let Some(column) = code {
-        let found: Currency = row.text("currency", column)?.parse().map_err(|error| format!("currency: {error}"))?;
+        let text = row.text("currency", column)?;
+        let found: Currency = text.parse().map_err(|error| Fault::new("currency", format!("{error}")))?;
         if found != currency {
-            return Err(format!("currency: {found}, but the canteen sells in {currency}"));
+            return Err(Fault::new("currency", format!("{found}, but the canteen sells in {currency}")));
         }
     }
     let dish = Dish {
         name: row.text("name", name)?.to_owned(),
         category: row.text("category", category)?.to_owned(),
-        price: price(row.text("price", unit)?, currency)?,
+        price: price("price", row.text("price", unit)?, currency)?,
         options: vec![],
     };
-    dish.check(currency).map_err(|error| error.to_string())?;
+    dish.check(currency).map_err(|error| Fault::new("name", error.to_string()))?;
     Ok(dish)
 }
 

@@ -6,6 +6,7 @@ use domain::{Currency, Timestamp, first_instant, serving::Meal};
 use jiff::{civil, fmt::strtime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
+use super::table::Fault;
 use crate::config::usage;
 
 /// A mapping is a page of text. Whatever is larger is something else.
@@ -26,7 +27,43 @@ pub struct Mapping {
     pub meal: Meal,
     #[serde(default = "comma")]
     pub delimiter: char,
+    #[serde(default)]
+    pub missing_diner: MissingDiner,
+    #[serde(default)]
+    pub zero_price: ZeroPrice,
     pub columns: Columns,
+    /// Without it a file has sales only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancellations: Option<Cancellations>,
+}
+
+/// What a row is whose diner's field is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingDiner {
+    #[default]
+    BadRow,
+    /// Sold to a visitor, another one with each order.
+    Visitor,
+}
+
+/// What a row is whose price is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroPrice {
+    /// A dish that was given away.
+    #[default]
+    Sell,
+    /// No sale: tills book breakage and counts of the stock so.
+    LeaveOut,
+}
+
+/// Which orders of the file take earlier ones back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellations {
+    /// Their numbers begin with this, and their quantities are negative.
+    pub prefix: String,
 }
 
 /// The names in the file's header.
@@ -111,7 +148,15 @@ impl Mapping {
                 return Err(format!("columns.{key}: name 1 to {MAX_PARTS} columns"));
             }
         }
+        if self.cancellations.as_ref().is_some_and(|cancellations| cancellations.prefix.trim().is_empty()) {
+            return Err("cancellations.prefix: with an empty one every order would be a cancellation".to_owned());
+        }
         time.check()
+    }
+
+    /// Whether the order of this number takes earlier ones back.
+    pub fn cancels(&self, number: &str) -> bool {
+        self.cancellations.as_ref().is_some_and(|cancellations| number.starts_with(&cancellations.prefix))
     }
 
     /// The canteen's zone.
@@ -139,8 +184,8 @@ impl TimeColumns {
 
     /// The instant that `text` means and its date in `zone`. Without a time of day it is midnight; a
     /// local time that the clocks skipped is the first instant after the gap.
-    pub fn instant(&self, text: &str, zone: &TimeZone) -> Result<(Timestamp, civil::Date), String> {
-        let bad = || format!("time: {text:?} is not a time of the format {:?}", self.format);
+    pub fn instant(&self, text: &str, zone: &TimeZone) -> Result<(Timestamp, civil::Date), Fault> {
+        let bad = || Fault::new("time", format!("{text:?} is not a time of the format {:?}", self.format));
         let read = strtime::parse(&self.format, text).map_err(|_| bad())?;
         let local = read.to_datetime().map_err(|_| bad())?;
         let at = match read.offset() {
@@ -176,6 +221,14 @@ mod tests {
         let mapping = Mapping::parse(GOOD).unwrap();
         assert_eq!((mapping.meal, mapping.delimiter, mapping.currency), (Meal::Lunch, ',', Currency::USD));
         assert_eq!(mapping.columns.dish.names(), ["name", "size"]);
+        assert_eq!((mapping.missing_diner, mapping.zero_price), (MissingDiner::BadRow, ZeroPrice::Sell));
+        assert!(!mapping.cancels("C1") && !mapping.cancels(""));
+    }
+
+    #[test]
+    fn a_prefix_tells_cancellations_from_sales() {
+        let mapping = parsed("[columns]", "[cancellations]\nprefix = \"C\"\n[columns]").unwrap();
+        assert!(mapping.cancels("C1") && !mapping.cancels("1C") && !mapping.cancels("c1"));
     }
 
     #[test]
@@ -188,6 +241,10 @@ mod tests {
             ("%Y-%m-%d", "%H", "year, month and day"),
             ("%Y-%m-%d", "%Q-%!", "does not work"),
             ("[\"name\", \"size\"]", "[]", "1 to 8 columns"),
+            ("[columns]", "[cancellations]\nprefix = \" \"\n[columns]", "every order would be a cancellation"),
+            ("[columns]", "[cancellations]\n[columns]", "missing field `prefix`"),
+            ("[columns]", "missing_diner = \"guest\"\n[columns]", "unknown variant `guest`"),
+            ("[columns]", "zero_price = \"sold\"\n[columns]", "unknown variant `sold`"),
             ("currency = \"USD\"", "currency = \"USD\"\ndelimiter = \"\\n\"", "cannot part columns"),
         ] {
             let error = parsed(from, to).unwrap_err();
@@ -209,6 +266,6 @@ mod tests {
         assert_eq!(read("%Y-%m-%d %H:%M", "2015-03-08 02:30"), is("2015-03-08T08:00:00Z", "2015-03-08"));
         assert_eq!(read("%Y-%m-%dT%H:%M%z", "2015-01-02T02:00+0800"), is("2015-01-01T18:00:00Z", "2015-01-01"));
         let error = read("%Y-%m-%d %H:%M", "2015-02-30 10:00").unwrap_err();
-        assert!(error.contains("2015-02-30 10:00"), "{error}");
+        assert!(error.to_string().contains("2015-02-30 10:00"), "{error}");
     }
 }

@@ -1,16 +1,21 @@
 //! Takes over what another system has: a canteen's dishes, or a till's history of orders.
 //!
-//! Everything goes through the real commands, each order at its own historic time, and under ids
-//! that follow from the canteen and the order's number: importing again changes nothing, and an
-//! import that broke off goes on where it stopped.
+//! Everything goes through the real commands, each order and refund at its own historic time, and
+//! under ids that follow from the canteen and the till's numbers: importing again changes nothing, and
+//! an import that broke off goes on where it stopped.
 
 mod booking;
 mod canteen;
+mod days;
 mod dishes;
 mod mapping;
+mod matching;
 mod orders;
+mod refunds;
 mod report;
+mod rows;
 pub mod table;
+mod tally;
 
 use std::{
     path::PathBuf,
@@ -24,6 +29,7 @@ use uuid::Uuid;
 
 pub use mapping::Mapping;
 pub use report::ImportReport;
+pub use tally::Reconciliation;
 
 use crate::{
     config::usage,
@@ -46,6 +52,9 @@ pub struct ImportRequest {
     pub file: PathBuf,
     /// Import nothing if any row is bad.
     pub strict: bool,
+    /// Where to write every row that was left out.
+    #[serde(default)]
+    pub left_out: Option<PathBuf>,
     pub what: What,
 }
 
@@ -116,18 +125,28 @@ async fn import_orders(
 ) -> anyhow::Result<ImportReport> {
     progress(Progress::new("reading the file", 0, None));
     let mut report = ImportReport::new(tenant, &request.file, &mapping.canteen, mapping.currency);
+    if let Some(file) = &request.left_out {
+        tally::check_writable(file)?;
+    }
     let (file, columns, now) = (request.file.clone(), mapping.clone(), house.commands.now());
     let read = tokio::task::spawn_blocking(move || orders::read(&file, &columns, now));
     let mut history = read.await.context("reading the file broke off")??;
-    report.rows = history.rows;
+    let mut tally = std::mem::take(&mut history.tally);
+    (report.rows, report.orders_split) = (history.rows, history.split);
     report.bad = std::mem::take(&mut history.bad);
-    if request.strict && report.bad.bad_rows > 0 {
-        report.refused = true;
-        return Ok(report);
+    report.refused = request.strict && report.bad.bad_rows > 0;
+    if !report.refused {
+        if history.orders.is_empty() {
+            refunds::leave_out(&history, &mut tally);
+        } else {
+            booking::book(house, tenant, mapping, history, &mut tally, &mut report, progress).await?;
+        }
+        report.reconciliation = Some(tally.reconciled());
     }
-    if history.orders.is_empty() {
-        return Ok(report);
+    let left_out = tally.into_left_out();
+    if let Some(file) = &request.left_out {
+        tally::write(file, &left_out, mapping.currency)?;
     }
-    booking::book(house, tenant, mapping, history, &mut report, progress).await?;
+    report.left_out(&left_out);
     Ok(report)
 }

@@ -6,46 +6,55 @@ use std::{
 };
 
 use domain::{
-    Currency, Money, Timestamp,
-    menu::{Dish, MAX_NAME, MAX_PRICE_MINOR},
+    Timestamp,
+    menu::Dish,
     order::{MAX_LINES, MAX_QUANTITY},
+    serving::MAX_PORTIONS,
 };
-use jiff::{civil, tz::TimeZone};
-use rust_decimal::Decimal;
+use jiff::civil;
 
 use super::{
     mapping::Mapping,
     report::BadRows,
-    table::{Row, Table},
+    rows::{Line, Reader, Said, Who},
+    table::{Fault, Row, Table},
+    tally::{LeftOut, Reason, Tally},
 };
 use crate::config::usage;
-
-/// What dishes without a category are filed under.
-const NO_CATEGORY: &str = "other";
 
 /// Everything that a file asks for.
 #[derive(Debug, Default)]
 pub struct History {
     pub rows: u64,
-    /// Whole orders only, by their time and then their number.
+    /// Whole orders only, by their time, their number and their part.
     pub orders: Vec<PastOrder>,
+    /// Numbers that became several orders.
+    pub split: u64,
+    /// By their time and then their number.
+    pub cancellations: Vec<Cancellation>,
     /// In the order in which the file first names them.
     pub dishes: Vec<Dish>,
     pub bad: BadRows,
+    pub tally: Tally,
 }
 
+/// An order, or a part of one that is larger than an order can be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastOrder {
     /// As the till numbered it.
     pub number: String,
+    /// From 1.
+    pub part: u32,
     /// Where the file first names it.
     pub line: u64,
     /// The earliest of its rows.
     pub at: Timestamp,
     /// In the canteen's zone.
     pub date: civil::Date,
-    pub diner: Option<String>,
+    pub who: Who,
     pub lines: Vec<PastLine>,
+    /// What each line is made of.
+    pub shares: Vec<Share>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,52 +66,45 @@ pub struct PastLine {
     pub quantity: u32,
 }
 
+/// Portions of an order's line that come from one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The row's line in the file.
+    pub row: u64,
+    /// Of [`PastOrder::lines`].
+    pub line: u16,
+    pub quantity: u32,
+}
+
+/// What the till took back at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cancellation {
+    pub number: String,
+    pub at: Timestamp,
+    pub who: Who,
+    /// One a dish and price.
+    pub lines: Vec<CancelledLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelledLine {
+    pub dish: usize,
+    pub unit_price: i64,
+    pub quantity: u32,
+    /// Each row's line in the file, and its portions.
+    pub rows: Vec<(u64, u32)>,
+}
+
 impl PastOrder {
-    /// Equal rows are one line, as a till prints them.
-    fn add(&mut self, line: PastLine) -> Result<(), String> {
-        let known = self.lines.iter_mut().find(|known| (known.dish, known.unit_price) == (line.dish, line.unit_price));
-        if let Some(known) = known {
-            known.quantity += line.quantity;
-            if known.quantity > MAX_QUANTITY {
-                return Err(format!("quantity: one line of an order has at most {MAX_QUANTITY} portions"));
-            }
-            return Ok(());
-        }
-        if self.lines.len() >= MAX_LINES {
-            return Err(format!("an order has at most {MAX_LINES} different lines"));
-        }
-        self.lines.push(line);
-        Ok(())
+    /// The till's number, and which part of it.
+    pub fn name(&self) -> String {
+        if self.part == 1 { self.number.clone() } else { format!("{}/{}", self.number, self.part) }
     }
-}
 
-/// Where the mapped columns are.
-struct Places {
-    order: usize,
-    time: Vec<usize>,
-    dish: Vec<usize>,
-    category: Option<usize>,
-    quantity: Option<usize>,
-    unit_price: usize,
-    currency: Option<usize>,
-    diner: Option<usize>,
-}
-
-impl Places {
-    fn find(table: &Table, mapping: &Mapping) -> Result<Places, String> {
-        let columns = &mapping.columns;
-        let one = |name: &String| table.column(name);
-        let maybe = |name: &Option<String>| name.as_ref().map(one).transpose();
-        Ok(Places {
-            order: one(&columns.order)?,
-            time: columns.time.columns.iter().map(one).collect::<Result<_, _>>()?,
-            dish: columns.dish.names().iter().map(one).collect::<Result<_, _>>()?,
-            category: maybe(&columns.category)?,
-            quantity: maybe(&columns.quantity)?,
-            unit_price: one(&columns.unit_price)?,
-            currency: maybe(&columns.currency)?,
-            diner: maybe(&columns.diner)?,
-        })
+    /// Each row that the order has something of, and what that is worth.
+    pub fn worth(&self) -> impl Iterator<Item = (u64, i64)> + '_ {
+        let price = |share: &Share| self.lines[usize::from(share.line)].unit_price;
+        self.shares.iter().map(move |share| (share.row, price(share) * i64::from(share.quantity)))
     }
 }
 
@@ -111,177 +113,249 @@ impl Places {
 pub fn read(file: &Path, mapping: &Mapping, now: Timestamp) -> anyhow::Result<History> {
     let broken = |why: String| usage(format!("{}: {why}", file.display()));
     let mut table = Table::open(file, mapping.delimiter)?;
-    let places = Places::find(&table, mapping).map_err(broken)?;
-    let zone = mapping.zone().map_err(broken)?;
-    let mut reading = Reading {
-        mapping,
-        places,
-        zone,
-        now,
-        history: History::default(),
-        orders: HashMap::new(),
-        dishes: HashMap::new(),
-    };
+    let reader = Reader::new(&table, mapping, now).map_err(broken)?;
+    let mut reading =
+        Reading { mapping, reader, history: History::default(), orders: HashMap::new(), dishes: HashMap::new() };
     while let Some(row) = table.next().map_err(broken)? {
         reading.take(&row);
     }
     Ok(reading.finish())
 }
 
-/// An order whose rows are still coming.
+/// An order or cancellation whose rows are still coming.
 struct Growing {
-    order: PastOrder,
+    number: String,
+    line: u64,
+    at: Timestamp,
+    date: civil::Date,
+    who: Who,
+    cancels: bool,
+    portions: u32,
+    rows: Vec<Counted>,
     bad: bool,
 }
 
-/// What one row says.
-struct Said<'a> {
-    at: Timestamp,
-    date: civil::Date,
-    dish: Dish,
+/// A good row.
+#[derive(Clone, Copy)]
+struct Counted {
+    line: u64,
+    dish: usize,
+    unit_price: i64,
     quantity: u32,
-    diner: Option<&'a str>,
+}
+
+/// A dish that rows have named.
+struct Named {
+    index: usize,
+    /// Only cancellations named it until now, which say nothing of what it costs today.
+    cancelled: bool,
 }
 
 struct Reading<'a> {
     mapping: &'a Mapping,
-    places: Places,
-    zone: TimeZone,
-    now: Timestamp,
+    reader: Reader<'a>,
     history: History,
     /// Rows of one order need not follow each other.
     orders: HashMap<String, Growing>,
-    dishes: HashMap<String, usize>,
+    dishes: HashMap<String, Named>,
 }
 
 impl Reading<'_> {
     fn take(&mut self, row: &Row<'_>) {
         self.history.rows += 1;
-        let number = match self.number(row) {
-            Ok(number) => number.to_owned(),
-            Err(why) => return self.history.bad.add(row.line, None, why),
+        let number = self.reader.number(row).map(str::to_owned);
+        let cancels = number.as_ref().is_ok_and(|number| self.mapping.cancels(number));
+        let worth = self.reader.worth(row, cancels);
+        self.history.tally.read(worth);
+        let left_out = |reason, detail| LeftOut {
+            line: row.line,
+            order: number.as_ref().ok().cloned(),
+            amount_minor: worth,
+            reason,
+            detail,
         };
-        let outcome = self.said(row).and_then(|said| self.add(row.line, &number, said));
-        if let Err(why) = outcome {
-            self.history.bad.add(row.line, Some(number.clone()), why);
-            let growing = self.orders.entry(number.clone()).or_insert_with(|| empty(number, row.line));
-            growing.bad = true;
-        }
-    }
-
-    fn number<'r>(&self, row: &'r Row<'_>) -> Result<&'r str, String> {
-        let number = row.text("order", self.places.order)?;
-        if number.chars().count() > MAX_NAME || number.chars().any(char::is_control) {
-            return Err(format!("order: a number has at most {MAX_NAME} printable characters"));
-        }
-        Ok(number)
-    }
-
-    fn said<'r>(&self, row: &'r Row<'_>) -> Result<Said<'r>, String> {
-        row.check()?;
-        let (places, currency) = (&self.places, self.mapping.currency);
-        if let Some(column) = places.currency {
-            let text = row.text("currency", column)?;
-            let found: Currency = text.parse().map_err(|error| format!("currency: {error}"))?;
-            if found != currency {
-                return Err(format!("currency: {found}, but the canteen sells in {currency}"));
+        let said = match &number {
+            Ok(number) => self.reader.said(row, cancels).and_then(|said| match said {
+                Said::NoPrice => Ok(true),
+                Said::Line(line) => self.add(row.line, number, cancels, *line).map(|()| false),
+            }),
+            Err(fault) => Err(fault.clone()),
+        };
+        match said {
+            Ok(false) => {}
+            Ok(true) => self.history.tally.leave_out(left_out(Reason::ZeroPrice, String::new())),
+            Err(fault) => {
+                self.history.tally.leave_out(left_out(Reason::BadRow, fault.to_string()));
+                self.history.bad.add(row.line, number.as_ref().ok().cloned(), &fault);
+                if let Ok(number) = number {
+                    let growing = self.orders.entry(number.clone()).or_insert_with(|| empty(number, row.line));
+                    growing.bad = true;
+                }
             }
         }
-        let time = row.joined("time", &places.time)?;
-        let (at, date) = self.mapping.columns.time.instant(&time, &self.zone)?;
-        if at < Timestamp::EPOCH || at > self.now {
-            return Err(format!("time: {time} does not lie between 1970 and now"));
-        }
-        let dish = Dish {
-            name: row.joined("dish", &places.dish)?,
-            category: places.category.map_or(Ok(NO_CATEGORY), |column| row.text("category", column))?.to_owned(),
-            price: price(row.text("unit_price", places.unit_price)?, currency)?,
-            options: vec![],
-        };
-        dish.check(currency).map_err(|error| format!("dish: {error}"))?;
-        let quantity = places.quantity.map_or(Ok(1), |column| quantity(row.text("quantity", column)?))?;
-        let diner = places.diner.map(|column| row.text("diner", column)).transpose()?;
-        Ok(Said { at, date, dish, quantity, diner })
     }
 
-    fn add(&mut self, line: u64, number: &str, said: Said<'_>) -> Result<(), String> {
+    fn add(&mut self, row: u64, number: &str, cancels: bool, said: Line) -> Result<(), Fault> {
         let growing = match self.orders.entry(number.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => {
-                let mut new = empty(number.to_owned(), line);
-                new.order =
-                    PastOrder { at: said.at, date: said.date, diner: said.diner.map(str::to_owned), ..new.order };
-                free.insert(new)
-            }
+            Entry::Vacant(free) => free.insert(Growing {
+                at: said.at,
+                date: said.date,
+                who: said.who.clone(),
+                cancels,
+                ..empty(number.to_owned(), row)
+            }),
         };
-        if growing.bad {
-            // It is left out already.
-            return Ok(());
+        // One that is left out already is only counted.
+        if !growing.bad {
+            if growing.who != said.who {
+                let why = format!("the order's first row, on line {}, names another one", growing.line);
+                return Err(Fault::new("diner", why));
+            }
+            growing.portions = growing.portions.saturating_add(said.quantity);
+            if growing.portions > MAX_PORTIONS {
+                return Err(Fault::new("quantity", format!("an order has at most {MAX_PORTIONS} portions")));
+            }
         }
-        let order = &mut growing.order;
-        if order.diner.as_deref() != said.diner {
-            return Err(format!("diner: the order's first row, on line {}, names another one", order.line));
+        if said.at < growing.at {
+            (growing.at, growing.date) = (said.at, said.date);
         }
-        if said.at < order.at {
-            (order.at, order.date) = (said.at, said.date);
-        }
-        let unit_price = said.dish.price.minor;
-        let dishes = &mut self.history.dishes;
-        let dish = *self.dishes.entry(said.dish.name.clone()).or_insert_with(|| {
-            dishes.push(said.dish);
-            dishes.len() - 1
-        });
-        order.add(PastLine { dish, unit_price, quantity: said.quantity })
+        growing.cancels = cancels;
+        let (unit_price, quantity) = (said.dish.price.minor, said.quantity);
+        let dish = named(&mut self.dishes, &mut self.history.dishes, said.dish, cancels);
+        growing.rows.push(Counted { line: row, dish, unit_price, quantity });
+        Ok(())
     }
 
     fn finish(mut self) -> History {
         let mut left_out: Vec<(u64, String)> = Vec::new();
-        for Growing { mut order, bad } in self.orders.into_values() {
-            if bad {
-                left_out.push((order.line, order.number));
+        for mut growing in self.orders.into_values() {
+            if growing.bad {
+                growing.leave_out(&mut self.history.tally);
+                left_out.push((growing.line, growing.number));
                 continue;
             }
             // Another export may have its rows in another order: that makes no other order.
             let dishes = &self.history.dishes;
-            order.lines.sort_by(|a, b| (&dishes[a.dish].name, a.unit_price).cmp(&(&dishes[b.dish].name, b.unit_price)));
-            self.history.orders.push(order);
+            let by = |row: &Counted| (dishes[row.dish].name.as_str(), row.unit_price);
+            growing.rows.sort_by(|a, b| (by(a), a.line).cmp(&(by(b), b.line)));
+            if growing.cancels {
+                self.history.cancellations.push(growing.into_cancellation());
+            } else {
+                let parts = growing.into_parts();
+                self.history.split += u64::from(parts.len() > 1);
+                self.history.orders.extend(parts);
+            }
         }
         left_out.sort();
         for (_, number) in left_out {
             self.history.bad.leave_out(number);
         }
-        self.history.orders.sort_by(|a, b| (a.at, &a.number).cmp(&(b.at, &b.number)));
+        self.history.orders.sort_by(|a, b| (a.at, &a.number, a.part).cmp(&(b.at, &b.number, b.part)));
+        self.history.cancellations.sort_by(|a, b| (a.at, &a.number).cmp(&(b.at, &b.number)));
         self.history
     }
 }
 
+fn named(known: &mut HashMap<String, Named>, dishes: &mut Vec<Dish>, dish: Dish, cancels: bool) -> usize {
+    match known.get_mut(&dish.name) {
+        Some(named) => {
+            if named.cancelled && !cancels {
+                named.cancelled = false;
+                dishes[named.index] = dish;
+            }
+            named.index
+        }
+        None => {
+            let index = dishes.len();
+            known.insert(dish.name.clone(), Named { index, cancelled: cancels });
+            dishes.push(dish);
+            index
+        }
+    }
+}
+
 fn empty(number: String, line: u64) -> Growing {
-    let (at, date) = (Timestamp::EPOCH, civil::Date::ZERO);
-    Growing { order: PastOrder { number, line, at, date, diner: None, lines: vec![] }, bad: false }
-}
-
-/// An amount in major units: digits, with a point if need be.
-pub fn price(text: &str, currency: Currency) -> Result<Money, String> {
-    let bad = || format!("unit_price: {text:?} is not a number such as 12.50");
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(bad());
-    }
-    let amount: Decimal = text.parse().map_err(|_| bad())?;
-    let money = Money::from_decimal(amount, currency).map_err(|error| format!("unit_price: {error}"))?;
-    if (0..=MAX_PRICE_MINOR).contains(&money.minor) {
-        Ok(money)
-    } else {
-        let most = Money::new(MAX_PRICE_MINOR, currency).to_decimal();
-        Err(format!("unit_price: {text} does not lie between 0 and {most}"))
+    Growing {
+        number,
+        line,
+        at: Timestamp::EPOCH,
+        date: civil::Date::ZERO,
+        who: Who::Guests,
+        cancels: false,
+        portions: 0,
+        rows: vec![],
+        bad: false,
     }
 }
 
-fn quantity(text: &str) -> Result<u32, String> {
-    let whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(quantity) if whole && (1..=MAX_QUANTITY).contains(&quantity) => Ok(quantity),
-        _ => Err(format!("quantity: {text:?} is not a whole number from 1 to {MAX_QUANTITY}")),
+impl Growing {
+    fn leave_out(&self, tally: &mut Tally) {
+        for row in &self.rows {
+            let worth = row.unit_price * i64::from(row.quantity);
+            tally.leave_out(LeftOut {
+                line: row.line,
+                order: Some(self.number.clone()),
+                amount_minor: Some(if self.cancels { -worth } else { worth }),
+                reason: Reason::OrderHasBadRow,
+                detail: String::new(),
+            });
+        }
+    }
+
+    fn into_cancellation(self) -> Cancellation {
+        let mut lines: Vec<CancelledLine> = Vec::new();
+        for Counted { line, dish, unit_price, quantity } in self.rows {
+            match lines.last_mut() {
+                Some(last) if (last.dish, last.unit_price) == (dish, unit_price) => {
+                    last.quantity += quantity;
+                    last.rows.push((line, quantity));
+                }
+                _ => lines.push(CancelledLine { dish, unit_price, quantity, rows: vec![(line, quantity)] }),
+            }
+        }
+        Cancellation { number: self.number, at: self.at, who: self.who, lines }
+    }
+
+    /// Equal rows are one line, as a till prints them, unless that has more portions than a line can
+    /// have; more lines than an order can have make several orders.
+    fn into_parts(self) -> Vec<PastOrder> {
+        let mut parts: Vec<PastOrder> = Vec::new();
+        for row in &self.rows {
+            let mut left = row.quantity;
+            while left > 0 {
+                let same = parts.last().and_then(|order| order.lines.last()).is_some_and(|last| {
+                    (last.dish, last.unit_price) == (row.dish, row.unit_price) && last.quantity < MAX_QUANTITY
+                });
+                if !same && parts.last().is_none_or(|order| order.lines.len() >= MAX_LINES) {
+                    // A file has too few rows for more parts than can be counted.
+                    parts.push(self.part(parts.len() as u32 + 1));
+                }
+                let Some(order) = parts.last_mut() else { break };
+                if !same {
+                    order.lines.push(PastLine { dish: row.dish, unit_price: row.unit_price, quantity: 0 });
+                }
+                let line = order.lines.len() - 1;
+                let quantity = left.min(MAX_QUANTITY - order.lines[line].quantity);
+                order.lines[line].quantity += quantity;
+                order.shares.push(Share { row: row.line, line: line as u16, quantity });
+                left -= quantity;
+            }
+        }
+        parts
+    }
+
+    fn part(&self, part: u32) -> PastOrder {
+        PastOrder {
+            number: self.number.clone(),
+            part,
+            line: self.line,
+            at: self.at,
+            date: self.date,
+            who: self.who.clone(),
+            lines: vec![],
+            shares: vec![],
+        }
     }
 }
 

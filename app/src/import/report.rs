@@ -5,6 +5,11 @@ use std::path::Path;
 use domain::{Currency, TenantId};
 use serde::{Deserialize, Serialize};
 
+use super::{
+    table::Fault,
+    tally::{LeftOut, Reconciliation},
+};
+
 /// Most bad rows, left out orders and other problems that a report lists; the totals count all.
 const MAX_LISTED: usize = 1_000;
 
@@ -15,6 +20,10 @@ pub struct BadRow {
     pub line: u64,
     /// The number of its order, if the row says one.
     pub order: Option<String>,
+    /// `BAD_FIELD`, or `FIELD_COUNT` where the row has too few or too many.
+    pub code: String,
+    /// As the mapping calls it.
+    pub field: Option<String>,
     pub reason: String,
 }
 
@@ -31,10 +40,11 @@ pub struct BadRows {
 }
 
 impl BadRows {
-    pub fn add(&mut self, line: u64, order: Option<String>, reason: String) {
+    pub fn add(&mut self, line: u64, order: Option<String>, fault: &Fault) {
         self.bad_rows += 1;
         if self.rows.len() < MAX_LISTED {
-            self.rows.push(BadRow { line, order, reason });
+            let (code, field) = (fault.code().to_owned(), fault.field.map(str::to_owned));
+            self.rows.push(BadRow { line, order, code, field, reason: fault.to_string() });
         }
     }
 
@@ -84,11 +94,23 @@ pub struct ImportReport {
     /// Portions and takings of the orders imported now.
     pub units_imported: u64,
     pub imported_minor: i64,
+    /// Numbers of the file that became several orders.
+    pub orders_split: u64,
+    /// One for each order that a cancelled line takes something back from.
+    pub refunds_imported: u64,
+    pub refunds_unchanged: u64,
+    /// Portions and money of the refunds imported now.
+    pub units_refunded: u64,
+    pub refunded_minor: i64,
     #[serde(flatten)]
     pub bad: BadRows,
     pub orders_not_booked: u64,
     /// The first thousand.
     pub not_booked: Vec<NotBooked>,
+    /// Of a till's history that was booked.
+    pub reconciliation: Option<Reconciliation>,
+    /// Every row that is in no order and no refund: the first thousand.
+    pub rows_left_out: Vec<LeftOut>,
     pub sales: Option<Sales>,
     pub seconds: f64,
     pub orders_per_second: f64,
@@ -110,9 +132,16 @@ impl ImportReport {
             orders_unchanged: 0,
             units_imported: 0,
             imported_minor: 0,
+            orders_split: 0,
+            refunds_imported: 0,
+            refunds_unchanged: 0,
+            units_refunded: 0,
+            refunded_minor: 0,
             bad: BadRows::default(),
             orders_not_booked: 0,
             not_booked: vec![],
+            reconciliation: None,
+            rows_left_out: vec![],
             sales: None,
             seconds: 0.0,
             orders_per_second: 0.0,
@@ -126,13 +155,31 @@ impl ImportReport {
         }
     }
 
-    /// Whether everything in the file is booked.
+    /// A refund of so many portions at this price, booked now or known from before.
+    pub fn refunded(&mut self, known: bool, portions: u32, unit_price: i64) {
+        if known {
+            self.refunds_unchanged += 1;
+            return;
+        }
+        self.refunds_imported += 1;
+        self.units_refunded += u64::from(portions);
+        self.refunded_minor += unit_price * i64::from(portions);
+    }
+
+    pub fn left_out(&mut self, rows: &[LeftOut]) {
+        self.rows_left_out = rows.iter().take(MAX_LISTED).cloned().collect();
+    }
+
+    /// Whether everything in the file is booked, but for what its mapping leaves out.
     pub fn is_clean(&self) -> bool {
-        self.bad.bad_rows == 0 && self.orders_not_booked == 0
+        let left_out = self.reconciliation.iter().flat_map(|reconciled| &reconciled.left_out);
+        self.bad.bad_rows == 0
+            && self.orders_not_booked == 0
+            && left_out.into_iter().all(|sum| sum.reason.was_asked_for())
     }
 
     /// Whether anything was appended.
     pub fn changed(&self) -> bool {
-        self.dishes_put + self.servings_published + self.orders_imported > 0
+        self.dishes_put + self.servings_published + self.orders_imported + self.refunds_imported > 0
     }
 }

@@ -1,6 +1,7 @@
 //! A CSV file, packed or not, row by row.
 
 use std::{
+    fmt,
     fs::File,
     io::{BufReader, Read},
     path::Path,
@@ -30,6 +31,34 @@ pub struct Row<'a> {
     pub line: u64,
     record: &'a ByteRecord,
     columns: usize,
+}
+
+/// What is wrong with a row, and with which field of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// As the mapping calls it; none when it is the row as a whole.
+    pub field: Option<&'static str>,
+    pub why: String,
+}
+
+impl Fault {
+    pub fn new(field: &'static str, why: impl Into<String>) -> Fault {
+        Fault { field: Some(field), why: why.into() }
+    }
+
+    /// By what programs know it.
+    pub fn code(&self) -> &'static str {
+        if self.field.is_some() { "BAD_FIELD" } else { "FIELD_COUNT" }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field {
+            Some(field) => write!(f, "{field}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
 }
 
 impl Table {
@@ -91,31 +120,32 @@ impl Table {
 
 impl Row<'_> {
     /// Whether the row has as many fields as the header.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Fault> {
         let found = self.record.len();
         if found == self.columns {
             return Ok(());
         }
-        Err(format!("the row has {found} fields, the header has {}", self.columns))
+        Err(Fault { field: None, why: format!("the row has {found} fields, the header has {}", self.columns) })
     }
 
-    /// Whether there is nothing in a field, or only space.
-    pub fn is_empty(&self, column: usize) -> bool {
-        self.record.get(column).unwrap_or_default().trim_ascii().is_empty()
-    }
-
-    /// A field's text without the space around it; an error if it is missing, too long or not UTF-8.
-    pub fn text(&self, what: &str, column: usize) -> Result<&str, String> {
+    /// A field's text without the space around it; nothing if the field is empty. An error if it is
+    /// too long or not UTF-8.
+    pub fn maybe(&self, what: &'static str, column: usize) -> Result<Option<&str>, Fault> {
         let bytes = self.record.get(column).unwrap_or_default();
         if bytes.len() > MAX_FIELD {
-            return Err(format!("{what}: a field has at most {MAX_FIELD} bytes, not {}", bytes.len()));
+            return Err(Fault::new(what, format!("a field has at most {MAX_FIELD} bytes, not {}", bytes.len())));
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("{what}: the text is not UTF-8"))?.trim();
-        if text.is_empty() { Err(format!("{what}: the field is empty")) } else { Ok(text) }
+        let text = std::str::from_utf8(bytes).map_err(|_| Fault::new(what, "the text is not UTF-8"))?.trim();
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    /// The text of a field that must have one.
+    pub fn text(&self, what: &'static str, column: usize) -> Result<&str, Fault> {
+        self.maybe(what, column)?.ok_or_else(|| Fault::new(what, "the field is empty"))
     }
 
     /// The texts of several columns, joined with a space.
-    pub fn joined(&self, what: &str, columns: &[usize]) -> Result<String, String> {
+    pub fn joined(&self, what: &'static str, columns: &[usize]) -> Result<String, Fault> {
         let texts = columns.iter().map(|column| self.text(what, *column)).collect::<Result<Vec<_>, _>>()?;
         Ok(texts.join(" "))
     }
@@ -153,7 +183,11 @@ mod tests {
         assert_eq!((row.line, row.text("a", 0)), (2, Ok("x\ny")));
         let row = table.next().unwrap().unwrap();
         assert_eq!((row.line, row.text("a", 0)), (4, Ok("z")));
-        assert_eq!(row.check(), Err("the row has 3 fields, the header has 2".to_owned()));
+        let fault = row.check().unwrap_err();
+        assert_eq!(
+            (fault.code(), fault.to_string().as_str()),
+            ("FIELD_COUNT", "the row has 3 fields, the header has 2")
+        );
         assert!(table.next().unwrap().is_none());
     }
 
@@ -169,8 +203,10 @@ mod tests {
     fn a_field_must_be_there_and_be_text() {
         let mut table = table(b"a,b\n\xff,\n").unwrap();
         let row = table.next().unwrap().unwrap();
-        assert_eq!(row.text("a", 0), Err("a: the text is not UTF-8".to_owned()));
-        assert_eq!(row.text("b", 1), Err("b: the field is empty".to_owned()));
+        assert_eq!(row.text("a", 0), Err(Fault::new("a", "the text is not UTF-8")));
+        let empty = row.text("b", 1).unwrap_err();
+        assert_eq!((empty.code(), empty.to_string().as_str()), ("BAD_FIELD", "b: the field is empty"));
+        assert_eq!(row.maybe("b", 1), Ok(None));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::{Fact, StreamKind, order::RefundReason};
+use domain::{
+    Fact, OrderId, StreamKind,
+    order::{Channel, LineCount, RefundReason, Terms},
+};
 use store::{Append, EventRow, EventStore, MemoryLog, NewEvent};
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +88,30 @@ async fn every_prefix_of_a_cancellation_refunds_once() {
         assert_eq!(crashed.names().await.len(), whole, "each step was taken once");
         let rows = crashed.log.read_all(1, 1_000).await.unwrap();
         assert_eq!(orders_events(&rows), orders_events(&house.log.read_all(1, 1_000).await.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn every_prefix_of_a_refund_of_history_ends_at_the_time_of_its_beginning() {
+    let house = House::open(10, 10).await;
+    let mut new = house.order(1, &[(RICE, 3)]);
+    (new.channel, new.terms) = (Channel::Import, Terms::Elsewhere);
+    let sold = super::MORNING.plus_seconds(-86_400);
+    let request = commands::Request { at: sold, ..house.request(1, 1, &new) };
+    house.ordering.place_order(request, new).await.unwrap();
+    let before = house.log.head().await.unwrap() as usize;
+    let taken_back = sold.plus_seconds(3_600);
+    let refund = commands::Request { at: taken_back, ..staff("refund", 1, &()) };
+    let two = vec![LineCount { line: 0, quantity: 2 }];
+    house.ordering.refund_lines(refund, OrderId(request.id), two, RefundReason::CancelledByCanteen).await.unwrap();
+    let whole = house.log.head().await.unwrap() as usize;
+    assert!(whole >= before + 5, "begun, begun, paid back, settled, settled");
+    for events in before + 1..=whole {
+        let mut crashed = crashed_after(&house, events).await;
+        assert_eq!(crashed.settle().await, 0, "after {} events of the chain", events - before);
+        assert_eq!(crashed.names().await, house.names().await, "each step was taken once");
+        assert!(crashed.events().await[before..].iter().all(|it| it.occurred_at == taken_back), "{events}");
+        assert_eq!(crashed.ledger("clearing:elsewhere").await, -super::RICE_PRICE);
     }
 }
 

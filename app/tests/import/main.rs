@@ -1,96 +1,19 @@
-//! Imports as somebody runs them: a year of a pizzeria, bad rows, kills in the middle, dishes.
+//! Imports as somebody runs them: a year of a pizzeria, bad rows, kills in the middle, dishes; and what
+//! was taken back.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::{Duration, Instant},
-};
+mod cancellations;
+mod support;
+
+use std::{fs, io::Read};
 
 use serde_json::{Value, json};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+use support::{Place, root};
 
 fn mapping() -> String {
-    root().join("docs/mappings/pizzaplace.toml").display().to_string()
-}
-
-/// A folder of its own, with a log in it.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Place {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let path = self.0.path().join(name);
-        fs::write(&path, content).unwrap();
-        path.display().to_string()
-    }
-
-    fn program(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tiffin"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIFFIN_")) {
-            command.env_remove(name);
-        }
-        command.current_dir(self.0.path()).stdin(Stdio::null());
-        command.args(args).args(["--store", "sqlite:data", "--json"]);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.program(args).output().unwrap()
-    }
-
-    /// Runs an import and answers with its exit code and report.
-    fn import(&self, args: &[&str]) -> (i32, Value) {
-        let output = self.run(&[&["import"], args].concat());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let text = if output.stdout.is_empty() { said.as_bytes() } else { &output.stdout };
-        let report = serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {said}"));
-        (output.status.code().unwrap(), report)
-    }
-
-    fn orders(&self, file: &str, mapping: &str) -> (i32, Value) {
-        self.import(&["orders", file, "--mapping", mapping])
-    }
-
-    /// Every line that a reading command says.
-    fn said(&self, args: &[&str]) -> Vec<String> {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-    }
-
-    /// The whole log, an event a line.
-    fn log(&self) -> Vec<String> {
-        let exported = self.said(&["events", "export"]);
-        exported.into_iter().filter(|line| line.starts_with("{\"position\"")).collect()
-    }
-
-    /// Balances by account; with the debits and credits that led to them.
-    fn balances(&self) -> Value {
-        let mut said: Value = serde_json::from_str(&self.said(&["balances"]).join("\n")).unwrap();
-        if let Some(said) = said.as_object_mut() {
-            said.remove("position");
-        }
-        said
-    }
-
-    fn bytes_in_log(&self) -> u64 {
-        let Ok(entries) = fs::read_dir(self.0.path().join("data")) else { return 0 };
-        entries
-            .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("log"))
-            .map(|e| e.metadata().map_or(0, |m| m.len()))
-            .sum()
-    }
+    support::mapping("pizzaplace")
 }
 
 /// The pizzeria's first so many orders.
@@ -150,26 +73,7 @@ fn killed_in_the_middle_and_run_again_it_ends_with_the_same_books() {
     let events = unbroken.log().len();
     let place = Place::new();
     let file = place.file("till.csv", &text);
-    let mut killed = 0;
-    for bytes in [400_000, 1_200_000, 2_500_000, 4_000_000] {
-        let mut child = place
-            .program(&["import", "orders", &file, "--mapping", &mapping()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        while child.try_wait().unwrap().is_none()
-            && place.bytes_in_log() < bytes
-            && started.elapsed() < Duration::from_secs(60)
-        {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // SIGKILL.
-        child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
-    }
-    assert!(killed >= 2, "it was killed in the middle {killed} times");
+    place.kill_at(&[400_000, 1_200_000, 2_500_000, 4_000_000], &["import", "orders", &file, "--mapping", &mapping()]);
     let (code, rest) = place.orders(&file, &mapping());
     assert_eq!(code, 0, "{rest}");
     assert!(rest["orders_unchanged"].as_u64().unwrap() > 0, "{rest}");
