@@ -4,8 +4,8 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use domain::{
-    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, menu, menu::Menu, order, order::Order,
-    payment, payment::Payment, serving, serving::Serving,
+    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, books, books::Books, menu, menu::Menu,
+    order, order::Order, payment, payment::Payment, serving, serving::Serving,
 };
 use store::{EventStore, Position, Version};
 
@@ -82,6 +82,7 @@ hosted! {
     Order, Order, order::Event, orders;
     Payment, Payment, payment::Event, payments;
     Account, Account, account::Event, accounts;
+    Books, Books, books::Event, books;
 }
 
 /// Why a command came to no success.

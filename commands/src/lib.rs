@@ -7,6 +7,7 @@
 //! Several nodes may share one log: each reads on as the others write ([`tail`]), falls back only
 //! where they got in its way ([`turn`]), and answers nothing from a state that they have left behind.
 
+mod books;
 mod bridge;
 mod cache;
 mod chain;
@@ -28,7 +29,8 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    StreamId, StreamKind, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment, serving::Serving,
+    StreamId, StreamKind, Timestamp, account::Account, books::Books, menu::Menu, order::Order, payment::Payment,
+    serving::Serving,
 };
 use store::{EventStore, Version};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,7 +56,7 @@ pub struct Limits {
     pub accounts: usize,
     /// Most orders, and as many payments. They are busy for minutes and then rarely asked for.
     pub orders: usize,
-    /// Most servings, and as many menus.
+    /// Most servings, and as many menus and books.
     pub servings: usize,
 }
 
@@ -83,6 +85,7 @@ struct Shared {
     orders: Host<Order>,
     payments: Host<Payment>,
     accounts: Host<Account>,
+    books: Host<Books>,
 }
 
 impl Commands {
@@ -98,6 +101,7 @@ impl Commands {
             orders: host(&store, &writer, limits.orders),
             payments: host(&store, &writer, limits.orders),
             accounts: host(&store, &writer, limits.accounts),
+            books: host(&store, &writer, limits.servings),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             standing: Standing::new(store.is_shared()),
@@ -199,6 +203,7 @@ impl Shared {
             StreamKind::Order => self.orders.saw(stream, version),
             StreamKind::Payment => self.payments.saw(stream, version),
             StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => self.accounts.saw(stream, version),
+            StreamKind::Books => self.books.saw(stream, version),
         }
     }
 }

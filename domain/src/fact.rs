@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
 use crate::{
-    AccountId, CanteenId, CompanyId, DinerId, Event, OrderId, PaymentId, ServingId, TenantId, account, menu, order,
-    payment, serving,
+    AccountId, CanteenId, CompanyId, DinerId, Event, OrderId, PaymentId, ServingId, TenantId, account, books, menu,
+    order, payment, serving,
 };
 
 /// The kinds of stream. The number is what a log stores and is never given to another kind.
@@ -20,6 +20,7 @@ pub enum StreamKind {
     Wallet = 5,
     Subsidy = 6,
     Company = 7,
+    Books = 11,
 }
 
 /// A kind of stream, or an event type, that this program does not know.
@@ -28,7 +29,7 @@ pub enum StreamKind {
 pub struct UnknownKind(pub String);
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 7] = [
+    pub const ALL: [StreamKind; 8] = [
         StreamKind::Menu,
         StreamKind::Serving,
         StreamKind::Order,
@@ -36,6 +37,7 @@ impl StreamKind {
         StreamKind::Wallet,
         StreamKind::Subsidy,
         StreamKind::Company,
+        StreamKind::Books,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,6 +49,7 @@ impl StreamKind {
             StreamKind::Wallet => "wallet",
             StreamKind::Subsidy => "subsidy",
             StreamKind::Company => "company",
+            StreamKind::Books => "books",
         }
     }
 
@@ -100,6 +103,7 @@ pub enum Fact {
     Order(OrderId, order::Event),
     Payment(PaymentId, payment::Event),
     Account(AccountId, account::Event),
+    Books(TenantId, books::Event),
 }
 
 impl Fact {
@@ -114,6 +118,7 @@ impl Fact {
             StreamKind::Wallet => Fact::Account(AccountId::Wallet(DinerId(key)), from_slice(payload)?),
             StreamKind::Subsidy => Fact::Account(AccountId::Subsidy(DinerId(key)), from_slice(payload)?),
             StreamKind::Company => Fact::Account(AccountId::Company(CompanyId(key)), from_slice(payload)?),
+            StreamKind::Books => Fact::Books(TenantId(key), from_slice(payload)?),
         })
     }
 
@@ -125,6 +130,7 @@ impl Fact {
             Fact::Order(_, event) => event.name(),
             Fact::Payment(_, event) => event.name(),
             Fact::Account(_, event) => event.name(),
+            Fact::Books(_, event) => event.name(),
         }
     }
 
@@ -136,6 +142,7 @@ impl Fact {
             StreamKind::Order => order::Event::SCHEMAS,
             StreamKind::Payment => payment::Event::SCHEMAS,
             StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => account::Event::SCHEMAS,
+            StreamKind::Books => books::Event::SCHEMAS,
         }
     }
 }
@@ -163,6 +170,7 @@ mod tests {
             Fact::Order(of, _) => (StreamKind::Order, of.0),
             Fact::Payment(of, _) => (StreamKind::Payment, of.0),
             Fact::Account(of, _) => account_stream(*of),
+            Fact::Books(of, _) => (StreamKind::Books, of.0),
         }
     }
 
@@ -173,6 +181,7 @@ mod tests {
             Fact::Order(_, event) => serde_json::to_value(event),
             Fact::Payment(_, event) => serde_json::to_value(event),
             Fact::Account(_, event) => serde_json::to_value(event),
+            Fact::Books(_, event) => serde_json::to_value(event),
         };
         json.unwrap()
     }
@@ -195,8 +204,14 @@ mod tests {
         for fact in every_fact() {
             names.entry(stream(&fact).0).or_default().insert(fact.name());
         }
-        for kind in [StreamKind::Menu, StreamKind::Serving, StreamKind::Order, StreamKind::Payment, StreamKind::Wallet]
-        {
+        for kind in [
+            StreamKind::Menu,
+            StreamKind::Serving,
+            StreamKind::Order,
+            StreamKind::Payment,
+            StreamKind::Wallet,
+            StreamKind::Books,
+        ] {
             let schemas = Fact::schemas(kind);
             let declared: BTreeSet<&str> = schemas.iter().map(|(name, _)| *name).collect();
             assert_eq!(names[&kind], declared, "{kind:?}");
@@ -239,6 +254,7 @@ mod tests {
                 ("wallet", 5, "account"),
                 ("subsidy", 6, "account"),
                 ("company", 7, "account"),
+                ("books", 11, "books"),
             ]
         );
         for kind in StreamKind::ALL {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    AccountId, CanteenId, Fact, Money, account, ids::as_text, menu, order, order::RefundFrom, payment,
+    AccountId, CanteenId, Fact, Money, account, books, ids::as_text, menu, order, order::RefundFrom, payment,
     payment::Provider, serving,
 };
 
@@ -112,6 +112,10 @@ pub fn postings(fact: &Fact) -> Vec<Posting> {
             | serving::Event::DishWithdrawn { .. }
             | serving::Event::Withdrawn { .. }
             | serving::Event::WithdrawalSettled { .. },
+        ) => vec![],
+        Fact::Books(
+            _,
+            books::Event::Opened { .. } | books::Event::PeriodClosed { .. } | books::Event::PeriodReopened { .. },
         ) => vec![],
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     AccountId, Aggregate, CanteenId, Currency, DinerId, DishId, Event, Fact, HoldId, Money, OrderId, PaymentId,
-    RefundId, ServingId, Timestamp, account, menu,
+    RefundId, ServingId, TenantId, Timestamp, account, books, menu,
     order::{self, Channel, Line, Placement, Selection, Terms},
     payment, serving,
 };
@@ -119,7 +119,8 @@ pub(crate) fn every_fact() -> Vec<Fact> {
     let orders = order_events().into_iter().map(|event| Fact::Order(order(1), event));
     let payments = payment_events().into_iter().map(|event| Fact::Payment(order(1).payment(), event));
     let accounts = account_events().into_iter().map(|event| Fact::Account(AccountId::Wallet(diner(1)), event));
-    menus.chain(servings).chain(orders).chain(payments).chain(accounts).collect()
+    let books = books_events().into_iter().map(|event| Fact::Books(TenantId(id(202)), event));
+    menus.chain(servings).chain(orders).chain(payments).chain(accounts).chain(books).collect()
 }
 
 /// A dish with every kind of thing that a dish can have.
@@ -219,5 +220,15 @@ fn account_events() -> Vec<account::Event> {
         Event::Frozen,
         Event::Unfrozen,
         Event::Closed,
+    ]
+}
+
+fn books_events() -> Vec<books::Event> {
+    use books::Event;
+    let (from, through) = (Some(jiff::civil::date(2026, 10, 1)), jiff::civil::date(2026, 10, 31));
+    vec![
+        Event::Opened { zone: "Asia/Shanghai".into() },
+        Event::PeriodClosed { from, through },
+        Event::PeriodReopened { closed_through: None, reason: books::ReopenReason::Audit },
     ]
 }

@@ -31,6 +31,8 @@ pub(crate) enum StreamKind {
     Subsidy,
     /// A company's funds.
     Company,
+    /// The periods of the books; the key is the tenant's.
+    Books,
 }
 
 /// The events of one thing, in their order.

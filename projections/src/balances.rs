@@ -85,7 +85,7 @@ impl Projection for Balances {
         }
         match &it.fact {
             Fact::Account(account, event) => of_account(it.tenant, *account, event, rows),
-            Fact::Menu(..) | Fact::Serving(..) | Fact::Order(..) | Fact::Payment(..) => Ok(()),
+            Fact::Menu(..) | Fact::Serving(..) | Fact::Order(..) | Fact::Payment(..) | Fact::Books(..) => Ok(()),
         }
     }
 }

@@ -251,7 +251,7 @@ words! {
     Meal { Breakfast = "breakfast", Lunch = "lunch", Dinner = "dinner", Snack = "snack" }
     StreamKind {
         Menu = "menu", Serving = "serving", Order = "order", Payment = "payment", Wallet = "wallet",
-        Subsidy = "subsidy", Company = "company",
+        Subsidy = "subsidy", Company = "company", Books = "books",
     }
     Channel { Online = "online", Counter = "counter", Import = "import" }
     Terms { Balances = "balances", AtCounter = "at_counter", Elsewhere = "elsewhere" }

@@ -116,7 +116,9 @@ impl Projection for Dashboard {
         use order::Event;
         let (order_id, event) = match &it.fact {
             Fact::Order(order_id, event) => (*order_id, event),
-            Fact::Menu(..) | Fact::Serving(..) | Fact::Payment(..) | Fact::Account(..) => return Ok(()),
+            Fact::Menu(..) | Fact::Serving(..) | Fact::Payment(..) | Fact::Account(..) | Fact::Books(..) => {
+                return Ok(());
+            }
         };
         if let Event::Placed(placement) = event {
             place(it, order_id, placement, rows);

@@ -127,7 +127,7 @@ impl Projection for DinerOrders {
             }
             Fact::Order(order_id, event) => of_order(it, event, order_mut(it.tenant, *order_id, rows)?),
             Fact::Payment(payment, event) => of_payment(it.tenant, payment.order(), event, rows),
-            Fact::Menu(..) | Fact::Serving(..) | Fact::Account(..) => Ok(()),
+            Fact::Menu(..) | Fact::Serving(..) | Fact::Account(..) | Fact::Books(..) => Ok(()),
         }
     }
 }

@@ -93,6 +93,7 @@ fn aggregate(fact: &Fact) -> &'static str {
         Fact::Order(..) => "order",
         Fact::Payment(..) => "payment",
         Fact::Account(..) => "account",
+        Fact::Books(..) => "books",
     }
 }
 

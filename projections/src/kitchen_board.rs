@@ -72,7 +72,9 @@ impl Projection for KitchenBoard {
         use order::Event;
         let (order_id, event) = match &it.fact {
             Fact::Order(order_id, event) => (*order_id, event),
-            Fact::Menu(..) | Fact::Serving(..) | Fact::Payment(..) | Fact::Account(..) => return Ok(()),
+            Fact::Menu(..) | Fact::Serving(..) | Fact::Payment(..) | Fact::Account(..) | Fact::Books(..) => {
+                return Ok(());
+            }
         };
         let key = (it.tenant, order_id);
         match event {

@@ -109,7 +109,7 @@ impl Projection for Menus {
             Fact::Menu(canteen, event) => of_menu(it.tenant, *canteen, event, rows),
             Fact::Serving(serving, event) => of_serving(it.tenant, *serving, event, rows),
             // What an order takes of a serving, the serving says itself.
-            Fact::Order(..) | Fact::Payment(..) | Fact::Account(..) => Ok(()),
+            Fact::Order(..) | Fact::Payment(..) | Fact::Account(..) | Fact::Books(..) => Ok(()),
         }
     }
 }

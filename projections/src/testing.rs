@@ -6,6 +6,7 @@ use domain::{
     AccountId, ActorId, Aggregate, CanteenId, CommandId, Currency, DinerId, DishId, Fact, HoldId, Money, OrderId,
     RefundId, ServingId, StreamId, TenantId, Timestamp,
     account::{self, Account},
+    books::Books,
     menu::{self, Dish, Menu},
     order::{self, Channel, Line, LineCount, Order, Placement, RefundFrom, RefundReason, Refusal, Terms},
     payment::{self, Part, Payment, Source, Tender, Why},
@@ -226,6 +227,7 @@ fn stream(fact: &Fact) -> StreamId {
         Fact::Order(id, _) => Order::stream(tenant(), *id),
         Fact::Payment(id, _) => Payment::stream(tenant(), *id),
         Fact::Account(id, _) => Account::stream(tenant(), *id),
+        Fact::Books(id, _) => Books::stream(tenant(), *id),
     }
 }
 
@@ -297,6 +299,7 @@ impl World {
                 Fact::Order(_, event) => serde_json::to_vec(event),
                 Fact::Payment(_, event) => serde_json::to_vec(event),
                 Fact::Account(_, event) => serde_json::to_vec(event),
+                Fact::Books(_, event) => serde_json::to_vec(event),
             };
             batch.push(self.raw(stream(fact), fact.name(), 1, payload.unwrap(), at(position)));
         }

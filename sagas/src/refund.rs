@@ -125,8 +125,8 @@ impl Saga for Refunds {
                 _,
                 account::Event::Refunded { refund, hold, .. } | account::Event::RefundDiverted { refund, hold, .. },
             ) => self.given(*refund, hold.tender),
-            // No other event of an account, and none of a serving or menu, moves a refund.
-            Fact::Account(..) | Fact::Serving(..) | Fact::Menu(..) => {}
+            // No other event of an account, and none of a serving, menu or the books, moves a refund.
+            Fact::Account(..) | Fact::Serving(..) | Fact::Menu(..) | Fact::Books(..) => {}
         }
     }
 

@@ -57,7 +57,7 @@ fn order_of(fact: &Fact) -> Option<OrderId> {
             | account::Event::RefundDiverted { hold, .. },
         ) => Some(hold.payment.order()),
         // No other event is about one order.
-        Fact::Serving(..) | Fact::Account(..) | Fact::Menu(..) => None,
+        Fact::Serving(..) | Fact::Account(..) | Fact::Menu(..) | Fact::Books(..) => None,
     }
 }
 

@@ -110,6 +110,7 @@ pub fn event_schemas() -> BTreeMap<String, Value> {
     variants::<domain::order::Event>(StreamKind::Order, &mut schemas);
     variants::<domain::payment::Event>(StreamKind::Payment, &mut schemas);
     variants::<domain::account::Event>(StreamKind::Wallet, &mut schemas);
+    variants::<domain::books::Event>(StreamKind::Books, &mut schemas);
     schemas
 }
 

@@ -2,8 +2,8 @@
 //! auditor reads what was recorded.
 
 use domain::{
-    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, menu::Menu, order::Order, payment::Payment,
-    serving::Serving,
+    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, books::Books, menu::Menu, order::Order,
+    payment::Payment, serving::Serving,
 };
 use serde_json::{Map, Value, json};
 
@@ -208,6 +208,7 @@ enum State {
     Order(Order),
     Payment(Payment),
     Account(Account),
+    Books(Books),
 }
 
 impl State {
@@ -218,6 +219,7 @@ impl State {
             StreamKind::Order => State::Order(Order::default()),
             StreamKind::Payment => State::Payment(Payment::default()),
             StreamKind::Wallet | StreamKind::Subsidy | StreamKind::Company => State::Account(Account::default()),
+            StreamKind::Books => State::Books(Books::default()),
         }
     }
 
@@ -229,7 +231,16 @@ impl State {
             (State::Order(state), Fact::Order(_, event)) => state.evolve(event, at),
             (State::Payment(state), Fact::Payment(_, event)) => state.evolve(event, at),
             (State::Account(state), Fact::Account(_, event)) => state.evolve(event, at),
-            (State::Menu(_) | State::Serving(_) | State::Order(_) | State::Payment(_) | State::Account(_), _) => {}
+            (State::Books(state), Fact::Books(_, event)) => state.evolve(event, at),
+            (
+                State::Menu(_)
+                | State::Serving(_)
+                | State::Order(_)
+                | State::Payment(_)
+                | State::Account(_)
+                | State::Books(_),
+                _,
+            ) => {}
         }
     }
 
@@ -240,6 +251,7 @@ impl State {
             State::Order(state) => serde_json::to_value(state),
             State::Payment(state) => serde_json::to_value(state),
             State::Account(state) => serde_json::to_value(state),
+            State::Books(state) => serde_json::to_value(state),
         };
         let value = value.map_err(|error| HistoryError::Unshowable { stream, version, reason: error.to_string() })?;
         let mut value = unfolded(value);
