@@ -123,6 +123,22 @@ pub enum Error {
     Closed { date: Date, period: Period },
 }
 
+impl Error {
+    /// The refusal's name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::NotOpen => "BOOKS_NOT_OPEN",
+            Error::AlreadyOpen { .. } => "BOOKS_ALREADY_OPEN",
+            Error::UnknownZone { .. } => "UNKNOWN_ZONE",
+            Error::NotYet { .. } => "NOT_YET",
+            Error::TooEarly { .. } => "TOO_EARLY",
+            Error::OutOfOrder { .. } => "OUT_OF_ORDER",
+            Error::TooLongAgo { .. } => "TOO_LONG_AGO",
+            Error::Closed { .. } => "PERIOD_CLOSED",
+        }
+    }
+}
+
 /// The day on which something is booked that happened on `date`, and whether it comes too late for
 /// its own: then it is the first day that is open.
 pub fn booked_on(date: Date, closed_through: Option<Date>) -> (Date, bool) {

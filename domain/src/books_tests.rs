@@ -158,6 +158,7 @@ fn what_is_dated_into_a_closed_period_is_refused_by_its_name() {
     // The last instant of October in Shanghai, and the first of November.
     let refused = books.takes(at("2026-10-31T15:59:59.999999Z")).unwrap_err();
     assert_eq!(refused, Error::Closed { date: date(2026, 10, 31), period });
+    assert_eq!(refused.code(), "PERIOD_CLOSED");
     assert_eq!(refused.to_string(), "2026-10-31 lies in a closed period (2026-10-01 to 2026-10-31)");
     assert_eq!(books.takes(at("2026-10-31T16:00:00Z")), Ok(()));
     let first = Period { from: None, through: date(2026, 8, 31) };

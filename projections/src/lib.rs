@@ -49,6 +49,7 @@ pub mod diner_orders;
 pub mod journal;
 pub mod kitchen_board;
 pub mod menu;
+pub mod periods;
 
 pub use catalogue::{Build, Health};
 pub use column::{Column, ColumnType, Json, Kind, Misfit, Param, Value};

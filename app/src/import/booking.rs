@@ -42,6 +42,15 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 /// Room that pickup asks for, in events.
 const PICKUP_ROOM: u32 = 4;
 
+/// An order's key follows from the canteen and the order's number alone, whatever the file.
+fn order_key(canteen: CanteenId, number: &str) -> Uuid {
+    derived_id(canteen.0, &[b"import", b"order", number.as_bytes()])
+}
+
+pub fn order_id(tenant: TenantId, canteen: CanteenId, number: &str) -> OrderId {
+    OrderId(domain::request_id(tenant, IMPORTER, "importOrder", order_key(canteen, number)))
+}
+
 /// What all orders of an import have in common.
 struct Book {
     ordering: Ordering,
@@ -175,9 +184,8 @@ impl Book {
         self.order(index).lines.iter().map(|line| self.dishes[line.dish])
     }
 
-    /// An order's key follows from the canteen and the order's number alone, whatever the file.
     fn key(&self, number: &str) -> Uuid {
-        derived_id(self.canteen.0, &[b"import", b"order", number.as_bytes()])
+        order_key(self.canteen, number)
     }
 
     fn request(&self, mutation: &str, key: Uuid, input: &impl serde::Serialize, at: domain::Timestamp) -> Request {
@@ -186,7 +194,7 @@ impl Book {
     }
 
     fn order_id(&self, order: &PastOrder) -> OrderId {
-        OrderId(domain::request_id(self.tenant, IMPORTER, "importOrder", self.key(&order.number)))
+        order_id(self.tenant, self.canteen, &order.number)
     }
 
     /// An order goes to the first serving of its day that offers all of its dishes. What a serving

@@ -6,6 +6,7 @@
 
 mod booking;
 mod canteen;
+mod closed;
 mod dishes;
 mod mapping;
 mod orders;
@@ -122,6 +123,11 @@ async fn import_orders(
     report.rows = history.rows;
     report.bad = std::mem::take(&mut history.bad);
     if request.strict && report.bad.bad_rows > 0 {
+        report.refused = true;
+        return Ok(report);
+    }
+    closed::leave_out(house, tenant, mapping, &mut history, &mut report).await?;
+    if request.strict && report.orders_not_booked > 0 {
         report.refused = true;
         return Ok(report);
     }
