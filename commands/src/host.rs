@@ -4,9 +4,9 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use domain::{
-    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, diner, diner::Diner, grant_run,
-    grant_run::GrantRun, menu, menu::Menu, order, order::Order, payment, payment::Payment, policy, policy::Policy,
-    serving, serving::Serving,
+    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, books, books::Books, diner,
+    diner::Diner, grant_run, grant_run::GrantRun, menu, menu::Menu, order, order::Order, payment, payment::Payment,
+    policy, policy::Policy, serving, serving::Serving,
 };
 use store::{EventStore, Position, Version};
 
@@ -86,6 +86,7 @@ hosted! {
     Policy, Policy, policy::Event, policies;
     GrantRun, Grant, grant_run::Event, grants;
     Diner, Diner, diner::Event, diners;
+    Books, Books, books::Event, books;
 }
 
 /// Why a command came to no success.

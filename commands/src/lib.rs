@@ -7,6 +7,7 @@
 //! Several nodes may share one log: each reads on as the others write ([`tail`]), falls back only
 //! where they got in its way ([`turn`]), and answers nothing from a state that they have left behind.
 
+mod books;
 mod bridge;
 mod cache;
 mod chain;
@@ -28,8 +29,8 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    StreamId, StreamKind, Timestamp, account::Account, diner::Diner, grant_run::GrantRun, menu::Menu, order::Order,
-    payment::Payment, policy::Policy, serving::Serving,
+    StreamId, StreamKind, Timestamp, account::Account, books::Books, diner::Diner, grant_run::GrantRun, menu::Menu,
+    order::Order, payment::Payment, policy::Policy, serving::Serving,
 };
 use store::{EventStore, Version};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,7 +56,7 @@ pub struct Limits {
     pub accounts: usize,
     /// Most orders, and as many payments. They are busy for minutes and then rarely asked for.
     pub orders: usize,
-    /// Most servings, and as many menus, policies, runs of grants and diners' employments.
+    /// Most servings, and as many menus, policies, runs of grants diners' employments and books.
     pub servings: usize,
 }
 
@@ -87,6 +88,7 @@ struct Shared {
     policies: Host<Policy>,
     grants: Host<GrantRun>,
     diners: Host<Diner>,
+    books: Host<Books>,
 }
 
 impl Commands {
@@ -105,6 +107,7 @@ impl Commands {
             policies: host(&store, &writer, limits.servings),
             grants: host(&store, &writer, limits.servings),
             diners: host(&store, &writer, limits.servings),
+            books: host(&store, &writer, limits.servings),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             standing: Standing::new(store.is_shared()),
@@ -209,6 +212,7 @@ impl Shared {
             StreamKind::Policy => self.policies.saw(stream, version),
             StreamKind::Grant => self.grants.saw(stream, version),
             StreamKind::Diner => self.diners.saw(stream, version),
+            StreamKind::Books => self.books.saw(stream, version),
         }
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     AccountId, CanteenId, CompanyId, DinerId, Event, GrantRunId, OrderId, PaymentId, PolicyId, ServingId, TenantId,
-    account, diner, grant_run, menu, order, payment, policy, serving,
+    account, books, diner, grant_run, menu, order, payment, policy, serving,
 };
 
 /// The kinds of stream. The number is what a log stores and is never given to another kind.
@@ -23,6 +23,7 @@ pub enum StreamKind {
     Policy = 8,
     Grant = 9,
     Diner = 10,
+    Books = 11,
 }
 
 /// A kind of stream, or an event type, that this program does not know.
@@ -31,7 +32,7 @@ pub enum StreamKind {
 pub struct UnknownKind(pub String);
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 10] = [
+    pub const ALL: [StreamKind; 11] = [
         StreamKind::Menu,
         StreamKind::Serving,
         StreamKind::Order,
@@ -42,6 +43,7 @@ impl StreamKind {
         StreamKind::Policy,
         StreamKind::Grant,
         StreamKind::Diner,
+        StreamKind::Books,
     ];
 
     pub fn name(self) -> &'static str {
@@ -56,6 +58,7 @@ impl StreamKind {
             StreamKind::Policy => "policy",
             StreamKind::Grant => "grant",
             StreamKind::Diner => "diner",
+            StreamKind::Books => "books",
         }
     }
 
@@ -112,6 +115,7 @@ pub enum Fact {
     Policy(PolicyId, policy::Event),
     Grant(GrantRunId, grant_run::Event),
     Diner(DinerId, diner::Event),
+    Books(TenantId, books::Event),
 }
 
 impl Fact {
@@ -129,6 +133,7 @@ impl Fact {
             StreamKind::Policy => Fact::Policy(PolicyId(key), from_slice(payload)?),
             StreamKind::Grant => Fact::Grant(GrantRunId(key), from_slice(payload)?),
             StreamKind::Diner => Fact::Diner(DinerId(key), from_slice(payload)?),
+            StreamKind::Books => Fact::Books(TenantId(key), from_slice(payload)?),
         })
     }
 
@@ -143,6 +148,7 @@ impl Fact {
             Fact::Policy(_, event) => event.name(),
             Fact::Grant(_, event) => event.name(),
             Fact::Diner(_, event) => event.name(),
+            Fact::Books(_, event) => event.name(),
         }
     }
 
@@ -157,6 +163,7 @@ impl Fact {
             StreamKind::Policy => policy::Event::SCHEMAS,
             StreamKind::Grant => grant_run::Event::SCHEMAS,
             StreamKind::Diner => diner::Event::SCHEMAS,
+            StreamKind::Books => books::Event::SCHEMAS,
         }
     }
 }
@@ -187,6 +194,7 @@ mod tests {
             Fact::Policy(of, _) => (StreamKind::Policy, of.0),
             Fact::Grant(of, _) => (StreamKind::Grant, of.0),
             Fact::Diner(of, _) => (StreamKind::Diner, of.0),
+            Fact::Books(of, _) => (StreamKind::Books, of.0),
         }
     }
 
@@ -200,6 +208,7 @@ mod tests {
             Fact::Policy(_, event) => serde_json::to_value(event),
             Fact::Grant(_, event) => serde_json::to_value(event),
             Fact::Diner(_, event) => serde_json::to_value(event),
+            Fact::Books(_, event) => serde_json::to_value(event),
         };
         json.unwrap()
     }
@@ -269,6 +278,7 @@ mod tests {
                 ("policy", 8, "policy"),
                 ("grant", 9, "grant"),
                 ("diner", 10, "diner"),
+                ("books", 11, "books"),
             ]
         );
         for kind in StreamKind::ALL {

@@ -10,6 +10,7 @@ mod money;
 mod time;
 
 pub mod account;
+pub mod books;
 pub mod diner;
 pub mod grant_run;
 pub mod lot;
@@ -29,4 +30,4 @@ pub use aggregate::{Aggregate, Event};
 pub use fact::{Fact, StreamId, StreamKind, UnknownKind};
 pub use ids::*;
 pub use money::{Currency, Money, MoneyError};
-pub use time::{Timestamp, first_instant};
+pub use time::{Timestamp, bundled_zone, first_instant};

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    AccountId, CanteenId, Fact, GrantRunId, Money, account, diner, grant_run, ids::as_text, menu, order,
+    AccountId, CanteenId, Fact, GrantRunId, Money, account, books, diner, grant_run, ids::as_text, menu, order,
     order::RefundFrom, payment, payment::Provider, policy, serving,
 };
 
@@ -135,6 +135,10 @@ pub fn postings(fact: &Fact) -> Vec<Posting> {
             | grant_run::Event::Finished { .. },
         ) => vec![],
         Fact::Diner(_, diner::Event::Joined { .. } | diner::Event::Moved { .. } | diner::Event::Left { .. }) => vec![],
+        Fact::Books(
+            _,
+            books::Event::Opened { .. } | books::Event::PeriodClosed { .. } | books::Event::PeriodReopened { .. },
+        ) => vec![],
     }
 }
 

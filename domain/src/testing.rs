@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     AccountId, Aggregate, CanteenId, CompanyId, Currency, DinerId, DishId, Event, Fact, GrantRunId, GroupId, HoldId,
-    LotId, Money, OrderId, PaymentId, PolicyId, RefundId, ServingId, Timestamp, account, diner, grant_run, lot, menu,
+    LotId, Money, OrderId, PaymentId, PolicyId, RefundId, ServingId, TenantId, Timestamp, account, books, diner,
+    grant_run, lot, menu,
     order::{self, Channel, Line, Placement, Selection, Terms},
     payment, policy, serving,
 };
@@ -132,7 +133,8 @@ pub(crate) fn every_fact() -> Vec<Fact> {
     let grants = grant_events().into_iter().map(|event| Fact::Grant(GrantRunId(id(70)), event));
     let diners = diner_events().into_iter().map(|event| Fact::Diner(diner(1), event));
     let of_orders = menus.chain(servings).chain(orders).chain(payments);
-    of_orders.chain(accounts).chain(policies).chain(grants).chain(diners).collect()
+    let books = books_events().into_iter().map(|event| Fact::Books(TenantId(id(202)), event));
+    of_orders.chain(accounts).chain(policies).chain(grants).chain(diners).chain(books).collect()
 }
 
 /// A dish with every kind of thing that a dish can have.
@@ -291,5 +293,15 @@ fn diner_events() -> Vec<diner::Event> {
         Event::Joined { company, group: Some(GroupId(id(74))), from },
         Event::Moved { company, group: None, from },
         Event::Left { on: from },
+    ]
+}
+
+fn books_events() -> Vec<books::Event> {
+    use books::Event;
+    let (from, through) = (Some(jiff::civil::date(2026, 10, 1)), jiff::civil::date(2026, 10, 31));
+    vec![
+        Event::Opened { zone: "Asia/Shanghai".into() },
+        Event::PeriodClosed { from, through },
+        Event::PeriodReopened { closed_through: None, reason: books::ReopenReason::Audit },
     ]
 }

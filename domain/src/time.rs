@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{civil, tz::TimeZone};
+use jiff::{
+    civil,
+    tz::{TimeZone, TimeZoneDatabase},
+};
 
 use crate::ids::as_text;
 use schemars::JsonSchema;
@@ -65,6 +68,13 @@ impl FromStr for Timestamp {
 }
 
 as_text! { Timestamp }
+
+/// The IANA time zone of that name, as this program was built with it: the same on every machine,
+/// whatever is installed there, so that what is folded by it is the same too.
+pub fn bundled_zone(name: &str) -> Option<TimeZone> {
+    // One that only says that nobody knows it has a name as well.
+    TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown())
+}
 
 /// The instant at which `zone`'s clocks show `local`: the earlier one when they show it twice, and
 /// the first instant after the gap when they never do.
@@ -158,6 +168,15 @@ mod tests {
         assert_eq!(Timestamp::from_seconds(-1).plus_seconds(i64::MIN).micros, i64::MIN);
         assert!(Timestamp::from_micros(i64::MAX).to_string().starts_with("9999-"));
         assert!(Timestamp::from_micros(i64::MIN).to_string().starts_with("-009999-"));
+    }
+
+    #[test]
+    fn a_zone_is_known_by_its_name_alone() {
+        let shanghai = bundled_zone("asia/shanghai").unwrap();
+        assert_eq!(shanghai.iana_name(), Some("Asia/Shanghai"));
+        for name in ["", "Mars/Olympus", "CST-8", "Etc/Unknown", "../Asia/Shanghai"] {
+            assert_eq!(bundled_zone(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     caller::Caller,
     errors::{Code, Failed, coded},
     log_event,
-    scalars::DateTime,
+    scalars::{Date, DateTime},
 };
 
 /// A moment that has been: exactly one of its fields.
@@ -19,6 +19,9 @@ pub(crate) struct AsOfInput {
     event: Option<ID>,
     /// What had occurred by then in business time, that instant included, whenever it was recorded.
     at: Option<DateTime>,
+    /// What is booked through that day, whenever it was recorded. Orders count until the day ends in the
+    /// books' time zone.
+    date: Option<Date>,
 }
 
 impl AsOfInput {
@@ -26,16 +29,17 @@ impl AsOfInput {
         let (masks, tenant) = (&caller.service.masks, caller.tenant());
         let wrong = |why: &str| coded(Code::BadInput, why).at("asOf");
         match self {
-            AsOfInput { position: Some(token), event: None, at: None } => {
+            AsOfInput { position: Some(token), event: None, at: None, date: None } => {
                 let position = masks.position(tenant, token);
                 position.map(AsOf::Position).ok_or_else(|| wrong("that is no consistency token of yours"))
             }
-            AsOfInput { position: None, event: Some(id), at: None } => {
+            AsOfInput { position: None, event: Some(id), at: None, date: None } => {
                 let position = log_event::position(masks, tenant, id);
                 position.map(AsOf::Position).ok_or_else(|| wrong("that is not the id of an event"))
             }
-            AsOfInput { position: None, event: None, at: Some(at) } => Ok(AsOf::Time(at.0)),
-            _ => Err(wrong("give exactly one of position, event and at")),
+            AsOfInput { position: None, event: None, at: Some(at), date: None } => Ok(AsOf::Time(at.0)),
+            AsOfInput { position: None, event: None, at: None, date: Some(date) } => Ok(AsOf::Date(date.0)),
+            _ => Err(wrong("give exactly one of position, event, at and date")),
         }
     }
 }
@@ -57,7 +61,7 @@ impl From<AsOfError> for Failed {
             AsOfError::Zero | AsOfError::NoPosition { .. } => {
                 coded(Code::BadInput, "the log has not come to that position").at("asOf")
             }
-            AsOfError::Future { .. } => coded(Code::BadInput, error).at("asOf"),
+            AsOfError::Future { .. } | AsOfError::FutureDay { .. } => coded(Code::BadInput, error).at("asOf"),
             AsOfError::Stale(_) => coded(Code::Stale, "the views have not come so far yet; ask again in a moment"),
             AsOfError::View(error) => error.into(),
             AsOfError::Log(error) => {

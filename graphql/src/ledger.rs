@@ -14,7 +14,7 @@ use crate::{
     consistency::Masks,
     errors::{Code, Failed, coded},
     paging,
-    scalars::{BigInt, DateTime, Money, Uuid},
+    scalars::{BigInt, Date, DateTime, Money, Uuid},
 };
 
 /// One side of a booking.
@@ -24,8 +24,13 @@ pub(crate) struct JournalEntry {
     account: String,
     /// A credit is positive, a debit negative.
     amount: Money,
-    /// The business time, by which the books are kept.
+    /// The business time.
     occurred_at: DateTime,
+    /// The day on which it is booked: the local date of its business time, or the first day that was
+    /// open when it came.
+    booking_date: Date,
+    /// Whether it came after its own day was closed.
+    late: bool,
     /// When the log took it.
     recorded_at: DateTime,
     /// The type of the event that moved the money, such as account.Captured.
@@ -40,6 +45,8 @@ impl From<journal::Entry> for JournalEntry {
             account: row.account.to_string(),
             amount: row.amount().into(),
             occurred_at: row.occurred_at.into(),
+            booking_date: row.booking_date.into(),
+            late: row.late,
             recorded_at: row.recorded_at.into(),
             correlation: row.correlation.into(),
             event: row.event,

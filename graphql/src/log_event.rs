@@ -37,6 +37,8 @@ pub(crate) enum StreamKind {
     Grant,
     /// Who employs a diner; the key is the diner's.
     Diner,
+    /// The periods of the books; the key is the tenant's.
+    Books,
 }
 
 /// The events of one thing, in their order.

@@ -91,7 +91,8 @@ impl Projection for Balances {
             | Fact::Payment(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Diner(..) => Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => Ok(()),
         }
     }
 }

@@ -255,6 +255,7 @@ words! {
     StreamKind {
         Menu = "menu", Serving = "serving", Order = "order", Payment = "payment", Wallet = "wallet",
         Subsidy = "subsidy", Company = "company", Policy = "policy", Grant = "grant", Diner = "diner",
+        Books = "books",
     }
     Channel { Online = "online", Counter = "counter", Import = "import" }
     Terms { Balances = "balances", AtCounter = "at_counter", Elsewhere = "elsewhere" }

@@ -122,7 +122,8 @@ impl Projection for Dashboard {
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Diner(..) => return Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => return Ok(()),
         };
         if let Event::Placed(placement) = event {
             place(it, order_id, placement, rows);

@@ -132,7 +132,8 @@ impl Projection for DinerOrders {
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Diner(..) => Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => Ok(()),
         }
     }
 }

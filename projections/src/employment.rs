@@ -51,7 +51,8 @@ impl Projection for Employment {
             | Fact::Payment(..)
             | Fact::Account(..)
             | Fact::Policy(..)
-            | Fact::Grant(..) => return Ok(()),
+            | Fact::Grant(..)
+            | Fact::Books(..) => return Ok(()),
         };
         let (tenant, of) = (it.tenant, (it.tenant, diner));
         match event {

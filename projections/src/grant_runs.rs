@@ -71,7 +71,8 @@ impl Projection for GrantRuns {
             | Fact::Payment(..)
             | Fact::Account(..)
             | Fact::Policy(..)
-            | Fact::Diner(..) => return Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => return Ok(()),
         };
         let (tenant, key) = (it.tenant, (it.tenant, run));
         if let Event::Begun(plan) = event {

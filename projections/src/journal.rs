@@ -1,12 +1,15 @@
-//! The books' journal: every posting of every event that moved money, and their sums by day.
+//! The books' journal: every posting of every event that moved money, their sums by day, and the
+//! periods that were closed.
 
 use domain::{Currency, Fact, Money, TenantId, Timestamp, postings::LedgerAccount, postings::postings};
+use jiff::civil::Date;
 use store::{Position, Recorded};
 use uuid::Uuid;
 
 use crate::{
     PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args,
     as_of::books::{self, LedgerDay, LedgerTotal, UsedAccount},
+    periods::{self, OpenBooks, Period},
     row,
 };
 
@@ -19,8 +22,13 @@ row! {
             /// Counts the postings of one event, from 0.
             line: u8,
         }
-        /// What the books are kept by.
+        /// The business time.
         occurred_at: Timestamp,
+        /// What the books are kept by: the local date of that time, or the first day that was open
+        /// when the entry came.
+        booking_date: Date,
+        /// Whether it came after its own date was closed.
+        late: bool,
         recorded_at: Timestamp,
         account: LedgerAccount,
         /// A credit is positive, a debit negative.
@@ -45,7 +53,8 @@ impl Entry {
     }
 }
 
-/// The projection. It keeps the sums of [`books`] too, so that they always stand at the same event.
+/// The projection. It keeps the sums of [`books`] and the [`periods`] too, so that they always stand at
+/// the same event.
 pub struct Journal;
 
 impl Projection for Journal {
@@ -54,26 +63,32 @@ impl Projection for Journal {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [TableSpec] {
-        &[Entry::TABLE, LedgerDay::TABLE, LedgerTotal::TABLE, UsedAccount::TABLE]
+        &[Entry::TABLE, LedgerDay::TABLE, LedgerTotal::TABLE, UsedAccount::TABLE, OpenBooks::TABLE, Period::TABLE]
     }
 
     /// Which events move money, and how, the one postings file says; it names every event.
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
+        if let Fact::Books(_, event) = &it.fact {
+            return periods::apply(it, event, rows);
+        }
         let postings = postings(&it.fact);
         if postings.is_empty() {
             return Ok(());
         }
-        books::book(it, &postings, rows)?;
+        let (booking_date, late) = periods::booking_date(it, rows);
+        books::book(it, &postings, booking_date, rows)?;
         for (line, posting) in postings.into_iter().enumerate() {
             rows.append(Entry {
                 tenant: it.tenant,
                 position: it.position,
                 line: u8::try_from(line).map_err(|_| Poison("more than 256 postings in one event".into()))?,
                 occurred_at: it.occurred_at,
+                booking_date,
+                late,
                 recorded_at: it.recorded_at,
                 account: posting.account,
                 amount_minor: posting.amount.minor,
@@ -96,6 +111,7 @@ fn aggregate(fact: &Fact) -> &'static str {
         Fact::Policy(..) => "policy",
         Fact::Grant(..) => "grant",
         Fact::Diner(..) => "diner",
+        Fact::Books(..) => "books",
     }
 }
 

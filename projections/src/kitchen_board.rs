@@ -78,7 +78,8 @@ impl Projection for KitchenBoard {
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Diner(..) => return Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => return Ok(()),
         };
         let key = (it.tenant, order_id);
         match event {

@@ -51,6 +51,7 @@ pub mod grant_runs;
 pub mod journal;
 pub mod kitchen_board;
 pub mod menu;
+pub mod periods;
 pub mod subsidies;
 
 pub use catalogue::{Build, Health};

@@ -114,7 +114,8 @@ impl Projection for Menus {
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Diner(..) => Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => Ok(()),
         }
     }
 }

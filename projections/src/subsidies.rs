@@ -100,7 +100,8 @@ impl Projection for Subsidies {
             | Fact::Payment(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Diner(..) => return Ok(()),
+            | Fact::Diner(..)
+            | Fact::Books(..) => return Ok(()),
         };
         Book { tenant: it.tenant, diner }.apply(event, rows)
     }

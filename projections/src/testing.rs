@@ -6,6 +6,7 @@ use domain::{
     AccountId, ActorId, Aggregate, CanteenId, CommandId, Currency, DinerId, DishId, Fact, HoldId, Money, OrderId,
     RefundId, ServingId, StreamId, TenantId, Timestamp,
     account::{self, Account},
+    books::Books,
     diner::Diner,
     grant_run::GrantRun,
     menu::{self, Dish, Menu},
@@ -233,6 +234,7 @@ fn stream(fact: &Fact) -> StreamId {
         Fact::Policy(id, _) => Policy::stream(tenant(), *id),
         Fact::Grant(id, _) => GrantRun::stream(tenant(), *id),
         Fact::Diner(id, _) => Diner::stream(tenant(), *id),
+        Fact::Books(id, _) => Books::stream(tenant(), *id),
     }
 }
 
@@ -307,6 +309,7 @@ impl World {
                 Fact::Policy(_, event) => serde_json::to_vec(event),
                 Fact::Grant(_, event) => serde_json::to_vec(event),
                 Fact::Diner(_, event) => serde_json::to_vec(event),
+                Fact::Books(_, event) => serde_json::to_vec(event),
             };
             batch.push(self.raw(stream(fact), fact.name(), 1, payload.unwrap(), at(position)));
         }

@@ -323,7 +323,7 @@ impl Saga for Checkout {
             Fact::Serving(_, event) => was.on_serving(event),
             Fact::Payment(_, event) => was.on_payment(event),
             Fact::Account(account, event) => was.on_account(*account, event),
-            Fact::Menu(..) | Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) => was,
+            Fact::Menu(..) | Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) | Fact::Books(..) => was,
         };
     }
 

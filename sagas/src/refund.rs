@@ -136,7 +136,7 @@ impl Saga for Refunds {
             ) => self.given(*refund, hold.tender),
             // No other event of an account, and none of a serving or menu, moves a refund.
             Fact::Account(..) | Fact::Serving(..) | Fact::Menu(..) => {}
-            Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) => {}
+            Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) | Fact::Books(..) => {}
         }
     }
 

@@ -59,7 +59,7 @@ fn order_of(fact: &Fact) -> Option<OrderId> {
         ) => Some(hold.payment.order()),
         // No other event is about one order.
         Fact::Serving(..) | Fact::Account(..) | Fact::Menu(..) => None,
-        Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) => None,
+        Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) | Fact::Books(..) => None,
     }
 }
 

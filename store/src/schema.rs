@@ -124,6 +124,7 @@ pub fn event_schemas() -> BTreeMap<String, Value> {
     variants::<domain::policy::Event>(StreamKind::Policy, &mut schemas);
     variants::<domain::grant_run::Event>(StreamKind::Grant, &mut schemas);
     variants::<domain::diner::Event>(StreamKind::Diner, &mut schemas);
+    variants::<domain::books::Event>(StreamKind::Books, &mut schemas);
     schemas
 }
 

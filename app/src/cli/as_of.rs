@@ -14,8 +14,8 @@ use crate::{config::usage, output};
 /// Which moment is asked for.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct AsOfArgs {
-    /// As it was: when the log stood at event POSITION, or as booked until business time TIME (RFC
-    /// 3339, or a date, which means the end of that day in UTC)
+    /// As it was: when the log stood at event POSITION, or at business time TIME (RFC 3339; a date
+    /// means what is booked through that day)
     #[arg(long, value_name = "POSITION|TIME")]
     as_of: Option<AsOf>,
 }
@@ -54,16 +54,19 @@ pub fn as_json(asked: Option<Asked>) -> serde_json::Value {
         None => serde_json::Value::Null,
         Some(AsOf::Position(position)) => serde_json::json!({ "position": position }),
         Some(AsOf::Time(time)) => serde_json::json!({ "time": time }),
+        Some(AsOf::Date(date)) => serde_json::json!({ "date": date }),
     }
 }
 
-/// For people: "As of event 7", or "As of 2026-11-23T12:00:00Z, as known at event 7".
+/// For people: "As of event 7", "As of 2026-11-23T12:00:00Z, as known at event 7", or "As of 2026-11-23, as
+/// known at event 7".
 pub fn shown(asked: Option<Asked>, known: Position) -> String {
     let known = output::count(known);
     match asked.map(|asked| asked.as_of) {
         None => format!("As of event {known}"),
         Some(AsOf::Position(position)) => format!("As of event {}", output::count(position)),
         Some(AsOf::Time(time)) => format!("As of {time}, as known at event {known}"),
+        Some(AsOf::Date(date)) => format!("As of {date}, as known at event {known}"),
     }
 }
 

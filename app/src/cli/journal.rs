@@ -115,6 +115,6 @@ fn as_json(entry: &Entry) -> Value {
     json!({
         "tenant": entry.tenant, "position": entry.position, "line": entry.line, "event": entry.event,
         "account": entry.account, "amount_minor": entry.amount_minor, "currency": entry.currency,
-        "occurred_at": entry.occurred_at, "recorded_at": entry.recorded_at, "correlation": entry.correlation,
+        "occurred_at": entry.occurred_at, "booking_date": entry.booking_date, "late": entry.late, "recorded_at": entry.recorded_at, "correlation": entry.correlation,
     })
 }

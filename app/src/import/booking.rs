@@ -40,6 +40,18 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 /// Room that pickup asks for, in events.
 const PICKUP_ROOM: u32 = 4;
 
+/// An order's key follows from the canteen and the order's number and part alone, whatever the file.
+fn order_key(canteen: CanteenId, order: &PastOrder) -> Uuid {
+    let part = order.part.to_le_bytes();
+    let whole: [&[u8]; 4] = [b"import", b"order", order.number.as_bytes(), &part];
+    // The first part is the order that the number alone names: most have no other.
+    derived_id(canteen.0, if order.part == 1 { &whole[..3] } else { &whole })
+}
+
+pub fn order_id(tenant: TenantId, canteen: CanteenId, order: &PastOrder) -> OrderId {
+    OrderId(domain::request_id(tenant, IMPORTER, "importOrder", order_key(canteen, order)))
+}
+
 /// What all orders of an import have in common.
 pub struct Book {
     pub ordering: Ordering,
@@ -123,12 +135,8 @@ impl Book {
         self.order(index).lines.iter().map(|line| self.dishes[line.dish])
     }
 
-    /// An order's key follows from the canteen and the order's number and part alone, whatever the file.
     fn key(&self, order: &PastOrder) -> Uuid {
-        let part = order.part.to_le_bytes();
-        let whole: [&[u8]; 4] = [b"import", b"order", order.number.as_bytes(), &part];
-        // The first part is the order that the number alone names: most have no other.
-        derived_id(self.canteen.0, if order.part == 1 { &whole[..3] } else { &whole })
+        order_key(self.canteen, order)
     }
 
     pub fn request(&self, mutation: &str, key: Uuid, input: &impl serde::Serialize, at: domain::Timestamp) -> Request {
@@ -137,7 +145,7 @@ impl Book {
     }
 
     pub fn order_id(&self, order: &PastOrder) -> OrderId {
-        OrderId(domain::request_id(self.tenant, IMPORTER, "importOrder", self.key(order)))
+        order_id(self.tenant, self.canteen, order)
     }
 
     fn diner(&self, order: &PastOrder) -> DinerId {
@@ -317,16 +325,16 @@ fn sold(order: &PastOrder, booked: &Booked, tally: &mut Tally, report: &mut Impo
     Standing::Now
 }
 
-fn not_booked(order: &PastOrder, why: String, tally: &mut Tally, report: &mut ImportReport) {
+/// Tells the tally that nothing of an order is booked.
+pub fn leave_out_rows(order: &PastOrder, reason: Reason, why: &str, tally: &mut Tally) {
     for (line, minor) in order.worth() {
-        tally.leave_out(LeftOut {
-            line,
-            order: Some(order.number.clone()),
-            amount_minor: Some(minor),
-            reason: Reason::NotBooked,
-            detail: why.clone(),
-        });
+        let (order, amount_minor) = (Some(order.number.clone()), Some(minor));
+        tally.leave_out(LeftOut { line, order, amount_minor, reason, detail: why.to_owned() });
     }
+}
+
+fn not_booked(order: &PastOrder, why: String, tally: &mut Tally, report: &mut ImportReport) {
+    leave_out_rows(order, Reason::NotBooked, &why, tally);
     report.not_booked(order.name(), order.line, why);
 }
 

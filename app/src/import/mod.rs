@@ -6,6 +6,7 @@
 
 mod booking;
 mod canteen;
+mod closed;
 mod days;
 mod dishes;
 mod mapping;
@@ -134,7 +135,8 @@ async fn import_orders(
     let mut tally = std::mem::take(&mut history.tally);
     (report.rows, report.orders_split) = (history.rows, history.split);
     report.bad = std::mem::take(&mut history.bad);
-    report.refused = request.strict && report.bad.bad_rows > 0;
+    closed::leave_out(house, tenant, mapping, &mut history, &mut tally, &mut report).await?;
+    report.refused = request.strict && (report.bad.bad_rows > 0 || report.orders_not_booked > 0);
     if !report.refused {
         if history.orders.is_empty() {
             refunds::leave_out(&history, &mut tally);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::{Currency, TenantId};
+use domain::{Currency, TenantId, books};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -61,6 +61,9 @@ impl BadRows {
 pub struct NotBooked {
     pub order: String,
     pub line: u64,
+    /// What refused it, for programs, where that has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     pub reason: String,
 }
 
@@ -149,9 +152,18 @@ impl ImportReport {
     }
 
     pub fn not_booked(&mut self, order: String, line: u64, reason: String) {
+        self.add_not_booked(NotBooked { order, line, code: None, reason });
+    }
+
+    /// An order that the books refuse.
+    pub fn refused_order(&mut self, order: String, line: u64, why: &books::Error) {
+        self.add_not_booked(NotBooked { order, line, code: Some(why.code().to_owned()), reason: why.to_string() });
+    }
+
+    fn add_not_booked(&mut self, order: NotBooked) {
         self.orders_not_booked += 1;
         if self.not_booked.len() < MAX_LISTED {
-            self.not_booked.push(NotBooked { order, line, reason });
+            self.not_booked.push(order);
         }
     }
 

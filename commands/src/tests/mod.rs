@@ -1,5 +1,6 @@
 //! The write path under refusals, panics, clients that go away, and writes that fail.
 
+mod books;
 mod clocks;
 mod closure;
 mod flaky;

@@ -1,9 +1,9 @@
 //! Balances and the trial balance as they were.
 //!
-//! The journal's projection sums its entries by account, day of booking and day of recording. Each
-//! sum knows the first and the last position and business time of what it holds, so that a moment is
-//! after all of it, before all of it, or cuts through it; only then its entries are looked at, and
-//! those are an account's entries of one day.
+//! The journal's projection sums its entries by account, booking date and day of recording. Each sum
+//! knows the first and the last position and business time of what it holds, so that a moment is after
+//! all of it, before all of it, or cuts through it; only then its entries are looked at, and those are
+//! an account's entries of one day. A date cuts through no sum.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,7 @@ use domain::{
     Currency, Money, TenantId, Timestamp,
     postings::{LedgerAccount, Posting},
 };
-use jiff::{
-    civil::{self, Date},
-    tz::TimeZone,
-};
+use jiff::civil::Date;
 use store::{Position, Recorded};
 
 use super::{AsOfError, Moment};
@@ -22,18 +19,20 @@ use crate::{
     Poison, Rows, Snapshot, SqlError, SqlRow, ViewError, args,
     balances::{Balance, TrialBalance},
     journal::Journal,
+    periods::day,
     row,
 };
 
 row! {
-    /// What was booked on an account on one day, as far as it was recorded on one day. Days are in UTC.
+    /// What was booked on an account on one day, as far as it was recorded on one day.
     pub struct LedgerDay in "ledger_days" {
         key {
             tenant: TenantId,
             account: LedgerAccount,
             currency: Currency,
-            /// Of the business time.
+            /// The booking date of its entries.
             booked_on: Date,
+            /// In UTC.
             recorded_on: Date,
         }
         /// The sum of all debits, positive.
@@ -49,13 +48,14 @@ row! {
 }
 
 row! {
-    /// What was booked on all accounts on one day, as far as it was recorded on one day. Days are in UTC.
+    /// What was booked on all accounts on one day, as far as it was recorded on one day.
     pub struct LedgerTotal in "ledger_totals" {
         key {
             tenant: TenantId,
             currency: Currency,
-            /// Of the business time.
+            /// The booking date of its entries.
             booked_on: Date,
+            /// In UTC.
             recorded_on: Date,
         }
         /// The sum of all debits, positive.
@@ -78,18 +78,15 @@ row! {
         first_position: Position,
         /// The earliest business time of its entries.
         first_at: Timestamp,
+        /// The earliest booking date of its entries.
+        first_on: Date,
     }
 }
 
-/// The day in UTC. Days that no database could hold count as the nearest that all can.
-fn day(at: Timestamp) -> Date {
-    at.date_in(&TimeZone::UTC).clamp(civil::date(1, 1, 1), Date::MAX)
-}
-
-/// Adds the postings of one event to the sums.
-pub(crate) fn book(it: &Recorded, postings: &[Posting], rows: &mut Rows) -> Result<(), Poison> {
+/// Adds the postings of one event, which is booked on that day, to the sums.
+pub(crate) fn book(it: &Recorded, postings: &[Posting], booked_on: Date, rows: &mut Rows) -> Result<(), Poison> {
     let (tenant, position, at) = (it.tenant, it.position, it.occurred_at);
-    let (booked_on, recorded_on) = (day(at), day(it.recorded_at));
+    let recorded_on = day(it.recorded_at);
     for Posting { account, amount } in postings.iter().copied() {
         let (debit, credit) = (amount.minor.min(0), amount.minor.max(0));
         let debit = debit.checked_neg().ok_or_else(out_of_range)?;
@@ -139,7 +136,8 @@ pub(crate) fn book(it: &Recorded, postings: &[Posting], rows: &mut Rows) -> Resu
 
         // On every other day of its life nothing is to be looked up.
         if earlier {
-            use_account(UsedAccount { tenant, account, currency, first_position: position, first_at: at }, rows);
+            let (first_position, first_at, first_on) = (position, at, booked_on);
+            use_account(UsedAccount { tenant, account, currency, first_position, first_at, first_on }, rows);
         }
     }
     Ok(())
@@ -148,11 +146,13 @@ pub(crate) fn book(it: &Recorded, postings: &[Posting], rows: &mut Rows) -> Resu
 fn use_account(used: UsedAccount, rows: &mut Rows) {
     let key = (used.tenant, used.account, used.currency);
     // A row that stays as it is should not be written.
-    if rows.get::<UsedAccount>(&key).is_some_and(|known| known.first_at <= used.first_at) {
+    let earlier = |known: &UsedAccount| known.first_at <= used.first_at && known.first_on <= used.first_on;
+    if rows.get::<UsedAccount>(&key).is_some_and(earlier) {
         return;
     }
-    let at = used.first_at;
-    rows.get_or_insert_with(&key, || used).first_at = at;
+    let (at, on) = (used.first_at, used.first_on);
+    let known = rows.get_or_insert_with(&key, || used);
+    (known.first_at, known.first_on) = (known.first_at.min(at), known.first_on.min(on));
 }
 
 fn add(sum: &mut i64, amount: i64) -> Result<(), Poison> {
@@ -164,31 +164,31 @@ fn out_of_range() -> Poison {
     Poison("a day's sum has left the range of amounts".into())
 }
 
-/// Sums that lie wholly before the moment (`?2` its position, `?3` its time).
-const WHOLE: &str = "d.last_position <= ?2 AND d.last_at <= ?3";
+/// Sums that lie wholly before the moment (`?2` its position, `?3` its time, `?4` its date).
+const WHOLE: &str = "d.last_position <= ?2 AND d.last_at <= ?3 AND d.booked_on <= ?4";
 
 /// Sums that the moment cuts through, with entries of their currency.
-const CUT: &str = "d.first_position <= ?2 AND d.first_at <= ?3 AND (d.last_position > ?2 OR d.last_at > ?3)
-    AND e.tenant = d.tenant AND e.currency = d.currency";
+const CUT: &str = "d.first_position <= ?2 AND d.first_at <= ?3 AND d.booked_on <= ?4
+    AND (d.last_position > ?2 OR d.last_at > ?3) AND e.tenant = d.tenant AND e.currency = d.currency";
 
 /// Of such a sum, the position of its last entry before the moment.
 const LAST: &str = "CASE WHEN d.last_position < ?2 THEN d.last_position ELSE ?2 END";
 
-/// Debits and credits of the entries at a sum's positions. Their time is looked at here, and not where
-/// entries are chosen, so that no planner takes the index by time.
+/// Debits and credits of a sum's entries, among those at its positions. Their time is looked at here, and
+/// not where entries are chosen, so that no planner takes the index by time.
 fn entries() -> String {
     let side = |sign: &str, amount: &str| {
         format!(
-            "sum(CASE WHEN e.occurred_at >= d.first_at AND e.occurred_at <= d.last_at AND e.occurred_at <= ?3
-                      AND e.amount_minor {sign} 0 THEN {amount} ELSE 0 END)"
+            "sum(CASE WHEN e.booking_date = d.booked_on AND e.occurred_at <= ?3 AND e.amount_minor {sign} 0
+                      THEN {amount} ELSE 0 END)"
         )
     };
     format!("{}, {}", side("<", "-e.amount_minor"), side(">", "e.amount_minor"))
 }
 
-/// By account, those from `?4` to `?5`: of whole sums, and of those that the moment cuts through.
+/// By account, those from `?5` to `?6`: of whole sums, and of those that the moment cuts through.
 pub(super) fn by_account() -> [String; 2] {
-    let accounts = "d.tenant = ?1 AND d.account >= ?4 AND d.account <= ?5";
+    let accounts = "d.tenant = ?1 AND d.account >= ?5 AND d.account <= ?6";
     // Account and position are compared together because SQLite would else go through the positions
     // of all accounts; the 0 lets it, since it compares no two columns of a number by an index.
     [
@@ -253,7 +253,7 @@ pub fn balances(
     moment: Moment,
 ) -> Result<Vec<Balance>, AsOfError> {
     moment.check(snapshot, &Journal)?;
-    let (position, time) = (moment.position(), moment.time());
+    let (position, time, date) = (moment.position(), moment.time(), moment.date());
     let prefix = asked.prefix.clone().unwrap_or_default();
     // Behind every name with that prefix.
     let to = format!("{prefix}\u{10FFFF}");
@@ -261,10 +261,10 @@ pub fn balances(
     let from = after.map(|account| account.to_string()).filter(|name| *name > prefix).unwrap_or(prefix);
     let used: Vec<(LedgerAccount, Currency)> = snapshot.query(
         "SELECT account, currency FROM {ledger_accounts}
-         WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 AND account >= ?4 AND account < ?5
-           AND (?6 IS NULL OR (account, currency) > (?6, ?7))
-         ORDER BY account, currency LIMIT ?8",
-        args![tenant, position, time, from, to, after, after_currency, limit],
+         WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 AND first_on <= ?4
+           AND account >= ?5 AND account < ?6 AND (?7 IS NULL OR (account, currency) > (?7, ?8))
+         ORDER BY account, currency LIMIT ?9",
+        args![tenant, position, time, date, from, to, after, after_currency, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let (Some((first, _)), Some((last, _))) = (used.first(), used.last()) else { return Ok(vec![]) };
@@ -273,7 +273,7 @@ pub fn balances(
     let mut sums: BTreeMap<(LedgerAccount, Currency), Sides> = BTreeMap::new();
     let read = |row: &SqlRow<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)));
     for sql in by_account() {
-        for (key, sides) in snapshot.query(&sql, args![tenant, position, time, first, last], read)? {
+        for (key, sides) in snapshot.query(&sql, args![tenant, position, time, date, first, last], read)? {
             plus(&mut sums, key, sides)?;
         }
     }
@@ -294,8 +294,8 @@ pub fn trial_balance(
     moment: Moment,
 ) -> Result<Vec<TrialBalance>, AsOfError> {
     moment.check(snapshot, &Journal)?;
-    let (position, time) = (moment.position(), moment.time());
-    let params = args![tenant, position, time];
+    let (position, time, date) = (moment.position(), moment.time(), moment.date());
+    let params = args![tenant, position, time, date];
     let mut sums: BTreeMap<String, Sides> = BTreeMap::new();
     let read = |row: &SqlRow<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
     for sql in by_currency() {
@@ -305,7 +305,8 @@ pub fn trial_balance(
     }
     let counted = snapshot.query(
         "SELECT currency, count(*) FROM {ledger_accounts}
-         WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 GROUP BY currency ORDER BY currency",
+         WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 AND first_on <= ?4
+         GROUP BY currency ORDER BY currency",
         params,
         |row| Ok((row.get::<Currency>(0)?, row.get(1)?)),
     )?;

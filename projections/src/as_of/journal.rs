@@ -69,17 +69,17 @@ fn spans(
     moment: Moment,
 ) -> Result<Vec<Span>, AsOfError> {
     let (table, condition) = match account {
-        Some(_) => ("{ledger_days}", "AND account = ?5"),
+        Some(_) => ("{ledger_days}", "AND account = ?6"),
         None => ("{ledger_totals}", ""),
     };
     let sql = format!(
         "SELECT first_position, last_position FROM {table}
-         WHERE tenant = ?1 AND first_at <= ?2 AND first_position < ?3 {condition}
+         WHERE tenant = ?1 AND first_at <= ?2 AND first_position < ?3 AND booked_on <= ?5 {condition}
          ORDER BY last_position DESC, first_position DESC LIMIT ?4"
     );
-    let time = moment.time();
-    let params = args![tenant, time, end, SPANS, account];
-    let params = &params[..if account.is_some() { 5 } else { 4 }];
+    let (time, date) = (moment.time(), moment.date());
+    let params = args![tenant, time, end, SPANS, date, account];
+    let params = &params[..if account.is_some() { 6 } else { 5 }];
     Ok(snapshot.query(&sql, params, |row| Ok(Span { first: row.get(0)?, last: row.get(1)? }))?)
 }
 
@@ -94,23 +94,25 @@ fn entries(
 ) -> Result<Vec<Entry>, AsOfError> {
     // Only the lower of two bounds is said, so that the index has the right one.
     let (position, line) = if span.last < before.0 { (span.last + 1, 0) } else { before };
-    let time = moment.time();
-    let params = args![tenant, span.first, position, line, time, limit, account];
-    let params = &params[..if account.is_some() { 7 } else { 6 }];
+    let (time, date) = (moment.time(), moment.date());
+    let params = args![tenant, span.first, position, line, time, date, limit, account];
+    let params = &params[..if account.is_some() { 8 } else { 7 }];
     Ok(snapshot.fetch(of(account), params)?)
 }
 
-/// Entries from the position `?2` on, before the position `?3` and its line `?4`, until the time `?5`.
+/// Entries from the position `?2` on, before the position `?3` and its line `?4`, until the time `?5` and
+/// the booking date `?6`.
 pub(super) fn of(account: Option<LedgerAccount>) -> &'static str {
     match account {
         // Compared together, since SQLite would else go through the positions of all accounts.
         Some(_) => {
-            "WHERE tenant = ?1 AND (account, position) >= (?7, ?2) AND (account, position, line) < (?7, ?3, ?4)
-               AND occurred_at <= ?5 ORDER BY account DESC, position DESC, line DESC LIMIT ?6"
+            "WHERE tenant = ?1 AND (account, position) >= (?8, ?2) AND (account, position, line) < (?8, ?3, ?4)
+               AND occurred_at <= ?5 AND booking_date <= ?6
+             ORDER BY account DESC, position DESC, line DESC LIMIT ?7"
         }
         None => {
             "WHERE tenant = ?1 AND position >= ?2 AND (position, line) < (?3, ?4) AND occurred_at <= ?5
-             ORDER BY position DESC, line DESC LIMIT ?6"
+               AND booking_date <= ?6 ORDER BY position DESC, line DESC LIMIT ?7"
         }
     }
 }
@@ -129,14 +131,15 @@ pub fn between(
     moment: Moment,
 ) -> Result<Vec<Entry>, AsOfError> {
     moment.check(snapshot, &Journal)?;
-    let position = moment.position();
+    let (position, date) = (moment.position(), moment.date());
     // Behind the latest time that was known then there is nothing to find.
     let latest = match moment.0 {
         AsOf::Time(time) => Some(time),
-        AsOf::Position(_) => snapshot
+        AsOf::Position(_) | AsOf::Date(_) => snapshot
             .query(
-                "SELECT max(last_at) FROM {ledger_totals} WHERE tenant = ?1 AND first_position <= ?2",
-                args![tenant, position],
+                "SELECT max(last_at) FROM {ledger_totals}
+                 WHERE tenant = ?1 AND first_position <= ?2 AND booked_on <= ?3",
+                args![tenant, position, date],
                 |row| row.get::<Option<Timestamp>>(0),
             )?
             .into_iter()
@@ -149,7 +152,7 @@ pub fn between(
     let (time, past, line) = after.map_or((from, 0, 0), |cursor| (cursor.occurred_at, cursor.position, cursor.line));
     Ok(snapshot.fetch(
         "WHERE tenant = ?1 AND occurred_at < ?2 AND (occurred_at, position, line) > (?3, ?4, ?5) AND position <= ?6
-         ORDER BY occurred_at, position, line LIMIT ?7",
-        args![tenant, to, time, past, line, position, limit],
+           AND booking_date <= ?7 ORDER BY occurred_at, position, line LIMIT ?8",
+        args![tenant, to, time, past, line, position, date, limit],
     )?)
 }

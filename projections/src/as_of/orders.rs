@@ -6,11 +6,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 use store::{EventRow, EventStore, Position, Recorded};
 
-use super::{AsOfError, Moment};
+use super::{AsOf, AsOfError, Moment};
 use crate::{
     PageSize, Projection, Rows, Views, args,
     diner_orders::{DinerOrders, Order},
     menu::Menus,
+    periods,
 };
 
 /// Orders that are folded at once.
@@ -32,6 +33,7 @@ pub async fn of_day(
     page: PageSize,
     moment: Moment,
 ) -> Result<Vec<Order>, AsOfError> {
+    let moment = by_time(views, tenant, moment).await?;
     let (after, position, time) = (after.unwrap_or(0), moment.position(), moment.time());
     let found: Result<Vec<OrderId>, AsOfError> = views
         .read(move |snapshot| {
@@ -59,8 +61,16 @@ pub async fn of_day(
     folded.buffered(TOGETHER).map(|one| one.and_then(|(id, found)| missing(id, found))).try_collect().await
 }
 
+/// Orders are not booked, so a date is told in the zone of the books.
+async fn by_time(views: &Views, tenant: TenantId, moment: Moment) -> Result<Moment, AsOfError> {
+    if !matches!(moment.0, AsOf::Date(_)) {
+        return Ok(moment);
+    }
+    Ok(moment.by_time(&views.read(move |snapshot| periods::zone(snapshot, tenant)).await?))
+}
+
 /// An order as it was; none when it had not been placed.
-pub async fn order(
+async fn order(
     store: &dyn EventStore,
     tenant: TenantId,
     id: OrderId,

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use domain::{
     AccountId, Aggregate, CanteenId, Currency, DinerId, Fact, Money, OrderId, StreamId, TenantId, Timestamp,
     account::{self, Account},
+    books::{self as own, Books, ReopenReason, booked_on},
+    bundled_zone,
     order::{self, Order, RefundFrom},
     postings::{LedgerAccount, postings},
 };
+use jiff::{civil::Date, tz::TimeZone};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use rustc_hash::FxHashMap;
 use store::{Append, EventStore, MemoryLog, NewEvent, Version};
@@ -29,7 +32,7 @@ use crate::{
 const NOON: i64 = 1_795_435_200_000_000;
 const HOUR: i64 = 3_600_000_000;
 
-/// A movement of money.
+/// A movement of money, or a change of the books' periods.
 #[derive(Clone, Debug)]
 struct Booking {
     tenant: u128,
@@ -46,7 +49,7 @@ struct Booking {
 fn booking() -> impl Strategy<Value = Booking> {
     let hours = prop_oneof![4 => Just(0), 1 => -100..30_i64];
     let minutes = prop_oneof![2 => Just(0), 3 => 1..200_i64, 1 => 1_000..4_000_i64];
-    (1..3_u128, 0..4_u128, 0..4_u8, 1..9_999_i64, any::<bool>(), hours, minutes).prop_map(
+    (1..3_u128, 0..4_u128, 0..7_u8, 1..9_999_i64, any::<bool>(), hours, minutes).prop_map(
         |(tenant, who, what, amount, dollars, hours, minutes)| Booking {
             tenant,
             who,
@@ -60,6 +63,18 @@ fn booking() -> impl Strategy<Value = Booking> {
 }
 
 impl Booking {
+    /// What it asks of the books, if it is none of money; days are counted back from `now`.
+    fn on_books(&self, now: Timestamp) -> Option<own::Command> {
+        let day = |days: i64| now.plus_seconds(-days * 86_400).date_in(&TimeZone::UTC);
+        let zone = if self.tenant == 1 { "Asia/Shanghai" } else { "America/New_York" };
+        match self.what {
+            4 => Some(own::Command::Open { zone: zone.to_owned() }),
+            5 => Some(own::Command::ClosePeriod { through: day(self.amount % 4), at: now }),
+            6 => Some(own::Command::Reopen { from: day(self.amount % 5), reason: ReopenReason::Audit }),
+            _ => None,
+        }
+    }
+
     fn fact(&self, number: usize) -> Fact {
         let amount = Money::new(self.amount, if self.dollars { Currency::USD } else { Currency::CNY });
         let wallet = AccountId::Wallet(DinerId(id(self.who)));
@@ -83,13 +98,25 @@ impl Booking {
 async fn log_of(bookings: &[Booking]) -> Arc<MemoryLog> {
     let log = Arc::new(MemoryLog::new());
     let mut versions: FxHashMap<StreamId, Version> = FxHashMap::default();
+    let mut books: BTreeMap<TenantId, Books> = BTreeMap::new();
     let mut now = NOON;
     for (number, booking) in bookings.iter().enumerate() {
         now += booking.minutes * 60_000_000;
-        let (fact, tenant) = (booking.fact(number), TenantId(id(booking.tenant)));
+        let (tenant, at) = (TenantId(id(booking.tenant)), Timestamp::from_micros(now));
+        let fact = match booking.on_books(at) {
+            None => booking.fact(number),
+            Some(command) => {
+                let books = books.entry(tenant).or_default();
+                // What the books refuse or know already leaves no event.
+                let Some(event) = books.decide(command).unwrap_or_default().pop() else { continue };
+                books.evolve(&event, at);
+                Fact::Books(tenant, event)
+            }
+        };
         let (stream, payload) = match &fact {
             Fact::Account(account, event) => (Account::stream(tenant, *account), serde_json::to_vec(event)),
             Fact::Order(order, event) => (Order::stream(tenant, *order), serde_json::to_vec(event)),
+            Fact::Books(books, event) => (Books::stream(tenant, *books), serde_json::to_vec(event)),
             other => panic!("{other:?}"),
         };
         let version = versions.entry(stream).or_default();
@@ -107,17 +134,28 @@ fn only_the_journal() -> Registry {
     Arc::new([Arc::new(Journal) as Arc<dyn Projection>])
 }
 
-/// Every posting there ever was, in the order of the log.
+/// Every posting there ever was, in the order of the log, each on its booking date.
 async fn all_entries(log: &MemoryLog) -> Vec<Entry> {
     let mut entries = Vec::new();
+    let mut books: BTreeMap<TenantId, (TimeZone, Option<Date>)> = BTreeMap::new();
     for row in log.read_all(1, 100_000).await.unwrap() {
         let it = store::Recorded::decode(&row).unwrap();
+        let (zone, closed) = books.entry(it.tenant).or_insert((TimeZone::UTC, None));
+        match &it.fact {
+            Fact::Books(_, own::Event::Opened { zone: name }) => *zone = bundled_zone(name).unwrap(),
+            Fact::Books(_, own::Event::PeriodClosed { through, .. }) => *closed = Some(*through),
+            Fact::Books(_, own::Event::PeriodReopened { closed_through, .. }) => *closed = *closed_through,
+            _ => {}
+        }
+        let (booking_date, late) = booked_on(it.occurred_at.date_in(zone), *closed);
         for (line, posting) in postings(&it.fact).into_iter().enumerate() {
             entries.push(Entry {
                 tenant: it.tenant,
                 position: it.position,
                 line: u8::try_from(line).unwrap(),
                 occurred_at: it.occurred_at,
+                booking_date,
+                late,
                 recorded_at: it.recorded_at,
                 account: posting.account,
                 amount_minor: posting.amount.minor,
@@ -134,6 +172,7 @@ fn counts(entry: &Entry, moment: AsOf) -> bool {
     match moment {
         AsOf::Position(position) => entry.position <= position,
         AsOf::Time(time) => entry.occurred_at <= time,
+        AsOf::Date(date) => entry.booking_date <= date,
     }
 }
 
@@ -219,7 +258,7 @@ fn compare(snapshot: &Snapshot<'_>, entries: &[Entry], tenant: TenantId, asked: 
     Ok(())
 }
 
-/// Compares at every position and around every business time.
+/// Compares at every position, around every business time and on every booking date.
 async fn compare_all(log: &Arc<MemoryLog>, views: Views) {
     let mut runner = Runner::open(log.clone(), views.clone()).await.unwrap();
     let head = runner.catch_up().await.unwrap();
@@ -228,6 +267,7 @@ async fn compare_all(log: &Arc<MemoryLog>, views: Views) {
     for entry in &entries {
         let micros = entry.occurred_at.micros;
         asked.extend([micros - 1, micros, micros + 1].map(|micros| AsOf::Time(Timestamp::from_micros(micros))));
+        asked.extend([entry.booking_date.yesterday().unwrap(), entry.booking_date].map(AsOf::Date));
     }
     let compared = views
         .read(move |snapshot| {
@@ -259,10 +299,14 @@ proptest! {
 async fn in_postgres_every_moment_is_as_the_sum_of_its_postings_too() {
     let mut bookings = Vec::new();
     let mut runner = TestRunner::deterministic();
-    for _ in 0..24 {
+    for _ in 0..48 {
         bookings.push(booking().new_tree(&mut runner).unwrap().current());
     }
+    // Books that are opened, and closed while the others go on.
+    (bookings[0].tenant, bookings[0].what) = (1, 4);
+    (bookings[8].tenant, bookings[8].what, bookings[8].amount) = (1, 5, 4);
     let log = log_of(&bookings).await;
+    assert!(all_entries(&log).await.iter().any(|entry| entry.late), "some come late");
     let url = ::testing::Postgres::shared().database();
     let views = Views::open_postgres(&url, log.identity(), only_the_journal()).await.unwrap();
     compare_all(&log, views).await;
@@ -271,8 +315,8 @@ async fn in_postgres_every_moment_is_as_the_sum_of_its_postings_too() {
 /// How the database would go about a question.
 fn plan(snapshot: &Snapshot<'_>, sql: &str) -> Vec<String> {
     let number = 1_u64;
-    let most = (1..=7).rev().find(|index| sql.contains(&format!("?{index}"))).unwrap();
-    let params = &args![number, number, number, number, number, number, number][..most];
+    let most = (1..=8).rev().find(|index| sql.contains(&format!("?{index}"))).unwrap();
+    let params = &args![number, number, number, number, number, number, number, number][..most];
     let lines = snapshot.query(&format!("EXPLAIN QUERY PLAN {sql}"), params, |row| row.get(3));
     lines.unwrap()
 }
@@ -324,21 +368,26 @@ async fn what_is_yet_to_come_is_no_moment() {
     }
     assert_eq!(AsOf::Position(head).reached(store, now).await.unwrap().needs(), head);
     assert_eq!(AsOf::Time(now).reached(store, now).await.unwrap().needs(), 0);
+    // A day that has begun somewhere has books.
+    let today = now.plus_seconds(14 * 3_600).date_in(&TimeZone::UTC);
+    assert_eq!(AsOf::Date(today).reached(store, now).await.unwrap().needs(), 0);
+    let error = AsOf::Date(today.tomorrow().unwrap()).reached(store, now).await.unwrap_err();
+    assert!(error.is_askers() && error.to_string().contains("that day has begun nowhere"), "{error}");
     // A clock that was set back since takes nothing away.
     assert!(AsOf::Time(last).reached(store, last.plus_seconds(-60)).await.is_ok());
     assert!(AsOf::Time(now).reached(store, last.plus_seconds(-60)).await.is_err());
 }
 
 #[test]
-fn a_moment_is_a_position_an_instant_or_the_end_of_a_day() {
+fn a_moment_is_a_position_an_instant_or_a_date() {
     let time = |text: &str| AsOf::Time(text.parse().unwrap());
     for (text, expected) in [
         ("1", AsOf::Position(1)),
         ("18446744073709551615", AsOf::Position(u64::MAX)),
         ("2026-11-23T12:00:00Z", time("2026-11-23T12:00:00Z")),
         ("2026-11-23T20:00:00+08:00", time("2026-11-23T12:00:00Z")),
-        ("2026-11-23", time("2026-11-23T23:59:59.999999Z")),
-        ("0001-01-01", time("0001-01-01T23:59:59.999999Z")),
+        ("2026-11-23", AsOf::Date(jiff::civil::date(2026, 11, 23))),
+        ("0001-01-01", AsOf::Date(jiff::civil::date(1, 1, 1))),
     ] {
         assert_eq!(text.parse(), Ok(expected), "{text}");
     }
@@ -348,6 +397,20 @@ fn a_moment_is_a_position_an_instant_or_the_end_of_a_day() {
         let error = text.parse::<AsOf>().unwrap_err();
         assert!(error.to_string().contains("an event's position"), "{error}");
     }
+}
+
+#[test]
+fn for_what_is_not_booked_a_date_ends_in_the_zone_of_the_books() {
+    let end = |date: Date, zone: &str| {
+        let moment = super::Moment(AsOf::Date(date)).by_time(&bundled_zone(zone).unwrap());
+        moment.time().to_string()
+    };
+    let day = jiff::civil::date(2026, 10, 31);
+    assert_eq!(end(day, "UTC"), "2026-10-31T23:59:59.999999Z");
+    assert_eq!(end(day, "Asia/Shanghai"), "2026-10-31T15:59:59.999999Z");
+    // The next day there began an hour late.
+    assert_eq!(end(jiff::civil::date(2018, 11, 3), "America/Sao_Paulo"), "2018-11-04T02:59:59.999999Z");
+    assert_eq!(super::Moment(AsOf::Date(Date::MAX)).by_time(&TimeZone::UTC).time().micros, i64::MAX);
 }
 
 #[tokio::test]
@@ -406,6 +469,17 @@ async fn the_orders_of_a_day_are_as_they_were_at_every_event() {
         let booked = AsOf::Time(it.occurred_at);
         assert_eq!(orders_at(&world, &views, Some(testing::canteen()), booked).await, expected, "{booked:?}");
     }
+    // They are placed at noon in Shanghai, which is still the day before in Pago Pago.
+    let all = orders_at(&world, &views, None, AsOf::Position(facts.len() as u64)).await;
+    let day = testing::at(1).date_in(&TimeZone::UTC);
+    let before = day.yesterday().unwrap();
+    assert_eq!(orders_at(&world, &views, None, AsOf::Date(day)).await, all);
+    assert_eq!(orders_at(&world, &views, None, AsOf::Date(before)).await, []);
+    let mut world = world;
+    let zone = "Pacific/Pago_Pago".to_owned();
+    world.happen(&[Fact::Books(testing::tenant(), own::Event::Opened { zone })]).await;
+    Runner::open(world.store.clone(), views.clone()).await.unwrap().catch_up().await.unwrap();
+    assert_eq!(orders_at(&world, &views, None, AsOf::Date(before)).await, all);
     let elsewhere = Some(CanteenId(id(201)));
     assert_eq!(orders_at(&world, &views, elsewhere, AsOf::Position(facts.len() as u64)).await, []);
 }

@@ -2,8 +2,8 @@
 //! auditor reads what was recorded.
 
 use domain::{
-    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, diner::Diner, grant_run::GrantRun, menu::Menu,
-    order::Order, payment::Payment, policy::Policy, serving::Serving,
+    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, books::Books, diner::Diner,
+    grant_run::GrantRun, menu::Menu, order::Order, payment::Payment, policy::Policy, serving::Serving,
 };
 use serde_json::{Map, Value, json};
 
@@ -211,6 +211,7 @@ enum State {
     Policy(Policy),
     Grant(GrantRun),
     Diner(Diner),
+    Books(Books),
 }
 
 impl State {
@@ -224,6 +225,7 @@ impl State {
             StreamKind::Policy => State::Policy(Policy::default()),
             StreamKind::Grant => State::Grant(GrantRun::default()),
             StreamKind::Diner => State::Diner(Diner::default()),
+            StreamKind::Books => State::Books(Books::default()),
         }
     }
 
@@ -238,8 +240,9 @@ impl State {
             (State::Policy(state), Fact::Policy(_, event)) => state.evolve(event, at),
             (State::Grant(state), Fact::Grant(_, event)) => state.evolve(event, at),
             (State::Diner(state), Fact::Diner(_, event)) => state.evolve(event, at),
+            (State::Books(state), Fact::Books(_, event)) => state.evolve(event, at),
             (State::Menu(_) | State::Serving(_) | State::Order(_) | State::Payment(_) | State::Account(_), _)
-            | (State::Policy(_) | State::Grant(_) | State::Diner(_), _) => {}
+            | (State::Policy(_) | State::Grant(_) | State::Diner(_) | State::Books(_), _) => {}
         }
     }
 
@@ -253,6 +256,7 @@ impl State {
             State::Policy(state) => serde_json::to_value(state),
             State::Grant(state) => serde_json::to_value(state),
             State::Diner(state) => serde_json::to_value(state),
+            State::Books(state) => serde_json::to_value(state),
         };
         let value = value.map_err(|error| HistoryError::Unshowable { stream, version, reason: error.to_string() })?;
         let mut value = unfolded(value);
