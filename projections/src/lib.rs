@@ -50,6 +50,7 @@ pub mod journal;
 pub mod kitchen_board;
 pub mod menu;
 pub mod periods;
+pub mod statements;
 
 pub use catalogue::{Build, Health};
 pub use column::{Column, ColumnType, Json, Kind, Misfit, Param, Value};
