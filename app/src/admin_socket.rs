@@ -35,6 +35,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    bookkeeping::{self, BooksRequest},
     config::{Config, Usage, usage},
     import::{self, ImportRequest},
     progress::{Bar, OnProgress, Progress},
@@ -63,6 +64,7 @@ pub enum AdminRequest {
     /// Whether anybody is there.
     Ping,
     Import(ImportRequest),
+    Books(BooksRequest),
     Views {
         work: ViewsWork,
     },
@@ -96,6 +98,7 @@ pub async fn handle(house: &House, request: AdminRequest, progress: OnProgress<'
         AdminRequest::Ping => Ok(json!({ "process": std::process::id() })),
         AdminRequest::Import(request) => import::run_import(house, request, progress).await,
         AdminRequest::Subsidies(request) => subsidies::carry_out(house, request, progress).await,
+        AdminRequest::Books(request) => bookkeeping::in_house(house, request).await,
         AdminRequest::Views { work } => upkeep::in_house(house, work, progress).await,
     }
 }

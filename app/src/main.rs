@@ -3,12 +3,14 @@
 #![allow(unreachable_pub, reason = "nothing uses a program's modules but the program; `pub` says what each offers")]
 
 mod admin_socket;
+mod bookkeeping;
 mod cli;
 mod config;
 mod demo;
 mod import;
 mod output;
 mod progress;
+mod spreadsheet;
 mod subsidies;
 mod upkeep;
 mod wiring;

@@ -52,6 +52,7 @@ pub mod journal;
 pub mod kitchen_board;
 pub mod menu;
 pub mod periods;
+pub mod statements;
 pub mod subsidies;
 
 pub use catalogue::{Build, Health};

@@ -28,6 +28,10 @@ pub struct Asked {
 }
 
 impl AsOfArgs {
+    pub fn is_said(self) -> bool {
+        self.as_of.is_some()
+    }
+
     /// Nothing when it is not asked for a moment.
     pub async fn reached(self, store: &Arc<dyn EventStore>) -> anyhow::Result<Option<Asked>> {
         let Some(as_of) = self.as_of else { return Ok(None) };

@@ -5,14 +5,18 @@ mod as_of;
 pub mod balances;
 pub mod bench;
 pub mod completions;
+mod days;
 pub mod demo;
 pub mod events;
 pub mod import;
 pub mod journal;
 pub mod orders;
+mod period_balance;
+pub mod periods;
 pub mod projections;
 pub mod replay;
 pub mod serve;
+pub mod statement;
 pub mod subsidies;
 mod tenant;
 pub mod token;
@@ -72,8 +76,12 @@ pub enum Command {
     Balances(balances::Args),
     /// The books' postings, newest first
     Journal(journal::Args),
-    /// Debits and credits by currency; exits with 1 unless they balance
+    /// Debits and credits by currency, or by account over some days; exits with 1 unless they balance
     TrialBalance(trial_balance::Args),
+    /// An account of the books over some days, with its balance after each entry
+    Statement(statement::Args),
+    /// The books' periods: list, close and reopen them
+    Periods(periods::Args),
     /// The orders of a day, now or as they were
     Orders(orders::Args),
     /// What companies grant their diners: policies, runs of grants, lots
@@ -111,6 +119,8 @@ impl Command {
             Command::Balances(args) => balances::run(args, &config).await,
             Command::Journal(args) => journal::run(args, &config).await,
             Command::TrialBalance(args) => trial_balance::run(args, &config).await,
+            Command::Statement(args) => statement::run(args, &config).await,
+            Command::Periods(args) => periods::run(args, &config).await,
             Command::Orders(args) => orders::run(args, &config).await,
             Command::Subsidies(args) => subsidies::run(args, &config).await,
             Command::Projections(args) => projections::run(args, &config).await,

@@ -11,8 +11,11 @@ use projections::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::as_of::{self, AsOfArgs, Asked},
-    config::Config,
+    cli::{
+        as_of::{self, AsOfArgs, Asked},
+        period_balance,
+    },
+    config::{Config, usage},
     output,
     wiring::Reading,
 };
@@ -24,6 +27,8 @@ pub struct Args {
     tenant: Option<TenantId>,
     #[command(flatten)]
     as_of: AsOfArgs,
+    #[command(flatten)]
+    accounts: period_balance::AccountsArgs,
 }
 
 /// The trial balance of one tenant or of all, and since when it is incomplete.
@@ -62,6 +67,12 @@ pub fn as_json(row: &TrialBalance) -> Value {
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
+    if args.accounts.are_said() {
+        if args.as_of.is_said() {
+            return Err(usage("accounts are shown by booking date: ask with --from and --to, not with --as-of"));
+        }
+        return period_balance::run(args.tenant, args.accounts, config).await;
+    }
     let reading = Reading::open(config).await?;
     let views = reading.views().await?;
     let asked = args.as_of.reached(&reading.store).await?;

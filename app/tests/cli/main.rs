@@ -6,6 +6,7 @@
 mod aggregate;
 mod as_of;
 mod beside_a_server;
+mod books;
 mod damage;
 mod ends;
 mod events;

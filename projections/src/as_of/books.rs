@@ -240,6 +240,17 @@ pub struct Accounts {
     pub after: Option<(LedgerAccount, Currency)>,
 }
 
+impl Accounts {
+    /// From which name on, and before which.
+    pub(crate) fn names(&self) -> (String, String) {
+        let prefix = self.prefix.clone().unwrap_or_default();
+        // Behind every name with that prefix.
+        let to = format!("{prefix}\u{10FFFF}");
+        let after = self.after.map(|(account, _)| account.to_string());
+        (after.filter(|name| *name > prefix).unwrap_or(prefix), to)
+    }
+}
+
 /// At most `limit` accounts of a tenant's books as they were, in the order of their names, those on
 /// which something had been booked.
 ///
@@ -254,11 +265,8 @@ pub fn balances(
 ) -> Result<Vec<Balance>, AsOfError> {
     moment.check(snapshot, &Journal)?;
     let (position, time, date) = (moment.position(), moment.time(), moment.date());
-    let prefix = asked.prefix.clone().unwrap_or_default();
-    // Behind every name with that prefix.
-    let to = format!("{prefix}\u{10FFFF}");
+    let (from, to) = asked.names();
     let (after, after_currency) = asked.after.unzip();
-    let from = after.map(|account| account.to_string()).filter(|name| *name > prefix).unwrap_or(prefix);
     let used: Vec<(LedgerAccount, Currency)> = snapshot.query(
         "SELECT account, currency FROM {ledger_accounts}
          WHERE tenant = ?1 AND first_position <= ?2 AND first_at <= ?3 AND first_on <= ?4

@@ -185,4 +185,4 @@ impl AsOfError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,11 +34,11 @@ const HOUR: i64 = 3_600_000_000;
 
 /// A movement of money, or a change of the books' periods.
 #[derive(Clone, Debug)]
-struct Booking {
-    tenant: u128,
+pub(crate) struct Booking {
+    pub(crate) tenant: u128,
     who: u128,
-    what: u8,
-    amount: i64,
+    pub(crate) what: u8,
+    pub(crate) amount: i64,
     dollars: bool,
     /// How many hours after, or before, its recording it is booked.
     hours: i64,
@@ -46,7 +46,7 @@ struct Booking {
     minutes: i64,
 }
 
-fn booking() -> impl Strategy<Value = Booking> {
+pub(crate) fn booking() -> impl Strategy<Value = Booking> {
     let hours = prop_oneof![4 => Just(0), 1 => -100..30_i64];
     let minutes = prop_oneof![2 => Just(0), 3 => 1..200_i64, 1 => 1_000..4_000_i64];
     (1..3_u128, 0..4_u128, 0..7_u8, 1..9_999_i64, any::<bool>(), hours, minutes).prop_map(
@@ -63,6 +63,11 @@ fn booking() -> impl Strategy<Value = Booking> {
 }
 
 impl Booking {
+    /// Of the first tenant, a day after the one before.
+    pub(crate) fn every_day(&mut self) {
+        (self.tenant, self.what, self.hours, self.minutes) = (1, self.what % 4, 0, 24 * 60);
+    }
+
     /// What it asks of the books, if it is none of money; days are counted back from `now`.
     fn on_books(&self, now: Timestamp) -> Option<own::Command> {
         let day = |days: i64| now.plus_seconds(-days * 86_400).date_in(&TimeZone::UTC);
@@ -95,7 +100,7 @@ impl Booking {
 }
 
 /// The bookings as a log.
-async fn log_of(bookings: &[Booking]) -> Arc<MemoryLog> {
+pub(crate) async fn log_of(bookings: &[Booking]) -> Arc<MemoryLog> {
     let log = Arc::new(MemoryLog::new());
     let mut versions: FxHashMap<StreamId, Version> = FxHashMap::default();
     let mut books: BTreeMap<TenantId, Books> = BTreeMap::new();
@@ -130,12 +135,12 @@ async fn log_of(bookings: &[Booking]) -> Arc<MemoryLog> {
     log
 }
 
-fn only_the_journal() -> Registry {
+pub(crate) fn only_the_journal() -> Registry {
     Arc::new([Arc::new(Journal) as Arc<dyn Projection>])
 }
 
 /// Every posting there ever was, in the order of the log, each on its booking date.
-async fn all_entries(log: &MemoryLog) -> Vec<Entry> {
+pub(crate) async fn all_entries(log: &MemoryLog) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut books: BTreeMap<TenantId, (TimeZone, Option<Date>)> = BTreeMap::new();
     for row in log.read_all(1, 100_000).await.unwrap() {
@@ -295,17 +300,18 @@ proptest! {
     }
 }
 
-#[tokio::test]
-async fn in_postgres_every_moment_is_as_the_sum_of_its_postings_too() {
-    let mut bookings = Vec::new();
+/// Always the same: books that are opened, and closed while the others go on.
+pub(crate) fn bookings(count: usize) -> Vec<Booking> {
     let mut runner = TestRunner::deterministic();
-    for _ in 0..48 {
-        bookings.push(booking().new_tree(&mut runner).unwrap().current());
-    }
-    // Books that are opened, and closed while the others go on.
+    let mut bookings: Vec<Booking> = (0..count).map(|_| booking().new_tree(&mut runner).unwrap().current()).collect();
     (bookings[0].tenant, bookings[0].what) = (1, 4);
     (bookings[8].tenant, bookings[8].what, bookings[8].amount) = (1, 5, 4);
-    let log = log_of(&bookings).await;
+    bookings
+}
+
+#[tokio::test]
+async fn in_postgres_every_moment_is_as_the_sum_of_its_postings_too() {
+    let log = log_of(&bookings(48)).await;
     assert!(all_entries(&log).await.iter().any(|entry| entry.late), "some come late");
     let url = ::testing::Postgres::shared().database();
     let views = Views::open_postgres(&url, log.identity(), only_the_journal()).await.unwrap();
@@ -313,7 +319,7 @@ async fn in_postgres_every_moment_is_as_the_sum_of_its_postings_too() {
 }
 
 /// How the database would go about a question.
-fn plan(snapshot: &Snapshot<'_>, sql: &str) -> Vec<String> {
+pub(crate) fn plan(snapshot: &Snapshot<'_>, sql: &str) -> Vec<String> {
     let number = 1_u64;
     let most = (1..=8).rev().find(|index| sql.contains(&format!("?{index}"))).unwrap();
     let params = &args![number, number, number, number, number, number, number, number][..most];
