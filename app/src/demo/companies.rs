@@ -1,5 +1,5 @@
 //! Two companies that pay for their diners' lunch, each on terms of its own, and the evening after: a
-//! complaint, and what was not eaten up expires at midnight.
+//! complaint, what was not eaten up expires at midnight, and the books of the day are closed.
 
 use std::sync::Arc;
 
@@ -154,6 +154,8 @@ impl Lunch {
         self.clock.set(self.midnight.plus_seconds(MIDNIGHT));
         let open = follower.settle(SETTLES).await.context("lots do not expire")?;
         self.tally.left_open(open);
+        // The day is over, and finance closes it.
+        self.commands().close_period(self.request("finance", "closePeriod", &self.date), self.date).await?;
         Ok(())
     }
 
@@ -193,6 +195,12 @@ pub(super) async fn used(house: &House, lunch: &Lunch) -> anyhow::Result<Vec<Use
         })
     };
     Ok(lunch.companies.iter().map(of).collect())
+}
+
+/// The last day that the books take no more entries for, if there is one.
+pub(super) async fn closed_through(lunch: &Lunch) -> anyhow::Result<Option<Date>> {
+    let books = lunch.commands().books(lunch.tenant).await?;
+    Ok(books.book().ok().and_then(|book| book.closed_through()))
 }
 
 /// The day of the diner who complained, as the books have it.

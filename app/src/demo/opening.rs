@@ -65,6 +65,8 @@ impl Lunch {
             kitchen: Semaphore::new(AT_ONCE),
             cooking: Mutex::new(vec![]),
         };
+        let books = lunch.request("finance", "openBooks", &ZONE);
+        lunch.commands().open_books(books, ZONE.to_owned()).await?;
         for index in 0..lunch.script.canteens.len() {
             let canteen = lunch.open_canteen(index).await?;
             lunch.canteens.push(canteen);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{Currency, Money};
+use jiff::civil::Date;
 use projections::{ViewError, Views, args, dashboard, menu};
 use serde_json::{Value, json};
 
@@ -27,6 +28,7 @@ pub struct Outcome {
     sold_out: Vec<(String, String, u32)>,
     used: Vec<Used>,
     statement: Vec<Movement>,
+    closed_through: Option<Date>,
     oversold: u64,
     pub events: u64,
     rows_compared: u64,
@@ -118,6 +120,7 @@ impl Outcome {
             sold_out,
             used: companies::used(house, lunch).await?,
             statement: companies::statement(house, lunch).await?,
+            closed_through: companies::closed_through(lunch).await?,
             oversold,
             events,
             rows_compared: report.rows,
@@ -173,6 +176,8 @@ impl Outcome {
         check("what expired is in the books", expired, format!("{} against {}", yuan(lapsed), yuan(breakage)));
         let explained = self.statement.last().is_some_and(|last| last.balance == 0) && self.statement.len() == 4;
         check("a diner's subsidy is spent, given back and expired", explained, format!("{:?}", self.statement));
+        let closed = self.closed_through == Some(lunch.date);
+        check("the books of the day are closed", closed, format!("{:?}", self.closed_through));
         self.checks = checks;
     }
 
@@ -315,7 +320,13 @@ impl Outcome {
             .iter()
             .map(|one| format!("{} {} ({} left)", one.what, yuan(one.minor), yuan(one.balance)))
             .collect();
-        line(format_args!("One diner's subsidy, who complained about a dish: {}", moved.join(", ")))
+        line(format_args!("One diner's subsidy, who complained about a dish: {}", moved.join(", ")))?;
+        match self.closed_through {
+            Some(date) => line(format_args!(
+                "The books are closed through {date}: what comes late is booked into the open period."
+            )),
+            None => Ok(()),
+        }
     }
 }
 
