@@ -59,11 +59,11 @@ impl Driver<'_> {
         match terms {
             Terms::AtCounter => Ok(Ok(vec![external(Provider::Counter)])),
             Terms::Elsewhere => Ok(Ok(vec![external(Provider::Elsewhere)])),
-            Terms::Balances => self.from_balances(diner, serving, total).await,
+            Terms::Balances => self.paid_by_balances(diner, serving, total).await,
         }
     }
 
-    async fn from_balances(
+    async fn paid_by_balances(
         &self,
         diner: DinerId,
         serving: ServingId,

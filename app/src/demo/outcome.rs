@@ -80,11 +80,11 @@ impl Books {
     }
 
     fn paid(&self) -> i64 {
-        self.from_subsidies() + self.debits("wallet") + self.debits("clearing:counter")
+        self.paid_by_subsidies() + self.debits("wallet") + self.debits("clearing:counter")
     }
 
     /// What of the subsidies paid for orders: all that left them and did not expire.
-    fn from_subsidies(&self) -> i64 {
+    fn paid_by_subsidies(&self) -> i64 {
         self.debits("subsidy") - self.balance("breakage")
     }
 
@@ -215,7 +215,7 @@ impl Outcome {
                 "currency": Currency::CNY, "paid_minor": self.paid(), "refunded_minor": self.refunded(),
                 "deposited_minor": self.books.debits("bank"),
                 "paid_from": {
-                    "subsidy_minor": self.books.from_subsidies(), "wallet_minor": self.books.debits("wallet"),
+                    "subsidy_minor": self.books.paid_by_subsidies(), "wallet_minor": self.books.debits("wallet"),
                     "counter_minor": self.books.debits("clearing:counter"),
                 },
                 "canteens_minor": self.books.balance("canteen"),
@@ -266,7 +266,7 @@ impl Outcome {
             ]);
         let money = [
             ("paid", yuan(self.paid())),
-            ("  from subsidies", yuan(books.from_subsidies())),
+            ("  from subsidies", yuan(books.paid_by_subsidies())),
             ("  from wallets", yuan(books.debits("wallet"))),
             ("  at the counter", yuan(books.debits("clearing:counter"))),
             ("refunded", yuan(self.refunded())),
