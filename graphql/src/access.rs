@@ -46,6 +46,10 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("balances", BOOK_READERS),
     ("journal", BOOK_READERS),
     ("trialBalance", BOOK_READERS),
+    ("periods", BOOK_READERS),
+    ("statement", BOOK_READERS),
+    ("periodBalances", BOOK_READERS),
+    ("payables", BOOK_READERS),
     ("events", LOG_READERS),
     ("event", LOG_READERS),
     ("causation", LOG_READERS),
@@ -70,6 +74,9 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("deposit", &[Finance]),
     ("freezeAccount", &[Finance]),
     ("unfreezeAccount", &[Finance]),
+    ("openBooks", &[Finance]),
+    ("closePeriod", &[Finance]),
+    ("reopenPeriod", &[Finance]),
 ];
 
 /// The operation of a document that will run.
