@@ -49,6 +49,10 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("balances", BOOK_READERS),
     ("journal", BOOK_READERS),
     ("trialBalance", BOOK_READERS),
+    ("periods", BOOK_READERS),
+    ("statement", BOOK_READERS),
+    ("periodBalances", BOOK_READERS),
+    ("payables", BOOK_READERS),
     ("events", LOG_READERS),
     ("event", LOG_READERS),
     ("causation", LOG_READERS),
@@ -79,6 +83,9 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("grantSubsidies", &[Finance]),
     ("employ", &[Finance]),
     ("endEmployment", &[Finance]),
+    ("openBooks", &[Finance]),
+    ("closePeriod", &[Finance]),
+    ("reopenPeriod", &[Finance]),
 ];
 
 /// The operation of a document that will run.

@@ -170,7 +170,7 @@ async fn entries_as_of(
 }
 
 /// A balances cursor as text: `account/currency`.
-fn read_balance(text: &str) -> Option<(LedgerAccount, Currency)> {
+pub(crate) fn read_balance(text: &str) -> Option<(LedgerAccount, Currency)> {
     let (account, currency) = text.rsplit_once('/')?;
     Some((account.parse().ok()?, currency.parse().ok()?))
 }

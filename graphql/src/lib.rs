@@ -12,6 +12,8 @@
 mod access;
 mod account;
 mod as_of;
+mod books;
+mod books_changes;
 mod caller;
 mod consistency;
 mod dashboard;

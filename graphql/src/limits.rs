@@ -67,6 +67,7 @@ const COSTLY: &[(&str, u64)] = &[
     ("decided", 2),
     ("books", 2),
     ("places", 5),
+    ("statement", 3),
     // Introspection.
     ("types", 100),
     ("fields", 10),

@@ -6,6 +6,8 @@ use async_graphql::{EmptySubscription, MergedObject, Schema, SchemaBuilder, conn
 
 use crate::{
     account::{AccountMutation, AccountQuery},
+    books::{AccountPeriod, Books, BooksQuery, Payable, Period, StatementEntry},
+    books_changes::BooksMutation,
     dashboard::{DashboardQuery, DaySales},
     history::{HistoryQuery, Scanned, StateChange},
     http::Service,
@@ -38,6 +40,7 @@ pub(crate) struct Query(
     DashboardQuery,
     AccountQuery,
     LedgerQuery,
+    BooksQuery,
     HistoryQuery,
     SubsidyQuery,
 );
@@ -46,7 +49,14 @@ pub(crate) struct Query(
 /// with other content it is `KEY_REUSED`. After an error nothing has changed, unless it says that it
 /// is retryable: then ask again under the same key.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(MenuMutation, OrderMutation, KitchenMutation, AccountMutation, SubsidyMutation);
+pub(crate) struct Mutation(
+    MenuMutation,
+    OrderMutation,
+    KitchenMutation,
+    AccountMutation,
+    BooksMutation,
+    SubsidyMutation,
+);
 
 pub(crate) type Api = Schema<Query, Mutation, EmptySubscription>;
 
@@ -62,6 +72,10 @@ fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
         .override_output_type_description::<Connection<String, DaySales>>("A page of what was sold.")
         .override_output_type_description::<Connection<String, JournalEntry>>("A page of the journal.")
         .override_output_type_description::<Connection<String, LedgerBalance>>("A page of balances.")
+        .override_output_type_description::<Connection<String, Period, Books>>("A page of periods, and the books.")
+        .override_output_type_description::<Connection<String, StatementEntry>>("A page of a statement.")
+        .override_output_type_description::<Connection<String, AccountPeriod>>("A page of a trial balance.")
+        .override_output_type_description::<Connection<String, Payable>>("A page of what is owed to canteens.")
         .override_output_type_description::<Connection<String, StateChange>>("A page of changes.")
         .override_output_type_description::<Connection<String, LogEvent, Scanned>>("A page of the log.")
 }

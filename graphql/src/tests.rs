@@ -1,6 +1,7 @@
 //! What holds of the schema as a whole; below, what is answered.
 
 mod as_of;
+mod books;
 mod history;
 mod http;
 mod incomplete;

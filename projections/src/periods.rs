@@ -83,13 +83,16 @@ impl Period {
     }
 }
 
+/// The earliest booking date: no database holds earlier ones.
+pub(crate) const FIRST_BOOKED: Date = civil::date(1, 1, 1);
+
 /// The day in UTC. Days that no database could hold count as the nearest that all can.
 pub(crate) fn day(at: Timestamp) -> Date {
     day_in(at, &TimeZone::UTC)
 }
 
 fn day_in(at: Timestamp, zone: &TimeZone) -> Date {
-    at.date_in(zone).clamp(civil::date(1, 1, 1), Date::MAX)
+    at.date_in(zone).clamp(FIRST_BOOKED, Date::MAX)
 }
 
 /// The day on which an event is booked, and whether that is late: its local date, or the first open day

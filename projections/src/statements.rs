@@ -5,13 +5,14 @@
 //! name, so that no entry of another day is read but those recorded in between.
 
 use domain::{Currency, Money, TenantId, postings::LedgerAccount};
-use jiff::civil::{self, Date};
+use jiff::civil::Date;
 use store::Position;
 
 use crate::{
     Snapshot, ViewError, args,
     as_of::books::{Accounts, LedgerDay},
     journal::Entry,
+    periods::FIRST_BOOKED,
 };
 
 /// Sums whose entries are read one after the other.
@@ -25,9 +26,11 @@ pub struct Days {
 }
 
 impl Days {
-    /// From the first entry to the last where an end is not said.
+    /// From the first entry to the last where an end is not said. Days before the first that is ever booked
+    /// count as that.
     pub fn new(from: Option<Date>, to: Option<Date>) -> Days {
-        Days { from: from.unwrap_or(civil::date(1, 1, 1)), to: to.unwrap_or(Date::MAX) }
+        let first = from.unwrap_or(FIRST_BOOKED).max(FIRST_BOOKED);
+        Days { from: first, to: to.unwrap_or(Date::MAX).max(FIRST_BOOKED) }
     }
 }
 

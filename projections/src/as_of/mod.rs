@@ -14,7 +14,7 @@ use domain::{OrderId, Timestamp, first_instant};
 use jiff::{civil::Date, tz::TimeZone};
 use store::{EventStore, Position, StoreError};
 
-use crate::{Projection, Snapshot, Stale, ViewError};
+use crate::{Projection, Snapshot, Stale, ViewError, periods::FIRST_BOOKED};
 
 pub mod books;
 pub mod journal;
@@ -118,7 +118,7 @@ impl Moment {
     fn date(self) -> Date {
         match self.0 {
             AsOf::Position(_) | AsOf::Time(_) => Date::MAX,
-            AsOf::Date(date) => date,
+            AsOf::Date(date) => date.max(FIRST_BOOKED),
         }
     }
 
