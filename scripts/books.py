@@ -97,6 +97,12 @@ class Account:
         self.captures = 0
         self.refunds = 0
         self.adjustments = 0
+        self.granted = 0
+        self.allocated = 0
+        self.taken_back = 0
+        self.lapsed = 0
+        self.lots = {}
+        self.lot_of_hold = {}
         self.floor = 0
         self.frozen = False
         self.closed = False
@@ -104,10 +110,19 @@ class Account:
         self.seen = set()
 
     def posted(self):
-        return self.deposits + self.refunds + self.adjustments - self.captures
+        came = self.deposits + self.granted + self.taken_back + self.refunds + self.adjustments
+        return came - self.captures - self.allocated - self.lapsed
 
     def available(self):
         return self.posted() - sum(self.holds.values()) - self.floor
+
+
+class Lot:
+    def __init__(self, terms, minor):
+        self.expires_at = terms["expires_at"]
+        self.left = minor
+        self.held = 0
+        self.expired = False
 
 
 class Serving:
@@ -140,6 +155,10 @@ class Recomputed:
         self.takings = defaultdict(lambda: {"portions": 0, "minor": 0, "currency": None})
         self.suspense = Counter()
         self.clearing = Counter()
+        self.breakage = Counter()
+        self.transit = Counter()
+        self.runs = {}
+        self.now = None
         self.problem_count = 0
         self.problems = []
 
@@ -182,6 +201,7 @@ class Recomputed:
         stream = row["stream"]
         tenant, kind, key = stream["tenant"], stream["kind"], stream["key"]
         name, content = named(row["payload"])
+        self.now = row["occurred_at"]
         self.check_row(row, (tenant, kind, key), name)
         if kind in ("wallet", "subsidy", "company"):
             self.of_account(tenant, f"{kind}:{key}", name, content)
@@ -191,8 +211,12 @@ class Recomputed:
             self.of_payment(tenant, key, name, content)
         elif kind == "serving":
             self.of_serving(tenant, key, name, content)
+        elif kind == "grant":
+            self.of_run(tenant, key, name, content)
         else:
-            self.check(kind == "menu", f"a stream of the unknown kind {kind}")
+            # What these say moves no money and no portions.
+            known = kind in ("menu", "policy", "diner", "books")
+            self.check(known, f"a stream of the unknown kind {kind}")
 
     def check_row(self, row, stream, name):
         self.check(row["position"] == self.events, f"position {row['position']} is out of order")
@@ -236,7 +260,9 @@ class Recomputed:
                 self.suspense[tenant, account.currency] -= content[field]["minor"]
         elif name in ("Held", "Captured", "Released"):
             self.of_hold(tenant, account, account_id, name, content)
-        elif name in ("Refunded", "RefundDiverted"):
+        elif name in ("Granted", "Lapsed", "Allocated", "TakenBack"):
+            self.of_grant(tenant, account, account_id, name, content)
+        elif name in ("Refunded", "RefundLapsed", "RefundDiverted"):
             self.of_credit(tenant, account, account_id, name, content)
         elif name == "FloorSet":
             account.floor = content["floor"]["minor"]
@@ -258,15 +284,70 @@ class Recomputed:
             self.once(account, account_id, name, hold)
             self.check(not account.frozen and not account.closed, f"{account_id} held {hold} while shut")
             account.holds[hold] = content["amount"]["minor"]
+            if content.get("lot"):
+                self.hold_lot(account, account_id, hold, content)
             self.check(account.available() >= 0, f"{account_id} fell {-account.available()} below its floor")
         elif name == "Captured":
             held = account.holds.pop(hold, None)
             amount = content["amount"]["minor"]
             self.check(held == amount, f"{account_id} captured {amount} of {hold}, held was {held}")
             account.captures += amount
+            self.unhold_lot(account, hold, amount, amount)
             self.money_in(tenant, hold.partition("/")[0], int(hold.partition("/")[2]), amount)
         else:
-            account.holds.pop(hold, None)
+            self.unhold_lot(account, hold, account.holds.pop(hold, None) or 0, 0)
+
+    # Lots of a subsidy: each pays in its time, and never more than it has.
+
+    def hold_lot(self, account, account_id, hold, content):
+        lot, amount = account.lots.get(content["lot"]), content["amount"]["minor"]
+        if not self.check(lot, f"{account_id} held {hold} of a lot that it was not granted"):
+            return
+        lot.held += amount
+        account.lot_of_hold[hold] = lot
+        self.check(not lot.expired and lot.held <= lot.left, f"{account_id} held {hold}, more than its lot has")
+        self.check(instant(self.now) < instant(lot.expires_at), f"{account_id} held {hold} of a lot past its time")
+
+    def unhold_lot(self, account, hold, amount, spent):
+        lot = account.lot_of_hold.pop(hold, None)
+        if lot:
+            lot.held -= amount
+            lot.left -= spent
+
+    def of_grant(self, tenant, account, account_id, name, content):
+        amount, currency = content["amount"]["minor"], account.currency
+        if name == "Granted":
+            self.once(account, account_id, name, content["lot"])
+            account.granted += amount
+            account.lots[content["lot"]] = Lot(content["terms"], amount)
+            self.transit[tenant, content["terms"]["run"], currency] -= amount
+        elif name == "Lapsed":
+            lot = account.lots.get(content["lot"])
+            if not self.check(lot, f"a lot of {account_id} lapsed that it was not granted"):
+                return
+            self.check(amount <= lot.left - lot.held, f"{account_id} lost {amount}, more than its lot had free")
+            self.check(instant(self.now) >= instant(lot.expires_at), f"a lot of {account_id} lapsed before its time")
+            lot.expired, lot.left = True, lot.held
+            account.lapsed += amount
+            self.breakage[tenant, currency] += amount
+        elif name == "Allocated":
+            self.once(account, account_id, name, (content["run"], content["batch"]))
+            account.allocated += amount
+            self.transit[tenant, content["run"], currency] += amount
+            self.check(account.available() >= 0, f"{account_id} granted more than it has")
+        else:
+            self.once(account, account_id, name, content["run"])
+            account.taken_back += amount
+            self.transit[tenant, content["run"], currency] -= amount
+
+    def of_run(self, tenant, run, name, content):
+        if name == "Begun":
+            self.check((tenant, run) not in self.runs, f"run {run} began twice")
+            self.runs[tenant, run] = content["currency"]
+        elif name == "Finished":
+            currency = self.runs.pop((tenant, run), None)
+            left = self.transit[tenant, run, currency]
+            self.check(currency and not left, f"run {run} ended with {left} in transit")
 
     def of_credit(self, tenant, account, account_id, name, content):
         payment, _, tender = content["hold"].partition("/")
@@ -274,6 +355,12 @@ class Recomputed:
         self.once(account, account_id, "Refunded", (content["refund"], content["hold"]))
         if name == "Refunded":
             account.refunds += amount
+            if content.get("lot"):
+                lot = account.lots.get(content["lot"])
+                if self.check(lot and not lot.expired, f"{account_id} was refunded to a lot that is over"):
+                    lot.left += amount
+        elif name == "RefundLapsed":
+            self.breakage[tenant, account.currency] += amount
         else:
             self.suspense[tenant, account.currency] += amount
         self.money_back(tenant, payment, int(tender), content["refund"], amount, content["from"])
@@ -515,6 +602,10 @@ class Recomputed:
             books[tenant, f"canteen:{order.placed['canteen']}", currency] += earned
         for (tenant, currency), minor in self.suspense.items():
             books[tenant, "suspense", currency] += minor
+        for (tenant, currency), minor in self.breakage.items():
+            books[tenant, "breakage", currency] += minor
+        for (tenant, run, currency), minor in self.transit.items():
+            books[tenant, f"transit:{run}", currency] += minor
         for (tenant, provider, currency), minor in self.clearing.items():
             books[tenant, f"clearing:{provider}", currency] += minor
         return books
@@ -529,6 +620,7 @@ class Recomputed:
         for (_, serving_id), serving in self.servings.items():
             for dish in serving.withdrawals:
                 found.append(f"serving {serving_id} has not dealt with the orders of its withdrawn {dish or 'dishes'}")
+        found += [f"the run of grants {run} is not finished" for (_, run) in self.runs]
         for (tenant, account_id), account in self.accounts.items():
             for hold in account.holds:
                 order = self.orders.get((tenant, hold.partition("/")[0]))

@@ -313,5 +313,57 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(self.run_main("--compare", self.write("views.json", '{"other": 1}')), (2, None))
 
 
+COMPANY, RUN, LOT = "company-1", "run-1", "lot-1"
+
+
+def granted(minor=2_000, expires="2026-11-23T16:00:00Z"):
+    """A company with 100.00 that has granted one lot, in a run that is over."""
+    export = opened()
+    amount = cny(minor)
+    company = [{"Opened": {"currency": "CNY"}}, {"Deposited": {"deposit": "deposit-2", "amount": cny(10_000)}}]
+    export.add("company", COMPANY, *company)
+    export.add("grant", RUN, {"Begun": {"currency": "CNY"}})
+    export.add("company", COMPANY, {"Allocated": {"run": RUN, "batch": 1, "amount": amount}})
+    terms = {"run": RUN, "expires_at": expires}
+    lot = {"Granted": {"lot": LOT, "terms": terms, "amount": amount}}
+    export.add("subsidy", DINER, {"Opened": {"currency": "CNY"}}, lot)
+    export.add("grant", RUN, {"Finished": {}})
+    return export
+
+
+class Lots(unittest.TestCase):
+    def test_a_lot_is_granted_and_what_is_left_lapses(self):
+        export = granted(expires="2026-11-23T02:00:00Z")
+        export.add("subsidy", DINER, {"Lapsed": {"lot": LOT, "amount": cny(2_000)}})
+        result = result_of(export)
+        self.assertEqual((result["problems_first"], result["unfinished_first"]), ([], []))
+        books = result["balances"][TENANT]
+        left = {name: sums["CNY"] for name, sums in books.items()}
+        self.assertEqual((left["breakage"], left[f"transit:{RUN}"], left[f"company:{COMPANY}"]), (2_000, 0, 8_000))
+        self.assertEqual((left[f"subsidy:{DINER}"], result["trial_balance_minor"]), (0, 0))
+
+    def test_what_a_lot_must_not_do_is_a_problem(self):
+        hold = {"hold": "order-1/0", "lot": LOT}
+        for wrong, events in {
+            "more than its lot has": [{"Held": {**hold, "amount": cny(2_001)}}],
+            "lapsed before its time": [{"Lapsed": {"lot": LOT, "amount": cny(1)}}],
+            "Granted lot-1 twice": [{"Granted": {"lot": LOT, "terms": {"run": RUN, "expires_at": "x"}, "amount": cny(1)}}],
+            "of a lot that it was not granted": [{"Held": {**hold, "lot": "lot-2", "amount": cny(1)}}],
+        }.items():
+            with self.subTest(wrong):
+                found = result_of(granted().add("subsidy", DINER, *events))["problems_first"]
+                self.assertTrue(any(wrong in problem for problem in found), found)
+        late = granted(expires="2026-11-23T02:00:00Z").add("subsidy", DINER, {"Held": {**hold, "amount": cny(1)}})
+        self.assertIn("past its time", result_of(late)["problems_first"][0])
+
+    def test_a_run_that_leaves_money_on_its_way_is_a_problem(self):
+        export = granted()
+        export.add("grant", "run-2", {"Begun": {"currency": "CNY"}})
+        export.add("company", COMPANY, {"Allocated": {"run": "run-2", "batch": 1, "amount": cny(5)}})
+        self.assertEqual(result_of(export)["unfinished_first"], ["the run of grants run-2 is not finished"])
+        export.add("grant", "run-2", {"Finished": {}})
+        self.assertIn("run run-2 ended with 5 in transit", result_of(export)["problems_first"][0])
+
+
 if __name__ == "__main__":
     unittest.main()
