@@ -11,10 +11,8 @@ use crate::{
     AccountId, Aggregate, Currency, GrantRunId, HoldId, LotId, Money, MoneyError, RefundId, StreamKind, Timestamp,
     lot::{self, Lots, MAX_LOTS},
     order::RefundFrom,
+    settlements::{Settled, Settlements, batch_key, refund_key, run_key},
 };
-
-/// How long an account remembers an id that it has dealt with, in seconds: 30 days.
-pub const REMEMBERED_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// What a correction of a balance is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -252,22 +250,6 @@ pub enum Error {
     Money(#[from] MoneyError),
 }
 
-/// How something that the account was asked once has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum Settled {
-    Deposited(i64),
-    Captured(i64),
-    Released,
-    Refunded(i64),
-    Adjusted(i64),
-    Allocated(i64),
-    TakenBack(i64),
-}
-
-/// What an account dealt with in the last 30 days, by id, and when.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Settlements(BTreeMap<String, (Settled, Timestamp)>);
-
 /// An open account. Amounts are minor units of its currency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Book {
@@ -342,63 +324,6 @@ fn positive(amount: Money) -> Result<(), Error> {
     // Adding nothing checks the bound.
     amount.plus(Money::zero(amount.currency))?;
     if amount.is_positive() { Ok(()) } else { Err(Error::NotPositive) }
-}
-
-impl Settlements {
-    fn of(&self, id: &impl ToString) -> Option<Settled> {
-        self.0.get(&id.to_string()).map(|(settled, _)| *settled)
-    }
-
-    fn add(&mut self, id: &impl ToString, how: Settled, at: Timestamp) {
-        self.0.insert(id.to_string(), (how, at));
-        // Cheap while everything is young: the oldest are looked for only as the list grows.
-        if self.0.len().is_multiple_of(64) {
-            let forgotten = at.plus_seconds(-REMEMBERED_SECONDS);
-            self.0.retain(|_, (_, settled_at)| *settled_at >= forgotten);
-        }
-    }
-
-    /// The answer to a command whose matter is settled: nothing more for a repeat, an error for a
-    /// conflict, and none for what is new.
-    fn answer(&self, command: &Command) -> Option<Result<(), Error>> {
-        let repeat = |known: Settled, asked: Settled| if known == asked { Ok(()) } else { Err(Error::OtherContent) };
-        match command {
-            Command::Deposit { deposit, amount } => {
-                self.of(deposit).map(|known| repeat(known, Settled::Deposited(amount.minor)))
-            }
-            Command::Adjust { adjustment, by, .. } => {
-                self.of(adjustment).map(|known| repeat(known, Settled::Adjusted(by.minor)))
-            }
-            Command::Refund { refund, hold, amount, .. } => {
-                self.of(&refund_key(*refund, *hold)).map(|known| repeat(known, Settled::Refunded(amount.minor)))
-            }
-            Command::Allocate { run, batch, amount } => {
-                self.of(&batch_key(*run, *batch)).map(|known| repeat(known, Settled::Allocated(amount.minor)))
-            }
-            Command::TakeBack { run, amount } => {
-                self.of(&run_key(*run)).map(|known| repeat(known, Settled::TakenBack(amount.minor)))
-            }
-            Command::Hold { hold, amount, .. } => self.of(hold).map(|known| match known {
-                Settled::Released => Err(Error::ReleasedAlready),
-                known => repeat(known, Settled::Captured(amount.minor)),
-            }),
-            Command::Capture { hold } => self.of(hold).map(|known| match known {
-                Settled::Captured(_) => Ok(()),
-                _ => Err(Error::ReleasedAlready),
-            }),
-            Command::Release { hold } => self.of(hold).map(|known| match known {
-                Settled::Released => Ok(()),
-                _ => Err(Error::CapturedAlready),
-            }),
-            // A lot is known for as long as it could be granted.
-            Command::Grant { .. }
-            | Command::Expire { .. }
-            | Command::SetFloor { .. }
-            | Command::Freeze
-            | Command::Unfreeze
-            | Command::Close => None,
-        }
-    }
 }
 
 impl Book {
@@ -627,20 +552,6 @@ impl Book {
             self.lots.unhold(lot, minor, spent);
         }
     }
-}
-
-/// A refund may give back two tenders of one account, so its id alone does not name the credit.
-/// The word keeps it apart from the holds of a payment that bears the same UUID.
-fn refund_key(refund: RefundId, hold: HoldId) -> String {
-    format!("refund:{refund}/{}", hold.tender)
-}
-
-fn batch_key(run: GrantRunId, batch: u32) -> String {
-    format!("run:{run}/{batch}")
-}
-
-fn run_key(run: GrantRunId) -> String {
-    format!("run:{run}")
 }
 
 fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, Error> {

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     CanteenId, Fact, PaymentId, given,
     postings::{LedgerAccount, postings},
+    settlements::REMEMBERED_SECONDS,
     testing::{at, cases, cny, diner, hold, id, refund, step, usd},
 };
 
@@ -367,7 +368,7 @@ fn a_closed_account_knows_repeats_and_refuses_the_rest() {
 fn settled_ids_are_forgotten_after_thirty_days() {
     let mut account = Account::default();
     account.evolve(&opened(), at(0));
-    let count = |account: &Account| account.book().unwrap().settled.0.len();
+    let count = |account: &Account| account.book().unwrap().settled.len();
     for number in 0..200_u8 {
         account.evolve(&deposited(number, 1), at(i64::from(number)));
     }

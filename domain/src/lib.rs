@@ -7,6 +7,7 @@ mod aggregate;
 mod fact;
 mod ids;
 mod money;
+mod settlements;
 mod time;
 
 pub mod account;

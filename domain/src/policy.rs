@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use jiff::{
     Span, ToSpan,
     civil::{Date, Weekday},
-    tz::TimeZone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Aggregate, CanteenId, CompanyId, Currency, DinerId, GrantRunId, GroupId, LotId, Money, PolicyId, StreamKind,
-    Timestamp, derived_id, first_instant,
+    Timestamp, bundled_zone, derived_id, first_instant,
     lot::{self, Serves},
     payment::{Limit, Why},
     serving::Meal,
@@ -306,7 +305,7 @@ impl Book {
         range: &Range,
         (run, at): (GrantRunId, Timestamp),
     ) -> Result<Vec<Lot>, Error> {
-        let zone = TimeZone::get(&self.zone).map_err(|_| Error::BadZone(self.zone.clone()))?;
+        let zone = bundled_zone(&self.zone).ok_or_else(|| Error::BadZone(self.zone.clone()))?;
         let mut lots: Vec<Lot> = Vec::new();
         let lot = |version, terms: &Terms, (date, until): (Date, Date), meal: Option<Meal>| {
             let of_meal = meal.map_or("", Meal::name);
@@ -362,7 +361,7 @@ impl Aggregate for Policy {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         let book = match (self, command) {
             (Policy::Unopened, Command::Open { company, group, currency, zone }) => {
-                TimeZone::get(&zone).map_err(|_| Error::BadZone(zone.chars().take(80).collect()))?;
+                bundled_zone(&zone).ok_or_else(|| Error::BadZone(zone.chars().take(80).collect()))?;
                 return Ok(vec![Event::Opened { company, group, currency, zone }]);
             }
             (Policy::Open(book), Command::Open { company, group, currency, zone }) => {
