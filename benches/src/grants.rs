@@ -35,8 +35,8 @@ use crate::{
 const LOT: i64 = 2_000;
 /// Joined in one chain.
 const JOINS: usize = 500;
-/// Diners who order while lots expire, from their wallets.
-const HUNGRY: usize = 20_000;
+/// Most diners who order while lots expire, from their wallets.
+const HUNGRY: u32 = 20_000;
 
 #[derive(Args, Clone, Debug)]
 pub struct GrantsArgs {
@@ -65,7 +65,7 @@ pub struct GrantsReport {
 /// Measures grants on `log`. Call within a multi-threaded tokio runtime.
 pub async fn run(args: &GrantsArgs, log: &Log) -> Result<GrantsReport> {
     // Both of a diner's accounts stay in memory, as on a node that serves so many.
-    let load = Load::start(log, (args.diners as usize + HUNGRY) * 2);
+    let load = Load::start(log, (args.diners + HUNGRY) as usize * 2);
     let ordering = Ordering::new(load.commands.clone());
     let kitchen = Kitchen::open(log, &ordering).await?;
     let bench = Bench { log, load: &load, kitchen: &kitchen };
@@ -156,7 +156,7 @@ impl Bench<'_> {
         today: Date,
     ) -> Result<(Duration, u64, Arc<Latencies>)> {
         let lunch = Lunch::publish(self.load, 20).await?;
-        let hungry: Arc<[DinerId]> = (0..HUNGRY).map(|_| DinerId(self.load.id())).collect();
+        let hungry: Arc<[DinerId]> = (0..args.diners.min(HUNGRY)).map(|_| DinerId(self.load.id())).collect();
         let wallets: Vec<AccountId> = hungry.iter().copied().map(AccountId::Wallet).collect();
         self.load.fill(&wallets, Money::new(100 * DISH_PRICE, Currency::CNY)).await?;
         self.kitchen.caught_up(self.log).await?;

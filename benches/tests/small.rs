@@ -7,6 +7,7 @@ use store::{MemoryLog, PostgresLog, SqliteLog, SqliteMode};
 use tiffin_benches::{
     Log, Report,
     commands::{self, CommandsArgs},
+    grants::{self, GrantsArgs},
     orders::{self, OrdersArgs},
     rebuild::{self, RebuildArgs},
 };
@@ -47,6 +48,18 @@ async fn orders_are_whole_and_every_view_has_them() {
     assert!(report.fsyncs > 0 && report.fsyncs <= 1_200, "{report}");
     let figures = report.lines();
     assert!(figures.iter().any(|(name, figure)| *name == "measured" && figure.contains("every diner had ordered")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_diner_is_granted_once_and_every_lot_expires() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = sqlite(folder.path());
+    let report = grants::run(&GrantsArgs { diners: 620, in_flight: 2 }, &log).await.expect("a report");
+    assert!(report.grant_seconds > 0.0 && report.repeat_seconds < report.grant_seconds, "{report}");
+    let rows = log.store.read_all(1, 1_000_000).await.expect("the log");
+    let count = |name: &str| rows.iter().filter(|row| &*row.event_type == name).count();
+    assert_eq!((count("account.Granted"), count("account.Lapsed"), count("grant.BatchSettled")), (620, 620, 2));
+    assert!(report.orders_while_expiring > 0 && count("order.Confirmed") as u64 == report.orders_while_expiring);
 }
 
 #[tokio::test(flavor = "multi_thread")]
