@@ -1,7 +1,7 @@
 //! Granting: a company's money to its diners' lots, a batch at a time. Everything that a run does can be
 //! done again: it goes on from wherever it stopped, and lots that are there already are left alone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use commands::{Cause, Commands, Failure, Interrupted, Request};
 use domain::{
@@ -26,6 +26,8 @@ use crate::{SAGA, SettleError, driven::Driven};
 const BATCH_LOTS: usize = 1_000;
 /// Room for its events: each lot may open an account, and the run and the company have theirs.
 const BATCH_ROOM: u32 = 2 * BATCH_LOTS as u32 + 8;
+/// How long a run waits for the views before it begins.
+const CATCH_UP: Duration = Duration::from_secs(10);
 const NAME: &str = "grant";
 
 /// What is to be granted. This is what a repeat is compared by.
@@ -182,6 +184,7 @@ impl Run<'_> {
         let plan = match self.sheet().await? {
             Some(sheet) => sheet.plan,
             None => {
+                self.seen().await?;
                 let plan = self.plan(new).await?;
                 let (diners, needed) = self.needs(plan, request.at).await?;
                 if diners == 0 {
@@ -195,6 +198,13 @@ impl Run<'_> {
         let (command, cause) = (grant_run::Command::Begin { plan }, request.cause(self.id.0));
         self.commands().execute::<GrantRun>(self.tenant, self.id, command, cause).await.map_err(of_run)?;
         Ok(None)
+    }
+
+    /// Waits until the views show whoever was employed a moment ago.
+    async fn seen(&self) -> Answer<()> {
+        let head = self.commands().store().head().await.map_err(|error| Interrupted::Unavailable(error.to_string()))?;
+        let waited = self.subsidies.views.wait_for(head, CATCH_UP).await;
+        waited.map_err(|stale| refused(GrantError::Views(stale.to_string())))
     }
 
     async fn plan(&self, new: NewGrants) -> Answer<Plan> {

@@ -98,7 +98,6 @@ impl Lunch {
             self.commands().deposit(request, AccountId::Company(id), funds).await.context("a company's funds")?;
             self.employ(id, employed).await?;
             let policy = self.open_policy(id, terms).await?;
-            house.catch_up(super::CATCH_UP).await?;
             let new = NewGrants { policy, first: self.date, last: self.date };
             let granted = house.subsidies.grant(self.request("finance", "grant", &new), new, |_| {}).await?;
             anyhow::ensure!(granted.diners == diners, "{} of {diners} diners were granted", granted.diners);

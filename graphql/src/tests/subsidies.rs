@@ -47,7 +47,6 @@ async fn a_lot_is_granted_pays_its_share_and_is_accounted_for() {
     let lunch = house.lunch().await;
     house.deposit(7, "50.00").await;
     let policy = policy(&house).await;
-    house.views.wait_for(house.head().await, std::time::Duration::from_secs(10)).await.unwrap();
     let key_of_run = key();
     let day = days(&policy, "2026-11-23", "2026-11-23", &key_of_run);
     let run = house.ask(&finance(), GRANT, day.clone()).await.data()["grantSubsidies"]["run"].clone();
@@ -85,7 +84,6 @@ async fn a_lot_is_granted_pays_its_share_and_is_accounted_for() {
 async fn what_cannot_be_granted_is_a_coded_error() {
     let house = House::open().await;
     let policy = policy(&house).await;
-    house.views.wait_for(house.head().await, std::time::Duration::from_secs(10)).await.unwrap();
     let head = house.head().await;
     let grant = async |days: Value| house.ask(&finance(), GRANT, days).await.code().to_owned();
     assert_eq!(grant(days(&policy, "2026-11-23", "2026-11-24", &key())).await, "INSUFFICIENT_FUNDS");

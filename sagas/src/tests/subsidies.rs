@@ -50,14 +50,7 @@ fn subsidy(number: u128) -> AccountId {
 
 impl House {
     async fn subsidies(&mut self) -> Subsidies {
-        let views = self.views().await;
-        self.caught_up().await;
-        Subsidies::new(self.ordering.commands().clone(), views)
-    }
-
-    async fn caught_up(&mut self) {
-        let (views, head) = (self.views().await, self.log.head().await.unwrap());
-        views.wait_for(head, std::time::Duration::from_secs(10)).await.unwrap();
+        Subsidies::new(self.ordering.commands().clone(), self.views().await)
     }
 
     /// A company with `funds` that employs so many diners since Monday, and a policy for them.
