@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{config::usage, wiring::House};
 
 /// Whoever works on the command line and says no other name.
-const COMMAND_LINE: ActorId = ActorId(Uuid::from_u128(0x7469_6666_696e_8000_8000_636f_6e73_6f6c));
+pub const COMMAND_LINE: ActorId = ActorId(Uuid::from_u128(0x7469_6666_696e_8000_8000_636f_6e73_6f6c));
 /// How long the views may take to show what was changed.
 const CATCH_UP: Duration = Duration::from_secs(120);
 
@@ -95,10 +95,11 @@ pub async fn in_house(house: &House, request: BooksRequest) -> anyhow::Result<se
     Ok(serde_json::to_value(BooksAnswer { tenant, changed, zone, closed_through, refused })?)
 }
 
-async fn only_tenant(house: &House) -> anyhow::Result<TenantId> {
+/// The only tenant that the log has; an error asks for `--tenant` where there is another number.
+pub async fn only_tenant(house: &House) -> anyhow::Result<TenantId> {
     match history::tenants(&*house.store, 2).await?.as_slice() {
         [only] => Ok(*only),
-        [] => Err(usage("the log has no tenants yet; --tenant UUID says whose books are meant")),
-        _ => Err(usage("the log has several tenants; --tenant UUID says whose books are meant")),
+        [] => Err(usage("the log has no tenants yet; --tenant UUID says whose things are meant")),
+        _ => Err(usage("the log has several tenants; --tenant UUID says whose things are meant")),
     }
 }

@@ -5,24 +5,23 @@ use std::{collections::HashMap, path::PathBuf};
 use anyhow::{Context, anyhow};
 use commands::{Failure, Interrupted, Request};
 use domain::{
-    ActorId, CompanyId, Currency, DinerId, GroupId, PolicyId, TenantId, derived_id, diner,
+    AccountId, CompanyId, Currency, DinerId, GrantRunId, GroupId, PolicyId, TenantId, derived_id, diner,
     policy::{self, Terms},
 };
 use jiff::civil::Date;
 use sagas::{GrantError, Granted, NewGrants};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
+    bookkeeping::{self, COMMAND_LINE},
     config::usage,
-    import::{self, table::Table},
+    import::table::Table,
     progress::{OnProgress, Progress},
     wiring::House,
 };
 
-/// Who gives the operator's commands.
-const OPERATOR: ActorId = ActorId(Uuid::from_u128(0x7469_6666_696e_8000_8000_6f70_6572_6174));
 /// Diners of one chain.
 const AT_ONCE: usize = 500;
 /// Most bad rows that are listed.
@@ -67,6 +66,43 @@ pub enum SubsidyWork {
     },
 }
 
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum SubsidyAnswer {
+    Policy {
+        policy: PolicyId,
+        /// Whether it was not so before.
+        changed: bool,
+    },
+    Granted {
+        run: GrantRunId,
+        diners: u64,
+        granted_minor: i64,
+        currency: Currency,
+        /// What the company lacked for the batch that ended the run.
+        short_minor: Option<i64>,
+    },
+    Funded {
+        account: AccountId,
+        deposit: Uuid,
+    },
+    Employed {
+        file: PathBuf,
+        rows: u64,
+        changed: u64,
+        bad_rows: u64,
+        /// The first of them.
+        bad: Vec<BadRow>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BadRow {
+    pub line: u64,
+    pub reason: String,
+}
+
 /// A policy that is to be opened. The same again is the same policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewPolicy {
@@ -80,9 +116,12 @@ pub struct NewPolicy {
 
 /// Carries it out on a house that this process holds.
 pub async fn carry_out(house: &House, request: SubsidyRequest, progress: OnProgress<'_>) -> anyhow::Result<Value> {
-    let tenant = import::tenant(house, request.tenant).await?;
+    let tenant = match request.tenant {
+        Some(tenant) => tenant,
+        None => bookkeeping::only_tenant(house).await?,
+    };
     let operator = Operator { house, tenant };
-    match request.work {
+    let answer = match request.work {
         SubsidyWork::Open(new) => operator.open(new).await,
         SubsidyWork::SetTerms { policy, from, terms } => {
             operator.on_policy(policy, policy::Command::SetTerms { from, terms }).await
@@ -91,12 +130,13 @@ pub async fn carry_out(house: &House, request: SubsidyRequest, progress: OnProgr
         SubsidyWork::Grant { policy, first, last } => operator.grant(NewGrants { policy, first, last }, progress).await,
         SubsidyWork::Fund { company, amount, key } => {
             let request = operator.request("fund", key, &(company, amount));
-            let account = domain::AccountId::Company(company);
+            let account = AccountId::Company(company);
             house.commands.deposit(request, account, amount).await.map_err(explained)?;
-            Ok(json!({ "account": account.to_string(), "deposit": request.id }))
+            Ok(SubsidyAnswer::Funded { account, deposit: request.id })
         }
         SubsidyWork::Employ { company, file } => operator.employ(company, file, progress).await,
-    }
+    };
+    Ok(serde_json::to_value(answer?)?)
 }
 
 /// Gives an operator's commands for one tenant.
@@ -115,7 +155,7 @@ fn explained<E: std::error::Error + Send + Sync + 'static>(failure: Failure<E>) 
 
 impl Operator<'_> {
     fn request(&self, mutation: &str, key: Uuid, input: &impl Serialize) -> Request {
-        Request::new((self.tenant, OPERATOR), mutation, key, input, self.house.commands.now())
+        Request::new((self.tenant, COMMAND_LINE), mutation, key, input, self.house.commands.now())
     }
 
     /// A key that follows from what is asked: the same again is a repeat.
@@ -123,24 +163,22 @@ impl Operator<'_> {
         Ok(derived_id(Uuid::nil(), &[&serde_json::to_vec(input)?]))
     }
 
-    async fn open(&self, new: NewPolicy) -> anyhow::Result<Value> {
+    async fn open(&self, new: NewPolicy) -> anyhow::Result<SubsidyAnswer> {
         let request = self.request("openPolicy", Self::key_of(&new)?, &new);
         let (of, currency) = ((new.company, new.group), new.currency);
-        self.house.commands.open_policy(request, of, currency, new.zone).await.map_err(explained)?;
-        Ok(json!({ "policy": request.id }))
+        let opened = self.house.commands.open_policy(request, of, currency, new.zone).await.map_err(explained)?;
+        Ok(SubsidyAnswer::Policy { policy: PolicyId(request.id), changed: !opened.repeated })
     }
 
     /// Versions follow one another, so the policy itself knows a repeat.
-    async fn on_policy(&self, policy: PolicyId, command: policy::Command) -> anyhow::Result<Value> {
+    async fn on_policy(&self, policy: PolicyId, command: policy::Command) -> anyhow::Result<SubsidyAnswer> {
         let request = self.request("changePolicy", self.house.commands.new_id(), &policy);
         let done = self.house.commands.on_policy(request, policy, command).await.map_err(explained)?;
-        Ok(json!({ "policy": policy, "changed": !done.events.is_empty() }))
+        Ok(SubsidyAnswer::Policy { policy, changed: !done.events.is_empty() })
     }
 
     /// Lots know a repeat, so every request is one of its own: it grants what is lacking now.
-    async fn grant(&self, new: NewGrants, progress: OnProgress<'_>) -> anyhow::Result<Value> {
-        // Who was employed a moment ago is to be seen.
-        self.house.catch_up(import::CATCH_UP).await?;
+    async fn grant(&self, new: NewGrants, progress: OnProgress<'_>) -> anyhow::Result<SubsidyAnswer> {
         let request = self.request("grantSubsidies", self.house.commands.new_id(), &new);
         let (sender, mut told) = tokio::sync::watch::channel(0);
         let run = self.house.subsidies.grant(request, new, move |granted| {
@@ -157,14 +195,22 @@ impl Operator<'_> {
             Failure::Refused(GrantError::Views(why)) => anyhow!(why),
             failure => explained(failure),
         })?;
-        Ok(json!({
-            "run": run, "diners": diners, "granted_minor": granted.minor, "currency": granted.currency.code(),
-            "short_minor": short.map(|short| short.minor),
-        }))
+        Ok(SubsidyAnswer::Granted {
+            run,
+            diners,
+            granted_minor: granted.minor,
+            currency: granted.currency,
+            short_minor: short.map(|short| short.minor),
+        })
     }
 
-    async fn employ(&self, company: CompanyId, file: PathBuf, progress: OnProgress<'_>) -> anyhow::Result<Value> {
-        let name = file.display().to_string();
+    async fn employ(
+        &self,
+        company: CompanyId,
+        file: PathBuf,
+        progress: OnProgress<'_>,
+    ) -> anyhow::Result<SubsidyAnswer> {
+        let name = file.clone();
         let read = tokio::task::spawn_blocking(move || read(company, &file));
         let (rows, employments, mut bad) = read.await.context("reading the file broke off")??;
         let (mut changed, mut done) = (0_u64, 0_u64);
@@ -179,10 +225,10 @@ impl Operator<'_> {
             progress(Progress::new("employing", done, Some(employments.len() as u64)));
         }
         bad.sort_unstable_by_key(|(line, _)| *line);
-        let listed = bad.iter().take(LISTED).map(|(line, reason)| json!({ "line": line, "reason": reason }));
-        Ok(json!({
-            "file": name, "rows": rows, "changed": changed, "bad_rows": bad.len(), "bad": listed.collect::<Vec<_>>(),
-        }))
+        let bad_rows = bad.len() as u64;
+        bad.truncate(LISTED);
+        let bad = bad.into_iter().map(|(line, reason)| BadRow { line, reason }).collect();
+        Ok(SubsidyAnswer::Employed { file: name, rows, changed, bad_rows, bad })
     }
 
     /// One chain; per row how many events it led to, or why it was refused.

@@ -13,14 +13,14 @@ use projections::{
     grant_runs::Run,
     subsidies::{PolicyUse, SubsidyLot},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     admin_socket::{self, AdminRequest},
     config::{Config, usage},
     output,
-    subsidies::{NewPolicy, SubsidyRequest, SubsidyWork},
+    subsidies::{NewPolicy, SubsidyAnswer, SubsidyRequest, SubsidyWork},
     wiring::Reading,
 };
 
@@ -133,11 +133,17 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let answer = admin_socket::carry_out(config, request).await?;
     if config.json {
         output::json_line(&answer)?;
-    } else {
+    }
+    let answer: SubsidyAnswer = serde_json::from_value(answer)?;
+    if !config.json {
         show(&answer)?;
     }
-    let clean = answer["bad_rows"].as_u64().unwrap_or(0) == 0 && answer["short_minor"].is_null();
-    Ok(ExitCode::from(u8::from(!clean)))
+    let incomplete = match answer {
+        SubsidyAnswer::Granted { short_minor, .. } => short_minor.is_some(),
+        SubsidyAnswer::Employed { bad_rows, .. } => bad_rows > 0,
+        SubsidyAnswer::Policy { .. } | SubsidyAnswer::Funded { .. } => false,
+    };
+    Ok(ExitCode::from(u8::from(incomplete)))
 }
 
 fn money(text: &str) -> anyhow::Result<Money> {
@@ -162,35 +168,29 @@ fn read_terms(file: &Path) -> anyhow::Result<Terms> {
     terms.try_into().map_err(|error: toml::de::Error| wrong(error.to_string()))
 }
 
-fn show(answer: &Value) -> anyhow::Result<()> {
-    let text = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-    if let Some(rows) = answer["rows"].as_u64() {
-        let (changed, bad) = (answer["changed"].as_u64().unwrap_or(0), answer["bad_rows"].as_u64().unwrap_or(0));
-        output::line(format_args!(
-            "{}: {} rows, {} employments changed, {} bad rows.",
-            text("file"),
-            output::count(rows),
-            output::count(changed),
-            output::count(bad)
-        ))?;
-        for row in answer["bad"].as_array().into_iter().flatten().take(SHOWN) {
-            output::line(format_args!("  line {}: {}", row["line"], row["reason"].as_str().unwrap_or_default()))?;
+fn show(answer: &SubsidyAnswer) -> anyhow::Result<()> {
+    match answer {
+        SubsidyAnswer::Policy { policy, .. } => output::line(policy),
+        SubsidyAnswer::Funded { account, .. } => output::line(format_args!("Paid into {account}.")),
+        SubsidyAnswer::Granted { diners, granted_minor, currency, short_minor, .. } => {
+            let granted = Money::new(*granted_minor, *currency);
+            output::line(format_args!("Granted {granted} to {} diners.", output::count(*diners)))?;
+            match short_minor.map(|minor| Money::new(minor, *currency)) {
+                Some(short) => {
+                    output::line(format_args!("The company's funds ran out: {short} were missing for the next batch."))
+                }
+                None => Ok(()),
+            }
         }
-        return Ok(());
-    }
-    if let Some(diners) = answer["diners"].as_u64() {
-        let currency: Currency = text("currency").parse()?;
-        let granted = Money::new(answer["granted_minor"].as_i64().unwrap_or(0), currency);
-        output::line(format_args!("Granted {granted} to {} diners.", output::count(diners)))?;
-        if let Some(short) = answer["short_minor"].as_i64() {
-            let short = Money::new(short, currency);
-            output::line(format_args!("The company's funds ran out: {short} were missing for the next batch."))?;
+        SubsidyAnswer::Employed { file, rows, changed, bad_rows, bad } => {
+            let [rows, changed, bad_rows] = [*rows, *changed, *bad_rows].map(output::count);
+            let name = file.display();
+            output::line(format_args!("{name}: {rows} rows, {changed} employments changed, {bad_rows} bad rows."))?;
+            for row in bad.iter().take(SHOWN) {
+                output::line(format_args!("  {name}:{}: {}", row.line, row.reason))?;
+            }
+            Ok(())
         }
-        return Ok(());
-    }
-    match answer["account"].as_str() {
-        Some(account) => output::line(format_args!("Paid into {account}.")),
-        None => output::line(text("policy")),
     }
 }
 

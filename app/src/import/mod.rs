@@ -43,7 +43,7 @@ const IMPORTER: ActorId = ActorId(Uuid::from_u128(0x7469_6666_696e_8000_8000_696
 /// Who owns what is imported into an empty log when nobody is named.
 const FIRST_TENANT: TenantId = TenantId(Uuid::from_u128(1));
 /// How long the views may take to show what the log has.
-pub const CATCH_UP: Duration = Duration::from_secs(120);
+const CATCH_UP: Duration = Duration::from_secs(120);
 
 /// What to import. It may be sent to the server that holds the folder, so paths are absolute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub async fn run_import(
 }
 
 /// Whose books the import is for.
-pub async fn tenant(house: &House, asked: Option<TenantId>) -> anyhow::Result<TenantId> {
+async fn tenant(house: &House, asked: Option<TenantId>) -> anyhow::Result<TenantId> {
     if let Some(tenant) = asked {
         return Ok(tenant);
     }
