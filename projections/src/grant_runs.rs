@@ -20,6 +20,8 @@ row! {
         begun: Position,
         batches: u32,
         diners: u64,
+        /// Those of the batch that it is at; none between batches.
+        diners_at: u64,
         granted_minor: i64,
         /// What the company lacked for the batch that ended it.
         short_minor: Option<i64>,
@@ -37,14 +39,6 @@ impl Run {
     }
 }
 
-row! {
-    /// Diners of the batch that a run is at.
-    pub struct OpenBatch in "grant_batches" {
-        key { tenant: TenantId, run: GrantRunId }
-        diners: u64,
-    }
-}
-
 /// The projection.
 pub struct GrantRuns;
 
@@ -58,7 +52,7 @@ impl Projection for GrantRuns {
     }
 
     fn tables(&self) -> &'static [TableSpec] {
-        &[Run::TABLE, OpenBatch::TABLE]
+        &[Run::TABLE]
     }
 
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
@@ -74,26 +68,20 @@ impl Projection for GrantRuns {
             | Fact::Diner(..)
             | Fact::Books(..) => return Ok(()),
         };
-        let (tenant, key) = (it.tenant, (it.tenant, run));
         if let Event::Begun(plan) = event {
             rows.create(new(it, run, plan));
             return Ok(());
         }
-        let batch = match event {
-            Event::BatchSettled { .. } => rows.delete::<OpenBatch>(&key).map_or(0, |batch| batch.diners),
-            _ => 0,
-        };
-        let row = rows.get_mut::<Run>(&key).ok_or_else(|| Poison(format!("run {run} moves before it has begun")))?;
+        let row = rows.get_mut::<Run>(&(it.tenant, run));
+        let row = row.ok_or_else(|| Poison(format!("run {run} moves before it has begun")))?;
         row.moved = it.position;
+        let diners_at = std::mem::take(&mut row.diners_at);
         match event {
             Event::Begun(_) => {}
-            Event::BatchBegun { batch, diners, .. } => {
-                row.batches = *batch;
-                rows.put(OpenBatch { tenant, run, diners: diners.len() as u64 });
-            }
+            Event::BatchBegun { batch, diners, .. } => (row.batches, row.diners_at) = (*batch, diners.len() as u64),
             Event::BatchRefused { short, .. } => row.short_minor = Some(short.minor),
             Event::BatchSettled { granted, .. } => {
-                row.diners += batch;
+                row.diners += diners_at;
                 row.granted_minor += granted.minor;
             }
             Event::Finished { .. } => row.finished = true,
@@ -116,6 +104,7 @@ fn new(it: &Recorded, run: GrantRunId, plan: &grant_run::Plan) -> Run {
         begun: it.position,
         batches: 0,
         diners: 0,
+        diners_at: 0,
         granted_minor: 0,
         short_minor: None,
         finished: false,

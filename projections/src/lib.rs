@@ -115,4 +115,6 @@ mod postgres_tests;
 #[cfg(test)]
 mod runner_tests;
 #[cfg(test)]
+mod subsidy_tests;
+#[cfg(test)]
 mod testing;

@@ -1,0 +1,246 @@
+//! The views of subsidies over a company's week: employments, a run of grants, lots.
+
+use std::sync::Arc;
+
+use domain::{
+    AccountId, CompanyId, Currency, Fact, GrantRunId, GroupId, LotId, PolicyId, RefundId, Timestamp, account, diner,
+    grant_run, lot, order::RefundFrom, policy::Range, serving::Meal,
+};
+use jiff::civil::{Date, date};
+use store::EventStore;
+use testing::Postgres;
+
+use crate::{
+    PageSize, Runner, Views,
+    employment::{self, Employee, Employer, Employment},
+    grant_runs::{self, GrantRuns, Run},
+    subsidies::{self, LotHold, PolicyUse, Subsidies, SubsidyLot},
+    testing::*,
+};
+
+const MONDAY: Date = date(2026, 11, 23);
+const FRIDAY: Date = date(2026, 11, 27);
+
+fn company(number: u128) -> CompanyId {
+    CompanyId(id(500 + number))
+}
+
+fn group() -> Option<GroupId> {
+    Some(GroupId(id(600)))
+}
+
+fn run() -> GrantRunId {
+    GrantRunId(id(700))
+}
+
+fn lot_of(number: usize) -> LotId {
+    LotId(id(800 + number as u128))
+}
+
+fn lapses(number: usize, minor: i64) -> account::Event {
+    account::Event::Lapsed { lot: lot_of(number), amount: cny(minor) }
+}
+
+/// An event of a diner's subsidy.
+fn on(number: usize, event: account::Event) -> Fact {
+    Fact::Account(AccountId::Subsidy(diner(number)), event)
+}
+
+fn employed() -> Vec<Fact> {
+    let joined = |number, of, group| {
+        Fact::Diner(diner(number), diner::Event::Joined { company: company(of), group, from: MONDAY })
+    };
+    let moved = |of, group, from| Fact::Diner(diner(2), diner::Event::Moved { company: company(of), group, from });
+    vec![
+        joined(1, 1, None),
+        joined(2, 1, None),
+        joined(3, 1, group()),
+        joined(4, 2, None),
+        // Into a group, then to another company.
+        moved(1, group(), date(2026, 11, 24)),
+        moved(2, None, FRIDAY),
+        Fact::Diner(diner(1), diner::Event::Left { on: date(2026, 11, 25) }),
+    ]
+}
+
+/// Ten yuan each for three diners, in two batches.
+fn granted() -> Vec<Fact> {
+    let (policy, range) = (PolicyId(id(900)), Range { first: MONDAY, last: MONDAY, versions: 1 });
+    let of_run = |event| Fact::Grant(run(), event);
+    let plan = grant_run::Plan { policy, company: company(1), currency: Currency::CNY, range };
+    let serves = lot::Serves { first: MONDAY, last: MONDAY, meal: Some(Meal::Lunch) };
+    let grant = |number: usize| {
+        let expires_at = at(1_000 + number as u64);
+        let terms = lot::Terms { policy, version: 1, run: run(), starts_at: at(1), expires_at, serves };
+        let granted = account::Event::Granted { lot: lot_of(number), terms, amount: cny(1_000) };
+        [on(number, account::Event::Opened { currency: Currency::CNY }), on(number, granted)]
+    };
+    let batch = |batch, diners: &[usize]| {
+        let (of, minor) = (diners.iter().map(|number| diner(*number)).collect(), 1_000 * diners.len() as i64);
+        let begun = of_run(grant_run::Event::BatchBegun { batch, diners: of, amount: cny(minor) });
+        let settled = of_run(grant_run::Event::BatchSettled { batch, granted: cny(minor) });
+        [vec![begun], diners.iter().flat_map(|number| grant(*number)).collect(), vec![settled]].concat()
+    };
+    let begun = of_run(grant_run::Event::Begun(plan));
+    [vec![begun], batch(1, &[1, 2]), batch(2, &[3])].concat()
+}
+
+/// Of the first lot 7.00 are spent and 2.00 come back, of the second 4.00 are held; all lapse then, and
+/// the last refund comes too late.
+fn spent() -> Vec<Fact> {
+    let held = |number: usize, minor| {
+        let (hold, lot) = (hold(number, 0), Some(lot_of(number)));
+        on(number, account::Event::Held { hold, amount: cny(minor), lot })
+    };
+    let (refund, from) = (RefundId(id(950)), RefundFrom::Prepaid);
+    let back = account::Event::Refunded { refund, hold: hold(1, 0), amount: cny(200), from, lot: Some(lot_of(1)) };
+    let late = account::Event::RefundLapsed {
+        refund: RefundId(id(951)),
+        hold: hold(1, 0),
+        amount: cny(100),
+        from,
+        lot: lot_of(1),
+    };
+    vec![
+        held(1, 700),
+        held(2, 400),
+        on(1, account::Event::Captured { hold: hold(1, 0), amount: cny(700) }),
+        on(1, back),
+        on(1, lapses(1, 500)),
+        on(2, lapses(2, 600)),
+        on(1, late),
+    ]
+}
+
+fn week() -> Vec<Fact> {
+    [employed(), granted(), spent()].concat()
+}
+
+#[test]
+fn lots_show_what_is_left_and_policies_what_became_of_it() {
+    let mut rows = fold(&Subsidies, &week());
+    let lots: Vec<_> = rows
+        .all::<SubsidyLot>()
+        .iter()
+        .map(|lot| (lot.left_minor, lot.held_minor, lot.lapsed_minor, lot.expired))
+        .collect();
+    assert_eq!(lots, [(0, 0, 600, true), (400, 400, 600, true), (1_000, 0, 0, false)]);
+    let holds: Vec<_> = rows.all::<LotHold>().iter().map(|hold| (hold.lot, hold.amount_minor)).collect();
+    assert_eq!(holds, [(lot_of(2), 400)]);
+    let used = rows.all::<PolicyUse>();
+    let [used] = &used[..] else { panic!("{used:?}") };
+    let sums = (used.granted_minor, used.spent_minor, used.refunded_minor, used.lapsed_minor);
+    assert_eq!(sums, (3_000, 700, 300, 1_200));
+    let left: i64 = rows.all::<SubsidyLot>().iter().map(|lot| lot.left_minor).sum();
+    assert_eq!(used.granted_minor - used.spent_minor + used.refunded_minor - used.lapsed_minor, left);
+}
+
+#[test]
+fn what_is_held_of_an_expired_lot_is_spent_or_lapses_with_its_release() {
+    let captured = on(2, account::Event::Captured { hold: hold(2, 0), amount: cny(400) });
+    let mut rows = fold(&Subsidies, &[week(), vec![captured]].concat());
+    let of = |rows: &mut crate::Rows| {
+        let lot = rows.all::<SubsidyLot>()[1].clone();
+        (lot.left_minor, lot.held_minor, lot.lapsed_minor)
+    };
+    assert_eq!(of(&mut rows), (0, 0, 600));
+    let released = [on(2, account::Event::Released { hold: hold(2, 0) }), on(2, lapses(2, 400))];
+    let mut rows = fold(&Subsidies, &[week(), released.to_vec()].concat());
+    assert_eq!(of(&mut rows), (0, 0, 1_000));
+}
+
+#[test]
+fn a_lot_that_moves_before_it_was_granted_is_poison() {
+    let mut rows = crate::Rows::empty();
+    let it = recorded(&[on(1, lapses(1, 5))]).remove(0);
+    assert!(crate::Projection::apply(&Subsidies, &it, &mut rows).is_err());
+}
+
+#[test]
+fn employments_begin_move_and_end() {
+    let mut rows = fold(&Employment, &week());
+    let employees: Vec<_> = rows
+        .all::<Employee>()
+        .iter()
+        .map(|row| (row.company, row.diner, row.group_id, row.from_date, row.to_date))
+        .collect();
+    assert_eq!(
+        employees,
+        [
+            (company(1), diner(1), None, MONDAY, Some(date(2026, 11, 25))),
+            (company(1), diner(2), group(), MONDAY, Some(FRIDAY)),
+            (company(1), diner(3), group(), MONDAY, None),
+            (company(2), diner(2), None, FRIDAY, None),
+            (company(2), diner(4), None, MONDAY, None),
+        ]
+    );
+    let employers: Vec<_> = rows.all::<Employer>().iter().map(|row| (row.diner, row.company)).collect();
+    assert_eq!(employers, [(diner(2), company(2)), (diner(3), company(1)), (diner(4), company(2))]);
+}
+
+#[test]
+fn a_run_shows_how_far_it_is() {
+    let of = |facts: &[Fact]| {
+        let mut rows = fold(&GrantRuns, facts);
+        let run: Run = rows.all::<Run>()[0].clone();
+        (run.batches, run.diners, run.diners_at, run.granted_minor, run.short_minor, run.finished)
+    };
+    let all = granted();
+    assert_eq!(of(&all[..2]), (1, 0, 2, 0, None, false));
+    assert_eq!(of(&all), (2, 3, 0, 3_000, None, false));
+    let refused = [
+        Fact::Grant(run(), grant_run::Event::BatchBegun { batch: 3, diners: vec![diner(4)], amount: cny(1_000) }),
+        Fact::Grant(run(), grant_run::Event::BatchRefused { batch: 3, short: cny(50) }),
+        Fact::Grant(run(), grant_run::Event::Finished { granted: cny(3_000), returned: cny(0) }),
+    ];
+    assert_eq!(of(&[all, refused.to_vec()].concat()), (3, 3, 0, 3_000, Some(50), true));
+}
+
+async fn views(world: &World, views: Views) -> Views {
+    Runner::open(world.store.clone(), views.clone()).await.unwrap().catch_up().await.unwrap();
+    views
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_databases_answer_alike() {
+    let world = World::with(&week()).await;
+    let identity = world.store.identity();
+    let file = views(&world, Views::in_memory(identity, crate::all()).unwrap()).await;
+    let url = Postgres::shared().database();
+    let there = views(&world, Views::open_postgres(&url, identity, crate::all()).await.unwrap()).await;
+    for views in [file, there] {
+        let page = PageSize::clamped(2);
+        let lots = subsidies::of_diner(&views, tenant(), diner(3), None, page).await.unwrap();
+        assert_eq!(lots.iter().map(|lot| lot.lot).collect::<Vec<_>>(), [lot_of(3)]);
+        let after = Some((lots[0].expires_at, lots[0].lot));
+        assert_eq!(subsidies::of_diner(&views, tenant(), diner(3), after, page).await.unwrap(), []);
+        assert_eq!(subsidies::of_diner(&views, tenant(), diner(1), None, page).await.unwrap(), [], "it has expired");
+        let due = async |now: Timestamp| subsidies::due(&views, now, None, 10).await.unwrap();
+        assert_eq!(due(at(1_002)).await, []);
+        let third = due(at(1_003)).await;
+        assert_eq!(third.iter().map(|due| (due.diner, due.lot)).collect::<Vec<_>>(), [(diner(3), lot_of(3))]);
+        assert_eq!(subsidies::due(&views, at(1_003), third.last().copied(), 10).await.unwrap(), []);
+        assert_eq!(subsidies::policy_use(&views, tenant(), page).await.unwrap().len(), 1);
+
+        let employed = async |group, dates, after| {
+            let of = (tenant(), company(1));
+            let rows = employment::employed(&views, of, group, dates, after, page).await.unwrap();
+            rows.iter().map(|row| row.diner).collect::<Vec<_>>()
+        };
+        let week = (MONDAY, FRIDAY);
+        assert_eq!(employed(None, week, None).await, [diner(1), diner(2)]);
+        assert_eq!(employed(None, week, Some(diner(2))).await, [diner(3)]);
+        assert_eq!(employed(group(), week, None).await, [diner(2), diner(3)]);
+        assert_eq!(employed(None, (FRIDAY, FRIDAY), None).await, [diner(3)], "two have gone by then");
+        assert_eq!(employed(None, (date(2026, 11, 1), date(2026, 11, 22)), None).await, [], "nobody has come yet");
+        let one = employment::of_diner(&views, (tenant(), company(2), diner(2))).await.unwrap();
+        assert_eq!(one.map(|row| row.from_date), Some(FRIDAY));
+
+        let runs = grant_runs::list(&views, tenant(), None, page).await.unwrap();
+        assert_eq!(runs, grant_runs::open(&views, page).await.unwrap());
+        assert_eq!(runs.iter().map(|run| run.granted()).collect::<Vec<_>>(), [cny(3_000)]);
+        assert_eq!(grant_runs::list(&views, tenant(), Some(runs[0].begun), page).await.unwrap(), []);
+        let report = crate::verify(Arc::clone(&world.store) as _, &views, |_| {}).await.unwrap();
+        assert_eq!(report.differences, []);
+    }
+}
