@@ -441,7 +441,8 @@ impl Run<'_> {
             // It may have been granted before a crash, and have expired since.
             Err(Failure::Refused(account::Error::LotOver)) => {
                 let id = cause.metadata.command;
-                Ok(!self.commands().recorded::<Account>(self.tenant, account, id).await?.is_empty())
+                let recorded = self.commands().recorded::<Account>(self.tenant, account, id).await?;
+                Ok(recorded.iter().any(|event| matches!(event, account::Event::Granted { .. })))
             }
             Err(Failure::Refused(error)) => {
                 tracing::warn!(%error, %account, run = %self.id, "a lot could not be granted");

@@ -322,6 +322,27 @@ async fn every_prefix_of_a_run_of_grants_comes_to_the_same_end() {
 }
 
 #[tokio::test]
+async fn a_run_that_goes_on_after_midnight_knows_what_it_granted_and_what_expired_since() {
+    let mut house = House::open(10, 10).await;
+    let policy = house.company(10_000, 3, terms(1_000)).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let granted = house.grant(1, policy, MONDAY).await.unwrap();
+    for events in before + 1..house.log.head().await.unwrap() as usize {
+        let mut crashed = crashed_after(&house, events).await;
+        let lots = crashed.names().await.iter().filter(|name| **name == "Granted").count() as i64;
+        crashed.clock.set(MIDNIGHT);
+        let subsidies = crashed.subsidies().await;
+        let head = crashed.log.head().await.unwrap();
+        subsidies.views.wait_for(head, std::time::Duration::from_secs(10)).await.unwrap();
+        assert_eq!(subsidies.expire_all(MIDNIGHT).await.unwrap(), lots as u64, "the timer is first");
+        assert_eq!(crashed.settle().await, 0, "after {} events of the run", events - before);
+        // What was granted has expired, and what had not been granted is too late and goes back.
+        assert_eq!(crashed.ledger("breakage").await, lots * 1_000, "after {} events of the run", events - before);
+        assert_eq!(ends(&crashed, granted.run).await, (vec![0; 3], 10_000 - lots * 1_000, 0));
+    }
+}
+
+#[tokio::test]
 async fn every_prefix_of_an_expiry_comes_to_the_same_end() {
     let mut house = House::open(10, 10).await;
     let policy = house.company(10_000, 3, terms(1_000)).await;
