@@ -31,10 +31,13 @@ lint: ## Clippy, with warnings as errors
 house: ## Which crate may use which, and who names an adapter
 	cargo test --locked -p tiffin-tests --test house
 
-bench: build ## Commands, whole orders and rebuilds a second on this machine, beside bare loops
+bench: build ## Commands, orders, overload, live updates and rebuilds on this machine, beside bare loops
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	$(BIN) bench commands --store "sqlite:$$dir/commands" --in-flight 1024 --seconds 10 $(ARGS) && \
 	$(BIN) bench orders --store "sqlite:$$dir/orders" --in-flight 256 --servings 100 --seconds 10 $(ARGS) && \
+	$(BIN) bench http --store "sqlite:$$dir/http" --rate 200 --seconds 20 $(ARGS) && \
+	$(BIN) bench overload --store "sqlite:$$dir/overload" $(ARGS) && \
+	$(BIN) bench live --store "sqlite:$$dir/live" $(ARGS) && \
 	$(BIN) bench rebuild --store "sqlite:$$dir/rebuild" --events 2000000 $(ARGS)
 
 clean: ## Removes what was built

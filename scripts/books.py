@@ -5,10 +5,15 @@ It knows the events' JSON and nothing of the program that wrote them. Python's s
 
 import json
 from collections import Counter, defaultdict
+from fractions import Fraction
+
+from finance import Finance
 
 MOST_SHOWN = 50
 """Problems, differences and unfinished things are counted all, but shown only up to here."""
 
+# Providers that are asked over a network.
+REMOTE = ("wechat_pay", "alipay")
 NEXT_STATUS = {
     None: {"Placed": "PLACED"},
     "PLACED": {
@@ -20,6 +25,7 @@ NEXT_STATUS = {
     "CONFIRMED": {
         "Preparing": "PREPARING",
         "Readied": "READY",
+        "PickedUp": "PICKED_UP",
         "NoShow": "NO_SHOW",
         "Cancelled": "CANCELLED",
     },
@@ -54,6 +60,11 @@ def named(payload):
     raise Unreadable(f"not an externally tagged value: {json.dumps(payload)[:80]}")
 
 
+def parts_by_rate(content):
+    """The tax that an event names: percent as text → minor units."""
+    return {part["rate"]: part["amount"]["minor"] for part in content.get("tax", [])}
+
+
 def instant(text):
     """A key by which RFC 3339 texts in UTC sort, whatever number of decimals they have."""
     whole, _, rest = text.rstrip("Zz").partition(".")
@@ -69,31 +80,57 @@ class Order:
         self.back_from_prepaid = 0
         self.back_from_canteen = 0
         self.recognised = 0
+        self.unearned = 0
+        self.tax = Counter()
         self.refunds = {}
         self.portions_refunded = Counter()
+        self.money_refunded = Counter()
+        self.change = None
+        self.changes = {}
 
     def refunds_begun(self):
-        return sum(refund["amount"] for refund in self.refunds.values())
+        """Of what it is for now."""
+        return sum(refund["amount"] for refund in self.refunds.values() if not refund["before_change"])
+
+    def refunds_before(self):
+        """Of what it was for before it was changed."""
+        return sum(refund["amount"] for refund in self.refunds.values() if refund["before_change"])
 
     def prepaid(self):
         """What is paid for it and neither given back nor earned."""
-        return self.paid_in - self.back_from_prepaid - self.recognised
+        return self.paid_in - self.back_from_prepaid - self.recognised + self.unearned
+
+    def tax_of_what_is_left(self):
+        """By rate: what the money that no refund has begun for contains, rounded once, half up."""
+        gross = Counter()
+        for index, line in enumerate(self.placed["lines"]):
+            left = line["quantity"] * line["unit_price"]["minor"] - self.money_refunded[index]
+            gross[line.get("tax", "0")] += left
+        exact = {rate: minor * Fraction(rate) / (100 + Fraction(rate)) for rate, minor in gross.items()}
+        whole = {rate: (2 * part.numerator + part.denominator) // (2 * part.denominator) for rate, part in exact.items()}
+        return {rate: minor for rate, minor in whole.items() if minor}
 
 
 class Payment:
     def __init__(self, started):
         self.started = started
         self.stage = "Planned"
+        self.asked = set()
+        self.backs = {}
         self.captured = Counter()
         self.given_back = Counter()
         self.begun = Counter()
         self.refunds = {}
+        self.extensions = {}
 
 
 class Account:
     def __init__(self, currency):
         self.currency = currency
         self.deposits = 0
+        self.from_bank = 0
+        self.paid_out = 0
+        self.payouts = {}
         self.captures = 0
         self.refunds = 0
         self.adjustments = 0
@@ -101,6 +138,9 @@ class Account:
         self.allocated = 0
         self.taken_back = 0
         self.lapsed = 0
+        self.invoiced = {}
+        self.void = 0
+        self.told_paid = Counter()
         self.lots = {}
         self.lot_of_hold = {}
         self.floor = 0
@@ -111,10 +151,33 @@ class Account:
 
     def posted(self):
         came = self.deposits + self.granted + self.taken_back + self.refunds + self.adjustments
-        return came - self.captures - self.allocated - self.lapsed
+        came += sum(self.invoiced.values()) - self.void
+        return came - self.captures - self.allocated - self.lapsed - self.paid_out
+
+    def receivable(self):
+        """What is invoiced and, as far as this account was told, not paid."""
+        return sum(self.invoiced.values()) - self.void - sum(self.told_paid.values())
 
     def available(self):
-        return self.posted() - sum(self.holds.values()) - self.floor
+        held = sum(self.holds.values()) + sum(self.payouts.values())
+        return self.posted() - held - self.receivable() - self.floor
+
+
+class Invoice:
+    def __init__(self, account, currency, amount):
+        self.account = account
+        self.currency = currency
+        self.amount = amount
+        self.issued = False
+        self.void = False
+        self.taken_back = False
+        self.payments = {}
+
+    def paid(self):
+        return sum(self.payments.values())
+
+    def receivable(self):
+        return 0 if self.taken_back else self.amount - self.paid()
 
 
 class Lot:
@@ -139,7 +202,7 @@ class Serving:
         return self.withdrawn or (dish in self.offers and self.offers[dish]["withdrawn"])
 
 
-class Recomputed:
+class Recomputed(Finance):
     """The fold. Ids repeat across tenants at most by accident, so every key has its tenant in front."""
 
     def __init__(self):
@@ -158,7 +221,10 @@ class Recomputed:
         self.breakage = Counter()
         self.transit = Counter()
         self.runs = {}
+        self.invoices = {}
         self.now = None
+        self.about = None
+        self.begin_finance()
         self.problem_count = 0
         self.problems = []
 
@@ -202,6 +268,7 @@ class Recomputed:
         tenant, kind, key = stream["tenant"], stream["kind"], stream["key"]
         name, content = named(row["payload"])
         self.now = row["occurred_at"]
+        self.about = row["metadata"].get("correlation")
         self.check_row(row, (tenant, kind, key), name)
         if kind in ("wallet", "subsidy", "company"):
             self.of_account(tenant, f"{kind}:{key}", name, content)
@@ -213,6 +280,14 @@ class Recomputed:
             self.of_serving(tenant, key, name, content)
         elif kind == "grant":
             self.of_run(tenant, key, name, content)
+        elif kind == "invoice":
+            self.of_invoice(tenant, key, name, content)
+        elif kind == "top_up":
+            self.of_top_up(tenant, key, name, content)
+        elif kind == "payout":
+            self.of_payout(tenant, key, name, content)
+        elif kind == "correction":
+            self.of_correction(tenant, key, name, content)
         else:
             # What these say moves no money and no portions.
             known = kind in ("menu", "policy", "diner", "books")
@@ -254,22 +329,30 @@ class Recomputed:
             field, once = ("amount", "deposit") if name == "Deposited" else ("by", "adjustment")
             self.once(account, account_id, name, content[once])
             if name == "Deposited":
-                account.deposits += content[field]["minor"]
+                self.deposit(tenant, account, content)
             else:
                 account.adjustments += content[field]["minor"]
                 self.suspense[tenant, account.currency] -= content[field]["minor"]
+                self.adjusted[tenant, self.about][account_id] += content[field]["minor"]
+        elif name in ("PayoutHeld", "PaidOut", "PayoutReleased"):
+            self.of_payout_on_account(account, account_id, name, content)
         elif name in ("Held", "Captured", "Released"):
             self.of_hold(tenant, account, account_id, name, content)
         elif name in ("Granted", "Lapsed", "Allocated", "TakenBack"):
             self.of_grant(tenant, account, account_id, name, content)
         elif name in ("Refunded", "RefundLapsed", "RefundDiverted"):
             self.of_credit(tenant, account, account_id, name, content)
+        elif name in ("Invoiced", "InvoicePaid", "InvoiceVoided"):
+            self.of_billing(tenant, account, account_id, name, content)
+        elif name == "DisclosureSet":
+            pass  # What a company sees moves no money.
         elif name == "FloorSet":
             account.floor = content["floor"]["minor"]
         elif name in ("Frozen", "Unfrozen"):
             account.frozen = name == "Frozen"
         elif name == "Closed":
-            self.check(not account.posted() and not account.holds, f"{account_id} closed with money on it")
+            held = account.holds or account.payouts or account.receivable()
+            self.check(not account.posted() and not held, f"{account_id} closed with money on it")
             account.closed = True
         else:
             self.check(False, f"an account has no event {name}")
@@ -340,6 +423,54 @@ class Recomputed:
             account.taken_back += amount
             self.transit[tenant, content["run"], currency] -= amount
 
+    # Invoices: the account says what is asked, the invoice what is paid; each is checked by the other.
+
+    def of_billing(self, tenant, account, account_id, name, content):
+        invoice, amount = content["invoice"], content["amount"]["minor"]
+        if name == "Invoiced":
+            self.once(account, account_id, name, invoice)
+            owed = -account.posted()
+            self.check(amount == owed > 0, f"{account_id} was asked for {amount} and owed {owed}")
+            self.check(content["number"] == len(account.invoiced) + 1, f"{account_id} skipped an invoice's number")
+            account.invoiced[invoice] = amount
+            self.invoices[tenant, invoice] = Invoice(account_id, account.currency, amount)
+            return
+        known = self.invoices.get((tenant, invoice))
+        if not self.check(known and known.account == account_id, f"{name} of {invoice}, which {account_id} was not asked"):
+            return
+        if name == "InvoicePaid":
+            self.once(account, account_id, name, (invoice, content["payment"]))
+            paid = known.payments.get(content["payment"])
+            self.check(paid == amount, f"{account_id} was told {amount} paid of {invoice}, the invoice has {paid}")
+            account.told_paid[invoice] += amount
+        else:
+            self.once(account, account_id, name, invoice)
+            whole = known.void and amount == known.amount
+            self.check(whole, f"{account_id} owes {amount} of {invoice} again, which is not void for that")
+            account.void += amount
+            known.taken_back = True
+
+    def of_invoice(self, tenant, key, name, content):
+        invoice = self.invoices.get((tenant, key))
+        if not self.check(invoice, f"{name} of invoice {key}, which no account was asked for"):
+            return
+        if name == "Issued":
+            self.check(content["amount"]["minor"] == invoice.amount, f"invoice {key} is not for what was asked")
+            self.check(f"company:{content['company']}" == invoice.account, f"invoice {key} is to another company")
+            invoice.issued = True
+        elif name == "Paid":
+            self.check(content["payment"] not in invoice.payments, f"invoice {key} was paid twice by one payment")
+            invoice.payments[content["payment"]] = content["amount"]["minor"]
+            over = invoice.paid() - invoice.amount
+            self.check(over <= 0 and not invoice.void, f"invoice {key} was paid {over} too much, or is void")
+        elif name == "Settled":
+            self.check(invoice.paid() == invoice.amount, f"invoice {key} settled with {invoice.paid()} paid")
+        elif name == "Voided":
+            self.check(not invoice.payments, f"invoice {key} was voided after a payment")
+            invoice.void = True
+        else:
+            self.check(name == "Booked", f"an invoice has no event {name}")
+
     def of_run(self, tenant, run, name, content):
         if name == "Begun":
             self.check((tenant, run) not in self.runs, f"run {run} began twice")
@@ -376,7 +507,8 @@ class Recomputed:
         planned = payment.started["tenders"][tender]["amount"]["minor"]
         self.check(payment.captured[tender] == planned, f"tender {tender} of {payment_id} was not taken as planned")
         order.paid_in += amount
-        self.check(order.paid_in <= order.placed["total"]["minor"], f"order {payment_id} was charged too much")
+        most = order.placed["total"]["minor"] + order.refunds_before()
+        self.check(order.paid_in <= most, f"order {payment_id} was charged too much")
 
     def money_back(self, tenant, payment_id, tender, refund, amount, source):
         payment = self.payments.get((tenant, payment_id))
@@ -419,11 +551,41 @@ class Recomputed:
             payment.stage = name
             if name == "Captured":
                 self.check_captured(payment_id, payment)
+        elif name == "Asked":
+            tender = payment.started["tenders"][content["tender"]]
+            self.check(content["tender"] not in payment.asked, f"tender {content['tender']} of {payment_id} is asked twice")
+            self.check(tender["amount"] == content["amount"], f"{payment_id} asks for another amount than it planned")
+            payment.asked.add(content["tender"])
+        elif name in ("OutcomeUnknown", "Failed", "TradeClosed"):
+            self.check(content["tender"] in payment.asked, f"{name} of {payment_id}, which asked nobody")
+        elif name == "PayBackAsked":
+            key = content["refund"], content["tender"]
+            self.check(key not in payment.backs, f"refund {key} of {payment_id} is asked for twice")
+            payment.backs[key] = content["amount"]
+        elif name == "PayBackUnknown":
+            key = content["refund"], content["tender"]
+            self.check(key in payment.backs, f"{name} of {payment_id}, which asked for nothing back")
+        elif name == "PayBackDiverted":
+            amount = content["amount"]
+            self.check_asked_back(payment_id, payment, content)
+            self.suspense[tenant, amount["currency"]] += amount["minor"]
+            self.money_back(tenant, payment_id, content["tender"], content["refund"], amount["minor"], content["from"])
+        elif name == "Mispaid":
+            amount = content["amount"]
+            self.check(content["tender"] in payment.asked, f"money for {payment_id} that nobody asked for")
+            asked = payment.started["tenders"][content["tender"]]["amount"]
+            self.check(amount != asked, f"{payment_id} was paid as it was asked for")
+            self.clearing[tenant, content["provider"], amount["currency"]] -= amount["minor"]
+            self.suspense[tenant, amount["currency"]] += amount["minor"]
         elif name == "Paid":
+            if content["provider"] in REMOTE:
+                self.check(content["tender"] in payment.asked, f"money for {payment_id} that nobody asked for")
             self.clearing[tenant, content["provider"], content["amount"]["currency"]] -= content["amount"]["minor"]
             self.money_in(tenant, payment_id, content["tender"], content["amount"]["minor"])
         elif name == "PaidBack":
             amount = content["amount"]["minor"]
+            if content["provider"] in REMOTE:
+                self.check_asked_back(payment_id, payment, content)
             self.clearing[tenant, content["provider"], content["amount"]["currency"]] += amount
             self.money_back(tenant, payment_id, content["tender"], content["refund"], amount, content["from"])
         elif name == "RefundBegun":
@@ -433,8 +595,41 @@ class Recomputed:
             self.check(begun and not begun["parts"], f"refund {content['refund']} settled before its money was back")
             if begun:
                 begun["settled"] = True
+        elif name == "Extended":
+            self.extend(payment_id, payment, content)
+        elif name in ("ExtensionCaptured", "ExtensionGivenUp"):
+            self.end_extension(payment_id, payment, content["extension"], name)
         else:
             self.check(False, f"a payment has no event {name}")
+
+    def extend(self, payment_id, payment, content):
+        """A change adds tenders after those that there are."""
+        known, added = payment.started["tenders"], content["tenders"]
+        self.check(payment.stage == "Captured", f"payment {payment_id} was extended while {payment.stage}")
+        self.check(content["first"] == len(known), f"{payment_id} has {len(known)} tenders, new are from {content['first']}")
+        self.check(content["extension"] not in payment.extensions, f"{payment_id} was extended twice by one change")
+        amount = sum(tender["amount"]["minor"] for tender in added)
+        self.check(amount == content["amount"]["minor"], f"what was added to {payment_id} adds up to {amount}")
+        payment.started = {**payment.started, "tenders": known + added}
+        tenders = range(content["first"], content["first"] + len(added))
+        payment.extensions[content["extension"]] = {"amount": amount, "tenders": tenders, "stage": None}
+
+    def end_extension(self, payment_id, payment, change, name):
+        if name == "ExtensionGivenUp" and change not in payment.extensions:
+            payment.extensions[change] = {"amount": 0, "tenders": range(0), "stage": name}
+            return
+        known = payment.extensions.get(change)
+        if not self.check(known and known["stage"] is None, f"{name} of {payment_id}, which is not being extended"):
+            return
+        taken = sum(payment.captured[tender] for tender in known["tenders"])
+        due = known["amount"] if name == "ExtensionCaptured" else 0
+        self.check(taken == due, f"{name} of {payment_id}, of which {taken} was taken and not {due}")
+        known["stage"] = name
+
+    def check_asked_back(self, payment_id, payment, content):
+        """A provider gives back once what it was asked for."""
+        asked = payment.backs.pop((content["refund"], content["tender"]), None)
+        self.check(asked == content["amount"], f"a provider gave {content['amount']} of {payment_id}, asked was {asked}")
 
     def check_captured(self, payment_id, payment):
         taken, total = sum(payment.captured.values()), payment.started["total"]["minor"]
@@ -471,7 +666,13 @@ class Recomputed:
             if self.check(known, f"order {order_id} has no refund {content['refund']}"):
                 known["settled"] = True
             return
+        if name in ("ChangeBegun", "Changed", "ChangeRefused", "ChangeSettled"):
+            self.change(tenant, order_id, order, name, content)
+            return
+        self.check(order.change is None, f"{name} of order {order_id}, which is being changed")
         status = NEXT_STATUS.get(order.status, {}).get(name)
+        if (order.status, name) == ("CONFIRMED", "PickedUp"):
+            self.check(order.placed["channel"] == "walk_up", f"order {order_id} was handed over before it was ready")
         if not self.check(status, f"order {order_id} is {order.status}, then came {name}"):
             return
         order.status = status
@@ -486,6 +687,56 @@ class Recomputed:
             self.check(earned == owed, f"order {order_id} earned {earned}, its lines less refunds are {owed}")
             self.check(content["canteen"] == order.placed["canteen"], f"order {order_id} earned for another canteen")
             order.recognised += earned
+            order.tax = Counter(parts_by_rate(content))
+            due = order.tax_of_what_is_left()
+            self.check(dict(order.tax) == due, f"order {order_id} took out tax {dict(order.tax)}, its lines have {due}")
+
+    def change(self, tenant, order_id, order, name, content):
+        if name == "ChangeBegun":
+            self.check(order.status == "CONFIRMED", f"order {order_id} is changed while {order.status}")
+            self.check(order.change is None, f"order {order_id} is changed twice at once")
+            self.check(content["serving"] == order.placed["serving"], f"order {order_id} is changed in another serving")
+            wanted = content["change"]
+            lines = sum(line["quantity"] * line["unit_price"]["minor"] for line in wanted["lines"])
+            self.check(lines == wanted["total"]["minor"], f"the new lines of {order_id} add up to {lines}")
+            order.change = {"wanted": wanted, "made": None}
+            return
+        change = content["change"]
+        known = order.change
+        if not self.check(known and known["wanted"]["change"] == change, f"{name} of {order_id}, which nobody asked for"):
+            return
+        if name == "ChangeSettled":
+            if self.check(known["made"], f"a change of order {order_id} was settled before it was decided"):
+                self.check_difference(tenant, order_id, change, known)
+            order.change = None
+            return
+        self.check(known["made"] is None, f"a change of order {order_id} was decided twice")
+        known["made"] = name
+        if name == "Changed":
+            self.check(content == known["wanted"], f"order {order_id} was changed to what was not asked")
+            self.put_lines(tenant, order, known, content)
+
+    def put_lines(self, tenant, order, known, content):
+        known["more"] = content["total"]["minor"] - (order.placed["total"]["minor"] - order.refunds_begun())
+        for index, line in enumerate(order.placed["lines"]):
+            sold = self.takings[tenant, line["dish"]]
+            sold["portions"] -= line["quantity"] - order.portions_refunded[index]
+            sold["minor"] -= line["quantity"] * line["unit_price"]["minor"] - order.money_refunded[index]
+        for line in content["lines"]:
+            self.sell(tenant, line, line["quantity"])
+        order.placed = {**order.placed, "lines": content["lines"], "total": content["total"]}
+        order.portions_refunded, order.money_refunded = Counter(), Counter()
+        for refund in order.refunds.values():
+            refund["before_change"] = True
+
+    def check_difference(self, tenant, order_id, change, known):
+        """What it costs more was taken; what it costs less was begun to be given back before."""
+        payment = self.payments.get((tenant, order_id))
+        extension = payment.extensions.get(change) if payment else None
+        taken = extension["amount"] if extension and extension["stage"] == "ExtensionCaptured" else 0
+        due = known.get("more", 0)
+        self.check(taken == due, f"a change of {order_id} costs {due} more, taken was {taken}")
+        self.check(not extension or extension["stage"], f"a change of {order_id} was settled before its money")
 
     def confirm(self, tenant, order_id, order):
         order.was_confirmed = True
@@ -513,18 +764,47 @@ class Recomputed:
     def refund_lines(self, tenant, order_id, order, content):
         refund, lines = content["refund"], order.placed["lines"]
         self.check(refund not in order.refunds, f"refund {refund} of order {order_id} began twice")
-        worth = 0
+        said = Counter()
+        for part in content.get("amounts", []):
+            said[part["line"]] += part["amount"]["minor"]
+        taken = Counter(said)
         for count in content["lines"]:
             line = lines[count["line"]]
-            worth += count["quantity"] * line["unit_price"]["minor"]
+            if not said:
+                taken[count["line"]] += count["quantity"] * line["unit_price"]["minor"]
             order.portions_refunded[count["line"]] += count["quantity"]
             over = order.portions_refunded[count["line"]] - line["quantity"]
             self.check(over <= 0, f"order {order_id} refunds {over} portions too many")
             if order.was_confirmed:
-                self.sell(tenant, line, -count["quantity"])
+                self.takings[tenant, line["dish"]]["portions"] -= count["quantity"]
+        for index, minor in taken.items():
+            line = lines[index]
+            order.money_refunded[index] += minor
+            over = order.money_refunded[index] - line["quantity"] * line["unit_price"]["minor"]
+            self.check(over <= 0, f"order {order_id} refunds {over} too much of line {index}")
+            whole = order.portions_refunded[index] == line["quantity"]
+            self.check(not whole or over == 0, f"order {order_id} keeps money of line {index}, whose portions are refunded")
+            if order.was_confirmed:
+                self.takings[tenant, line["dish"]]["minor"] -= minor
+        worth = sum(taken.values())
+        if content.get("reason") == "changed":
+            wanted = order.change["wanted"]["total"]["minor"] if order.change else None
+            self.check(wanted is not None and not taken, f"refund {refund} is of no change, or of lines")
+            worth = order.placed["total"]["minor"] - order.refunds_begun() - (wanted or 0)
         amount = content["amount"]["minor"]
         self.check(worth == amount, f"refund {refund} is {amount} for lines worth {worth}")
-        order.refunds[refund] = {"amount": amount, "from": content["from"], "settled": False}
+        order.refunds[refund] = {"amount": amount, "from": content["from"], "settled": False, "before_change": False}
+        if content.get("unearned"):
+            self.unearn(order_id, order, refund, content["unearned"], amount)
+
+    def unearn(self, order_id, order, refund, unearned, amount):
+        """A refund after the meal: canteen and tax give up what they had, and it is in prepaid again."""
+        self.check(order.status in ("PICKED_UP", "NO_SHOW"), f"refund {refund} gives up what is not earned")
+        self.check(unearned["canteen"] == order.placed["canteen"], f"refund {refund} from another canteen")
+        order.unearned += amount
+        order.tax.subtract(parts_by_rate(unearned))
+        left, due = {rate: minor for rate, minor in order.tax.items() if minor}, order.tax_of_what_is_left()
+        self.check(left == due, f"order {order_id} keeps tax {left} after refund {refund}, its lines have {due}")
 
     # Servings.
 
@@ -547,6 +827,20 @@ class Recomputed:
             held = serving.reservations.pop(content["order"], {})
             self.check(given == held, f"order {content['order']} held {held} and gave back {given}")
             self.move(serving_id, serving, held, -1)
+        elif name == "Widened":
+            more = {portion["dish"]: portion["quantity"] for portion in content["portions"]}
+            held = serving.reservations.get(content["order"])
+            if self.check(held is not None, f"order {content['order']} holds nothing that could grow"):
+                serving.reservations[content["order"]] = dict(Counter(held) + Counter(more))
+            self.move(serving_id, serving, more, 1)
+        elif name == "Narrowed":
+            less = {portion["dish"]: portion["quantity"] for portion in content["portions"]}
+            held = serving.reservations.get(content["order"], {})
+            enough = all(held.get(dish, 0) >= quantity for dish, quantity in less.items())
+            self.check(enough, f"order {content['order']} held {held} and gave back {less}")
+            if held:
+                serving.reservations[content["order"]] = dict(Counter(held) - Counter(less))
+            self.move(serving_id, serving, less, -1)
         elif name == "PortionsSet":
             serving.offers[content["dish"]]["portions"] = content["portions"]
             self.move(serving_id, serving, {content["dish"]: 0}, 1)
@@ -594,16 +888,24 @@ class Recomputed:
         books = Counter()
         for (tenant, account_id), account in self.accounts.items():
             books[tenant, account_id, account.currency] += account.posted()
-            books[tenant, "bank", account.currency] -= account.deposits
+            books[tenant, "bank", account.currency] += account.paid_out - account.from_bank
         for (tenant, _), order in self.orders.items():
             currency = order.placed["total"]["currency"]
             books[tenant, "prepaid", currency] += order.prepaid()
-            earned = order.recognised - order.back_from_canteen
+            for rate, minor in order.tax.items():
+                books[tenant, f"tax:{rate}", currency] += minor
+            earned = order.recognised - order.unearned - sum(order.tax.values()) - order.back_from_canteen
             books[tenant, f"canteen:{order.placed['canteen']}", currency] += earned
+        for (tenant, account, currency), minor in self.moved.items():
+            books[tenant, account, currency] += minor
         for (tenant, currency), minor in self.suspense.items():
             books[tenant, "suspense", currency] += minor
         for (tenant, currency), minor in self.breakage.items():
             books[tenant, "breakage", currency] += minor
+        for (tenant, _), invoice in self.invoices.items():
+            company = invoice.account.partition(":")[2]
+            books[tenant, f"receivable:{company}", invoice.currency] -= invoice.receivable()
+            books[tenant, "bank", invoice.currency] -= invoice.paid()
         for (tenant, run, currency), minor in self.transit.items():
             books[tenant, f"transit:{run}", currency] += minor
         for (tenant, provider, currency), minor in self.clearing.items():
@@ -621,12 +923,16 @@ class Recomputed:
             for dish in serving.withdrawals:
                 found.append(f"serving {serving_id} has not dealt with the orders of its withdrawn {dish or 'dishes'}")
         found += [f"the run of grants {run} is not finished" for (_, run) in self.runs]
+        for (tenant, key), invoice in self.invoices.items():
+            told = self.accounts[tenant, invoice.account].told_paid[key]
+            if not invoice.issued or told != invoice.paid() or invoice.void != invoice.taken_back:
+                found.append(f"invoice {key} and {invoice.account} do not agree yet")
         for (tenant, account_id), account in self.accounts.items():
             for hold in account.holds:
                 order = self.orders.get((tenant, hold.partition("/")[0]))
                 if order is None or order.status != "PLACED":
                     found.append(f"{account_id} still holds {hold}")
-        return found
+        return found + list(self.unfinished_finance())
 
     def half_done(self, tenant, order_id, order):
         payment = self.payments.get((tenant, order_id))
@@ -642,6 +948,8 @@ class Recomputed:
             return "still has its portions"
         if payment and ended and not order.was_confirmed and payment.stage != "Released":
             return "its payment is not given up"
+        if order.change:
+            return "is being changed"
         refunds = [*order.refunds.values(), *(payment.refunds.values() if payment else [])]
         if any(not refund["settled"] for refund in refunds):
             return "has a refund under way"

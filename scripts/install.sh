@@ -6,6 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # One version, so that everybody gets the same verdict from the same deny.toml.
 DENY_VERSION=0.20.2
+# The oldest Node.js that the clients' packages take.
+NODE_MAJOR=20
 
 fail() {
     echo "install: $*" >&2
@@ -27,7 +29,7 @@ apt() {
 # Whether some folder has the programs with which the tests start a Postgres of their own.
 have_postgres() {
     local dir
-    for dir in "$(dirname "$(readlink -f "$(command -v postgres || true)")")" /usr/lib/postgresql/*/bin; do
+    for dir in "$(dirname "$(readlink -f "$(type -P postgres || true)")")" /usr/lib/postgresql/*/bin; do
         [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ] && [ -x "$dir/createdb" ] && [ -x "$dir/psql" ] && return
     done
     return 1
@@ -49,11 +51,29 @@ postgres() {
     have_postgres || fail "apt-get installed postgresql, but its programs are still missing from /usr/lib/postgresql"
 }
 
+# The packages of the clients and of what tests them, at the versions of their lock file; again only when that changes.
+node_packages() {
+    apt node nodejs
+    apt npm npm
+    local found lock=clients/package-lock.json installed=clients/node_modules/.installed-lock.json
+    found=$(node -p 'process.versions.node')
+    [ "${found%%.*}" -ge "$NODE_MAJOR" ] ||
+        fail "node is $found; the clients need $NODE_MAJOR or later: install it from https://nodejs.org"
+    cmp -s "$lock" "$installed" && return
+    echo "install: the clients' packages, by $lock"
+    # None of them needs to run anything to be installed.
+    (cd clients && npm ci --ignore-scripts --no-progress --loglevel=error) || fail "npm ci failed in clients/"
+    cp "$lock" "$installed"
+}
+
 have cargo || fail "cargo is missing; install a Rust toolchain from https://rustup.rs"
 have cc || apt cc gcc
 apt python3 python3
 apt sqlite3 sqlite3
 postgres
+# A real browser, for GraphiQL and the example page.
+apt chromium chromium
+node_packages
 
 # rustup reads rust-toolchain.toml and usually brings both along with the toolchain itself.
 for component in rustfmt clippy; do

@@ -28,6 +28,8 @@ if [ "$failed" = 0 ]; then
     part lint cargo clippy --workspace --all-targets --locked -- -D warnings
     # The program itself too: journeys, kill loops and the command line's tests drive it.
     part build cargo build --workspace --all-targets --locked
+    # Clients of others and the own one, GraphiQL and the example page, all against that program.
+    part clients npm --prefix clients test
     # Rules, adapters, event schemas, views, processes, SDL.
     part rooms cargo test --workspace --locked --no-fail-fast --lib --bins
     part docs cargo test --workspace --locked --no-fail-fast --doc

@@ -66,9 +66,10 @@ def opened():
     return export
 
 
-def placed(export, order, rice=1, soup=0, terms="balances"):
+def placed(export, order, rice=1, soup=0, terms="balances", tax=None):
+    taxed = {"tax": tax} if tax else {}
     lines = [
-        {"dish": RICE, "name": "rice", "quantity": rice, "unit_price": cny(1200)},
+        {"dish": RICE, "name": "rice", "quantity": rice, "unit_price": cny(1200), **taxed},
         {"dish": SOUP, "name": "soup", "quantity": soup, "unit_price": cny(300)},
     ]
     lines = [line for line in lines if line["quantity"]]
@@ -83,9 +84,9 @@ def reserved(export, order, rice=1, soup=0):
     export.add("serving", SERVING, {"Reserved": {"order": order, "diner": DINER, "portions": portions}})
 
 
-def bought(export, order, rice=1, soup=0):
+def bought(export, order, rice=1, soup=0, tax=None):
     """A whole checkout from the wallet."""
-    total = placed(export, order, rice, soup)
+    total = placed(export, order, rice, soup, tax=tax)
     reserved(export, order, rice, soup)
     tender = {"source": {"account": f"wallet:{DINER}"}, "amount": total, "why": "rest"}
     started = {"order": order, "diner": DINER, "total": total, "tenders": [tender]}
@@ -98,9 +99,10 @@ def bought(export, order, rice=1, soup=0):
     return export
 
 
-def refunded(export, order, minor, lines, source="prepaid", cancelled=False):
+def refunded(export, order, minor, lines, source="prepaid", cancelled=False, unearned=None):
     begun = {"refund": f"refund-{order}", "amount": cny(minor), "from": source}
-    of_order = {"RefundBegun": {**begun, "lines": lines, "reason": "complaint"}}
+    given_up = {"unearned": unearned} if unearned else {}
+    of_order = {"RefundBegun": {**begun, **given_up, "lines": lines, "reason": "complaint"}}
     events = [{"Cancelled": {"reason": "cancelled_by_diner"}}, of_order] if cancelled else [of_order]
     export.add("order", order, *events)
     export.add("payment", order, {"RefundBegun": {**begun, "parts": [{"tender": 0, "amount": cny(minor)}]}})
@@ -187,6 +189,92 @@ class Figures(unittest.TestCase):
         result = result_of(export)
         self.assertEqual((result["problems_first"], result["unfinished"]), ([], 0))
         self.assertEqual(result["offers"][TENANT][SERVING][SOUP], {"portions": 1, "reserved": 0, "left": 0})
+
+
+def six_percent(minor):
+    return [{"rate": "6", "amount": cny(minor)}]
+
+
+class Tax(unittest.TestCase):
+    """Two rice at 12.00 with 6 % and a soup without: 24.00 · 6 / 106 = 1.358 is tax, 0.679 of one."""
+
+    def served(self, tax):
+        export = bought(opened(), "order-1", rice=2, soup=1, tax="6")
+        export.add("order", "order-1", {"Readied": {"code": "1"}})
+        return export.add("order", "order-1", {"PickedUp": {"canteen": CANTEEN, "recognised": cny(2700), "tax": tax}})
+
+    def test_tax_is_owed_by_rate_and_goes_back_with_a_refund(self):
+        export = self.served(six_percent(136))
+        books = result_of(export)["balances"][TENANT]
+        self.assertEqual((books["tax:6"], books[f"canteen:{CANTEEN}"]), ({"CNY": 136}, {"CNY": 2564}))
+        unearned = {"canteen": CANTEEN, "tax": six_percent(68)}
+        refunded(export, "order-1", 1200, [{"line": 0, "quantity": 1}], unearned=unearned)
+        result = result_of(export)
+        self.assertEqual((result["problems_first"], result["unfinished_first"]), ([], []))
+        books = result["balances"][TENANT]
+        self.assertEqual((books["tax:6"], books[f"canteen:{CANTEEN}"]), ({"CNY": 68}, {"CNY": 1432}))
+        self.assertEqual((books["prepaid"], result["trial_balance_minor"]), ({"CNY": 0}, 0))
+
+    def test_wrong_tax_is_a_problem(self):
+        for wrong in (six_percent(135), six_percent(137), []):
+            self.assertIn("took out tax", result_of(self.served(wrong))["problems_first"][0])
+        unearned = {"canteen": CANTEEN, "tax": six_percent(67)}
+        lines = [{"line": 0, "quantity": 1}]
+        export = refunded(self.served(six_percent(136)), "order-1", 1200, lines, unearned=unearned)
+        self.assertIn("keeps tax", result_of(export)["problems_first"][0])
+        early = bought(opened(), "order-1", tax="6")
+        refunded(early, "order-1", 1200, lines, unearned={"canteen": CANTEEN})
+        self.assertIn("gives up what is not earned", result_of(early)["problems_first"][0])
+
+
+def changed(export, order, taken=900, made="Changed"):
+    """One rice at 12.00 becomes three at 7.00, for 9.00 more from the wallet."""
+    lines = [{"dish": RICE, "name": "rice", "quantity": 3, "unit_price": cny(700)}]
+    wanted = {"change": "change-1", "lines": lines, "total": cny(2100)}
+    portions = [{"dish": RICE, "quantity": 2}]
+    of_serving = {"order": order, "change": "change-1"}
+    tender = {"source": {"account": f"wallet:{DINER}"}, "amount": cny(900), "why": "rest"}
+    extended = {"extension": "change-1", "amount": cny(900), "first": 1, "tenders": [tender]}
+    export.add("order", order, {"ChangeBegun": {"serving": SERVING, "change": wanted}})
+    export.add("serving", SERVING, {"Widened": {**of_serving, "portions": portions}})
+    export.add("payment", order, {"Extended": extended})
+    export.add("wallet", DINER, {"Held": {"hold": f"{order}/1", "amount": cny(900)}})
+    export.add("order", order, {made: wanted})
+    export.add("serving", SERVING, {"Narrowed": {**of_serving, "portions": []}})
+    export.add("wallet", DINER, {"Captured": {"hold": f"{order}/1", "amount": cny(taken)}})
+    export.add("payment", order, {"ExtensionCaptured": {"extension": "change-1", "amount": cny(900)}})
+    export.add("order", order, {"ChangeSettled": {"change": "change-1"}})
+    return export
+
+
+class Changes(unittest.TestCase):
+    def test_what_an_order_costs_more_is_taken_and_what_it_costs_less_goes_back(self):
+        export = changed(bought(opened(), "order-1"), "order-1")
+        # Back to one, for 14.00 less.
+        one = [{"dish": RICE, "name": "rice", "quantity": 1, "unit_price": cny(700)}]
+        wanted = {"change": "change-2", "lines": one, "total": cny(700)}
+        export.add("order", "order-1", {"ChangeBegun": {"serving": SERVING, "change": wanted}})
+        begun = {"refund": "change-2", "amount": cny(1400), "from": "prepaid"}
+        of_order = {"RefundBegun": {**begun, "lines": [], "reason": "changed"}}
+        export.add("order", "order-1", of_order, {"Changed": wanted}, {"ChangeSettled": {"change": "change-2"}})
+        less = {"order": "order-1", "change": "change-2", "portions": [{"dish": RICE, "quantity": 2}]}
+        export.add("serving", SERVING, {"Narrowed": less})
+        parts = [{"tender": 1, "amount": cny(900)}, {"tender": 0, "amount": cny(500)}]
+        export.add("payment", "order-1", {"RefundBegun": {**begun, "parts": parts}})
+        for tender, minor in ((1, 900), (0, 500)):
+            credit = {"refund": "change-2", "hold": f"order-1/{tender}", "amount": cny(minor), "from": "prepaid"}
+            export.add("wallet", DINER, {"Refunded": credit})
+        export.add("payment", "order-1", {"RefundSettled": {"refund": "change-2"}})
+        export.add("order", "order-1", {"RefundSettled": {"refund": "change-2"}})
+        result = result_of(export)
+        self.assertEqual(result["problems"], 0, result["problems_first"])
+        self.assertEqual(result["unfinished"], 0, result["unfinished_first"])
+
+    def test_a_difference_that_was_not_taken_is_a_problem(self):
+        result = result_of(changed(bought(opened(), "order-1"), "order-1", taken=899))
+        self.assertIn("was not taken as planned", " ".join(result["problems_first"]))
+        result = result_of(changed(bought(opened(), "order-1"), "order-1", made="ChangeRefused"))
+        self.assertIn("costs 0 more, taken was 900", " ".join(result["problems_first"]))
 
 
 class Faults(unittest.TestCase):
@@ -363,6 +451,64 @@ class Lots(unittest.TestCase):
         self.assertEqual(result_of(export)["unfinished_first"], ["the run of grants run-2 is not finished"])
         export.add("grant", "run-2", {"Finished": {}})
         self.assertIn("run run-2 ended with 5 in transit", result_of(export)["problems_first"][0])
+
+
+INVOICE = "invoice-1"
+
+
+def owing():
+    """A company that may owe 100.00 and owes 20.00."""
+    export = opened()
+    export.add("company", COMPANY, {"Opened": {"currency": "CNY"}}, {"FloorSet": {"floor": cny(-10_000)}})
+    export.add("grant", RUN, {"Begun": {"currency": "CNY"}})
+    export.add("company", COMPANY, {"Allocated": {"run": RUN, "batch": 1, "amount": cny(2_000)}})
+    return export
+
+
+def invoiced(minor=2_000):
+    export = owing()
+    bill = {"number": 1, "amount": cny(minor), "through": "2026-11-23", "due_on": "2026-12-23"}
+    export.add("company", COMPANY, {"Invoiced": {"invoice": INVOICE, **bill}})
+    return export.add("invoice", INVOICE, {"Issued": {"company": COMPANY, **bill}})
+
+
+def paid(export, minor, told=None):
+    payment = {"payment": "payment-1", "amount": cny(minor)}
+    export.add("invoice", INVOICE, {"Paid": {"company": COMPANY, **payment}})
+    taken = {"invoice": INVOICE, **payment, "amount": cny(told or minor)}
+    export.add("company", COMPANY, {"InvoicePaid": taken})
+    return export.add("invoice", INVOICE, "Booked")
+
+
+class Invoices(unittest.TestCase):
+    def test_what_is_asked_is_a_receivable_until_it_is_paid(self):
+        result = result_of(paid(invoiced(), 500))
+        books = {name: sums["CNY"] for name, sums in result["balances"][TENANT].items()}
+        self.assertEqual((result["problems_first"], result["trial_balance_minor"]), ([], 0))
+        self.assertEqual((books[f"receivable:{COMPANY}"], books[f"company:{COMPANY}"]), (-1_500, 0))
+        self.assertEqual(books["bank"], -10_500)
+
+    def test_a_void_one_is_owed_again(self):
+        export = invoiced().add("invoice", INVOICE, {"Voided": {"reason": "mistake"}})
+        self.assertIn(f"invoice {INVOICE} and company:{COMPANY} do not agree yet", result_of(export)["unfinished_first"])
+        export.add("company", COMPANY, {"InvoiceVoided": {"invoice": INVOICE, "amount": cny(2_000)}})
+        result = result_of(export.add("invoice", INVOICE, "Booked"))
+        books = {name: sums["CNY"] for name, sums in result["balances"][TENANT].items()}
+        self.assertEqual((result["problems_first"], result["trial_balance_minor"]), ([], 0))
+        self.assertEqual((books[f"receivable:{COMPANY}"], books[f"company:{COMPANY}"]), (0, -2_000))
+
+    def test_what_an_invoice_must_not_do_is_a_problem(self):
+        allocated = {"Allocated": {"run": RUN, "batch": 2, "amount": cny(8_001)}}
+        for wrong, export in {
+            "was asked for 2001 and owed 2000": invoiced(2_001),
+            "was paid 1 too much": paid(invoiced(), 2_001),
+            "was told 400 paid": paid(invoiced(), 500, told=400),
+            "granted more than it has": invoiced().add("company", COMPANY, allocated),
+            "voided after a payment": paid(invoiced(), 1).add("invoice", INVOICE, {"Voided": {"reason": "mistake"}}),
+        }.items():
+            with self.subTest(wrong):
+                found = result_of(export)["problems_first"]
+                self.assertTrue(any(wrong in problem for problem in found), found)
 
 
 if __name__ == "__main__":

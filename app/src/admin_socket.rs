@@ -37,7 +37,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     bookkeeping::{self, BooksRequest},
     config::{Config, Usage, usage},
+    finance::{self, FinanceRequest},
     import::{self, ImportRequest},
+    invoicing::{self, InvoiceRequest},
+    people::{self, EraseRequest},
     progress::{Bar, OnProgress, Progress},
     subsidies::{self, SubsidyRequest},
     upkeep::{self, ViewsWork},
@@ -69,6 +72,10 @@ pub enum AdminRequest {
         work: ViewsWork,
     },
     Subsidies(SubsidyRequest),
+    Invoices(InvoiceRequest),
+    /// A diner, for good.
+    Erase(EraseRequest),
+    Finance(FinanceRequest),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +105,9 @@ pub async fn handle(house: &House, request: AdminRequest, progress: OnProgress<'
         AdminRequest::Ping => Ok(json!({ "process": std::process::id() })),
         AdminRequest::Import(request) => import::run_import(house, request, progress).await,
         AdminRequest::Subsidies(request) => subsidies::carry_out(house, request, progress).await,
+        AdminRequest::Invoices(request) => invoicing::carry_out(house, request).await,
+        AdminRequest::Erase(request) => people::erase(house, request).await,
+        AdminRequest::Finance(request) => finance::in_house(house, request).await,
         AdminRequest::Books(request) => bookkeeping::in_house(house, request).await,
         AdminRequest::Views { work } => upkeep::in_house(house, work, progress).await,
     }

@@ -11,7 +11,7 @@ use domain::{
 };
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use store::history;
+use store::{EventStore, history};
 use uuid::Uuid;
 
 use crate::{config::usage, wiring::House};
@@ -19,7 +19,7 @@ use crate::{config::usage, wiring::House};
 /// Whoever works on the command line and says no other name.
 pub const COMMAND_LINE: ActorId = ActorId(Uuid::from_u128(0x7469_6666_696e_8000_8000_636f_6e73_6f6c));
 /// How long the views may take to show what was changed.
-const CATCH_UP: Duration = Duration::from_secs(120);
+pub const CATCH_UP: Duration = Duration::from_secs(120);
 
 /// What is to be done with the books.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,10 +67,7 @@ impl Refused {
 /// Does it in a house that this process holds, and answers with a [`BooksAnswer`].
 pub async fn in_house(house: &House, request: BooksRequest) -> anyhow::Result<serde_json::Value> {
     let BooksRequest { tenant, by, work } = request;
-    let tenant = match tenant {
-        Some(tenant) => tenant,
-        None => only_tenant(house).await?,
-    };
+    let tenant = tenant_of(house, tenant).await?;
     let commands = &house.commands;
     let who = (tenant, by.unwrap_or(COMMAND_LINE));
     let request = |mutation: &str| Request::new(who, mutation, commands.new_id(), &work, commands.now());
@@ -95,9 +92,17 @@ pub async fn in_house(house: &House, request: BooksRequest) -> anyhow::Result<se
     Ok(serde_json::to_value(BooksAnswer { tenant, changed, zone, closed_through, refused })?)
 }
 
+/// The tenant that was said, or the only one.
+pub async fn tenant_of(house: &House, said: Option<TenantId>) -> anyhow::Result<TenantId> {
+    match said {
+        Some(tenant) => Ok(tenant),
+        None => only_tenant(&*house.store).await,
+    }
+}
+
 /// The only tenant that the log has; an error asks for `--tenant` where there is another number.
-pub async fn only_tenant(house: &House) -> anyhow::Result<TenantId> {
-    match history::tenants(&*house.store, 2).await?.as_slice() {
+pub async fn only_tenant(store: &dyn EventStore) -> anyhow::Result<TenantId> {
+    match history::tenants(store, 2).await?.as_slice() {
         [only] => Ok(*only),
         [] => Err(usage("the log has no tenants yet; --tenant UUID says whose things are meant")),
         _ => Err(usage("the log has several tenants; --tenant UUID says whose things are meant")),

@@ -1,5 +1,9 @@
 //! Settings: from a file, the environment and flags, each over the one before.
 
+mod door;
+mod keys;
+mod tokens;
+
 use std::{
     path::{Path, PathBuf},
     str::FromStr,
@@ -7,6 +11,10 @@ use std::{
 
 use anyhow::Context;
 use serde::Deserialize;
+
+pub use door::{Door, DoorArgs};
+pub use keys::KeysAddress;
+pub use tokens::{TokenArgs, Tokens, Trusted};
 
 /// Where the log is when nothing says otherwise.
 const DEFAULT_STORE: &str = "sqlite:./tiffin-data";
@@ -41,6 +49,10 @@ pub struct Globals {
     /// Where the views are: sqlite:DIR | postgres://…, in the schema views [default: beside the log]
     #[arg(long, global = true, env = "TIFFIN_VIEWS", hide_env_values = true, value_name = "VIEWS")]
     pub views: Option<String>,
+    /// Where the keys of personal data are: sqlite:DIR | postgres://…, never in what is backed up with the
+    /// log [default: for sqlite:DIR the folder DIR.keys beside it; for a log in Postgres, nowhere]
+    #[arg(long, global = true, env = "TIFFIN_KEYS", hide_env_values = true, value_name = "KEYS")]
+    pub keys: Option<String>,
     /// Folder of the development key, issuer.pem, which is made where it is missing. Servers of one log
     /// need the same one: copy it to each machine, also where tokens.public_key says whose tokens are
     /// taken [default: the log's folder; for a log in Postgres, ./tiffin-data]
@@ -165,6 +177,19 @@ impl PostgresUrl {
     pub fn reveal(&self) -> &str {
         &self.whole
     }
+
+    /// Whether both name one database of one server, whoever the user.
+    fn is_same_database(&self, other: &PostgresUrl) -> bool {
+        fn place(url: &PostgresUrl) -> Vec<&str> {
+            let mut place: Vec<_> = url.shown.rsplit(['@', '/']).take(2).collect();
+            // The port that is meant where none is said.
+            if let Some(server) = place.last_mut() {
+                *server = server.strip_suffix(":5432").unwrap_or(server);
+            }
+            place
+        }
+        place(self) == place(other)
+    }
 }
 
 impl std::fmt::Display for PostgresUrl {
@@ -214,6 +239,8 @@ pub struct Config {
     pub store: StoreAddress,
     /// Where views are when they are not beside the log; see [`Config::views`].
     pub views_apart: Option<ViewsAddress>,
+    /// Where the keys of personal data are when they are not where [`Config::keys`] has them by itself.
+    pub keys_apart: Option<KeysAddress>,
     /// The folder with the development key, if one was named; see [`Config::key_folder`].
     pub data: Option<PathBuf>,
     /// Host and port.
@@ -224,17 +251,20 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Who may sign tokens.
     pub tokens: Tokens,
+    /// What callers may cost, and which sites may ask.
+    pub door: Door,
+    pub payments: Payments,
 }
 
-/// Which tokens a server takes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tokens {
-    /// File with the Ed25519 public key (PEM) with which tokens must verify. With it, the
-    /// development key of the data folder is not accepted.
-    pub public_key: Option<PathBuf>,
-    /// The issuer (`iss`) that those tokens name; `tiffin` if it is not said.
-    pub issuer: Option<String>,
+/// Who takes diners' money when their balances do not reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payments {
+    /// Nobody: such orders are refused
+    #[default]
+    None,
+    /// WeChat Pay and Alipay are played by this process, and no money moves: for trying things out
+    StandIn,
 }
 
 /// The settings file.
@@ -243,12 +273,17 @@ pub struct Tokens {
 struct Settings {
     store: Option<String>,
     views: Option<String>,
+    keys: Option<String>,
     data: Option<PathBuf>,
     listen: Option<String>,
+    #[serde(default)]
+    payments: Payments,
     #[serde(default)]
     log: LogSettings,
     #[serde(default)]
     tokens: Tokens,
+    #[serde(default)]
+    http: Door,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -268,16 +303,22 @@ impl Config {
         };
         let store = globals.store.as_ref().or(settings.store.as_ref());
         let views = globals.views.as_ref().or(settings.views.as_ref());
-        Ok(Config {
+        let keys = globals.keys.as_ref().or(settings.keys.as_ref());
+        let config = Config {
             store: store.map_or(DEFAULT_STORE, String::as_str).parse::<StoreAddress>()?,
             views_apart: views.map(|text| text.parse()).transpose()?,
+            keys_apart: keys.map(|text| text.parse()).transpose()?,
             data: globals.data.clone().or(settings.data),
             listen: settings.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             json: globals.json,
             log: globals.log.clone().or(settings.log.level),
             log_format: globals.log_format.or(settings.log.format).unwrap_or_default(),
             tokens: settings.tokens,
-        })
+            door: settings.http,
+            payments: settings.payments,
+        };
+        config.keys_are_apart()?;
+        Ok(config)
     }
 
     /// Where the views are; none when they are as temporary as a log in memory.

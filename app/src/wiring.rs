@@ -11,13 +11,18 @@ use std::{
 
 use anyhow::Context;
 use commands::{Clock, Commands, Contention, Limits, RandomIds, SystemClock};
+use domain::payment::Provider;
 use projections::{Registry, Runner, RunnerHandle, Views};
-use sagas::{Follower, Ordering, Subsidies};
-use store::{EventStore, LogIdentity, MemoryLog, PostgresLog, SqliteLog, SqliteMode};
+use providers::{PaymentProvider, Providers, StandIn, Weather};
+use sagas::{Finance, Follower, Ordering, People, Subsidies};
+use store::{
+    EventStore, LogIdentity, MemoryLog, PostgresLog, SqliteLog, SqliteMode,
+    keys::{KeyStore, Keyring, MemoryKeys, PostgresKeys, SqliteKeys},
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, StoreAddress, ViewsAddress, usage};
+use crate::config::{Config, KeysAddress, Payments, StoreAddress, ViewsAddress, usage};
 
 /// How long chains under way may take to end at a shutdown.
 const CHAINS_END: Duration = Duration::from_secs(30);
@@ -37,6 +42,10 @@ pub struct House {
     pub commands: Commands,
     pub ordering: Ordering,
     pub subsidies: Subsidies,
+    /// Plays the providers, if that was asked for.
+    pub stand_in: Option<Arc<StandIn>>,
+    pub people: People,
+    pub finance: Finance,
     /// Lists and rebuilds views while they are kept up to date.
     pub runner: RunnerHandle,
     /// The folder that this process alone holds, where its admin socket is; none where others may
@@ -71,15 +80,17 @@ impl House {
         // A copy or a sealed log is read by commands that only read.
         log.store.state().await?.takes_appends()?;
         let (views, lock) = open_views(config, log.store.identity()).await?;
-        let house = House::start(log, views, lock, clock).await?;
+        let house = House::start(log, views, keyring(config)?, lock, clock, config.payments).await?;
         Ok(House { folder: config.held_folder(), ..house })
     }
 
     async fn start(
         log: OpenedLog,
         views: Views,
+        keys: Option<Keyring>,
         lock: Option<FolderLock>,
         clock: Arc<dyn Clock>,
+        payments: Payments,
     ) -> anyhow::Result<House> {
         let store = log.store;
         let runner = Runner::open(Arc::clone(&store), views.clone()).await?;
@@ -99,10 +110,16 @@ impl House {
             Some(log) => Some(log_clock::compare(log, commands.clone()).await),
             None => None,
         };
-        let ordering = Ordering::new(commands.clone());
+        let stand_in = match payments {
+            Payments::None => None,
+            Payments::StandIn => Some(Arc::new(StandIn::new(0, Weather::default()))),
+        };
+        let ordering = Ordering::new(commands.clone()).with_providers(providers(stand_in.as_ref()));
         let stop_following = CancellationToken::new();
         let subsidies = Subsidies::new(commands.clone(), views.clone());
-        let follower = Follower::new(ordering.clone(), subsidies.clone());
+        let finance = Finance::new(commands.clone(), views.clone());
+        let people = People::new(commands.clone(), views.clone(), keys);
+        let follower = Follower::new(ordering.clone(), subsidies.clone(), finance.clone()).erasing(people.clone());
         let follower = kept(&broken, &stop_following, "processes", follower.run(stop_following.clone()));
         let running = Running { stop_following, follower, stop_folding, folding, comparing, broken };
         Ok(House {
@@ -111,6 +128,9 @@ impl House {
             commands,
             ordering,
             subsidies,
+            stand_in,
+            people,
+            finance,
             runner: handle,
             folder: None,
             running,
@@ -166,6 +186,13 @@ impl House {
     }
 }
 
+/// Both providers are one stand-in, whose numbers tell them apart.
+fn providers(stand_in: Option<&Arc<StandIn>>) -> Providers {
+    let Some(stand_in) = stand_in else { return Providers::default() };
+    let port = || Arc::clone(stand_in) as Arc<dyn PaymentProvider>;
+    Providers::default().with(Provider::WechatPay, port()).with(Provider::Alipay, port())
+}
+
 /// Says how often other nodes were in this one's way, if any was: whether one more would help.
 fn report(contention: Contention) {
     let Contention { conflicts, dropped_appends, retried_chains, passes, cut_passes } = contention;
@@ -213,6 +240,17 @@ pub async fn open_log(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, S
 
 /// Counts how often a log has synced since it was opened; always 0 where another program does that.
 pub type Syncs = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The keys of personal data; none where nothing says where they are. Nothing is opened yet.
+fn keyring(config: &Config) -> anyhow::Result<Option<Keyring>> {
+    let keys: Arc<dyn KeyStore> = match config.keys() {
+        None => return Ok(None),
+        Some(KeysAddress::Memory) => Arc::new(MemoryKeys::default()),
+        Some(KeysAddress::Sqlite(folder)) => Arc::new(SqliteKeys::new(&folder)),
+        Some(KeysAddress::Postgres(url)) => Arc::new(PostgresKeys::new(url.reveal())?),
+    };
+    Ok(Some(Keyring::new(keys)))
+}
 
 /// What a log is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -300,6 +338,7 @@ impl Drop for FolderLock {
 /// A log that is only read, beside whoever serves it.
 pub struct Reading {
     pub store: Arc<dyn EventStore>,
+    pub keys: Option<Keyring>,
     views: ViewsAddress,
 }
 
@@ -312,7 +351,7 @@ impl Reading {
         }
         let log = OpenedLog::open(&config.store, LogAccess::Read).await?;
         let views = config.views().ok_or_else(|| usage(nothing))?;
-        Ok(Reading { store: log.store, views })
+        Ok(Reading { store: log.store, keys: keyring(config)?, views })
     }
 
     /// The views as whoever serves the log has written them so far.

@@ -64,7 +64,8 @@ fn the_same_seed_is_the_same_lunch_and_every_check_holds() {
     let money = &one["money"];
     assert!(money["refunded_minor"].as_i64().unwrap() > 0, "{money}");
     let from = &money["paid_from"];
-    let sources = ["subsidy_minor", "wallet_minor", "counter_minor"].map(|source| from[source].as_i64().unwrap());
+    let kinds = ["subsidy_minor", "wallet_minor", "counter_minor", "wechat_pay_minor"];
+    let sources = kinds.map(|source| from[source].as_i64().unwrap());
     assert_eq!(Value::from(sources.iter().sum::<i64>()), money["paid_minor"]);
     assert_eq!((&one["trial_balance_minor"], &one["views_differing"]), (&json!(0), &json!(0)));
     assert!(one["orders_per_second"].as_f64().unwrap() > 0.0 && one["events"].as_u64().unwrap() > 2_000);
@@ -141,6 +142,8 @@ fn it_serves_on_and_its_tokens_and_queries_work() {
         .collect();
     assert_eq!(answers[0]["placeOrder"]["status"], "CONFIRMED", "{answers:?}");
     assert!(!answers[1]["servings"]["nodes"].as_array().unwrap().is_empty(), "{answers:?}");
+    let date = invitation["date"].as_str().unwrap();
+    assert!(invitation["queries"][1]["query"].as_str().unwrap().contains(date), "{date} is another day");
     assert!(answers[1]["dashboard"]["orders"].is_object(), "{answers:?}");
     assert_eq!(answers[2]["trialBalance"][0]["balance"]["amount"], "0.00", "{answers:?}");
     let asked = Command::new("kill").args(["-INT", &served.0.id().to_string()]).status().unwrap();

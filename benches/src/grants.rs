@@ -10,20 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use commands::Failure;
 use domain::{
-    AccountId, CompanyId, Currency, DinerId, Money, PolicyId, diner, first_instant,
-    policy::{self, Calendar, Clearing, Per, Terms},
-    serving::Meal,
+    AccountId, Currency, DinerId, Money, first_instant,
+    policy::{Clearing, Per},
 };
 use jiff::{ToSpan, civil::Date, tz::TimeZone};
-use sagas::{Granted, NewGrants, Ordering};
+use sagas::{Granted, Ordering};
 use serde::Serialize;
 
 use crate::{
     Log, Report,
+    company::{Company, terms, today},
     latency::Latencies,
     load::{Load, Work, scrambled},
     lunch::{DISH_PRICE, Lunch},
@@ -33,8 +32,6 @@ use crate::{
 
 /// What a lot has, in minor units.
 const LOT: i64 = 2_000;
-/// Joined in one chain.
-const JOINS: usize = 500;
 /// Most diners who order while lots expire, from their wallets.
 const HUNGRY: u32 = 20_000;
 
@@ -70,14 +67,15 @@ pub async fn run(args: &GrantsArgs, log: &Log) -> Result<GrantsReport> {
     let kitchen = Kitchen::open(log, &ordering).await?;
     let bench = Bench { log, load: &load, kitchen: &kitchen };
     (log.tell)(&format!("hiring {} diners", args.diners));
-    let policy = bench.open(args.diners).await?;
-    let today = load.commands.now().date_in(&TimeZone::UTC);
+    let company = Company::open(&load, args.diners, terms(LOT, (Per::Day, Clearing::Daily))).await?;
+    kitchen.caught_up(log).await?;
+    let today = today(&load);
     (log.tell)("granting");
-    let (granted, grant) = bench.grant(policy, today).await?;
+    let (granted, grant) = bench.grant(&company, today).await?;
     ensure!(granted.diners == u64::from(args.diners), "{} diners were granted, not all", granted.diners);
     (log.tell)("granting again");
     let head = log.store.head().await?;
-    let (again, repeat) = bench.grant(policy, today).await?;
+    let (again, repeat) = bench.grant(&company, today).await?;
     ensure!(again.diners == 0 && log.store.head().await? == head, "a repeat has granted something");
     (log.tell)("expiring while orders flow");
     let (expiry, orders, latencies) = bench.expire(args, &ordering, today).await?;
@@ -103,48 +101,9 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// A company with money and diners, and its policy: a lot for every day, in UTC.
-    async fn open(&self, diners: u32) -> Result<PolicyId> {
-        let (load, company) = (self.load, CompanyId(self.load.id()));
-        load.fill(&[AccountId::Company(company)], Money::new(LOT * i64::from(diners), Currency::CNY)).await?;
-        let diners: Vec<DinerId> = (0..diners).map(|_| DinerId(load.id())).collect();
-        for some in diners.chunks(JOINS) {
-            self.join(company, some.into()).await?;
-        }
-        let request = load.request("openPolicy", &company);
-        load.commands.open_policy(request, (company, None), Currency::CNY, "UTC".to_owned()).await?;
-        let policy = PolicyId(request.id);
-        let set = policy::Command::SetTerms { from: Date::new(2020, 1, 1)?, terms: Box::new(terms()) };
-        load.commands.on_policy(load.request("setTerms", &policy), policy, set).await?;
-        self.kitchen.caught_up(self.log).await?;
-        Ok(policy)
-    }
-
-    async fn join(&self, company: CompanyId, diners: Arc<[DinerId]>) -> Result<()> {
-        let (load, from) = (self.load.clone(), Date::new(2020, 1, 1)?);
-        let joined = self.load.commands.pipelined(diners.len() as u32, move || {
-            let (load, diners) = (load.clone(), Arc::clone(&diners));
-            async move {
-                for diner in diners.iter() {
-                    let join = diner::Command::Join { company, group: None, from };
-                    match load.commands.on_diner(load.request("join", diner), *diner, join).await {
-                        Ok(_) => {}
-                        Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
-                        Err(refused) => return Ok(Err(refused)),
-                    }
-                }
-                Ok(Ok(()))
-            }
-        });
-        joined.await?.value.map_err(|refused| anyhow!("a diner could not join: {refused}"))
-    }
-
-    async fn grant(&self, policy: PolicyId, day: Date) -> Result<(Granted, Duration)> {
-        let new = NewGrants { policy, first: day, last: day };
-        let request = self.load.request("grant", &new);
+    async fn grant(&self, company: &Company, day: Date) -> Result<(Granted, Duration)> {
         let started = Instant::now();
-        let granted = self.kitchen.subsidies.grant(request, new, |_| {}).await?;
-        self.kitchen.caught_up(self.log).await?;
+        let granted = company.grant((self.load, self.kitchen), self.log, day).await?;
         Ok((granted, started.elapsed()))
     }
 
@@ -187,19 +146,6 @@ impl Bench<'_> {
         };
         let (slice, took) = tokio::join!(flowing, expiring);
         Ok((took?, slice?.done, latencies))
-    }
-}
-
-fn terms() -> Terms {
-    Terms {
-        amount: Money::new(LOT, Currency::CNY),
-        per: Per::Day,
-        clearing: Clearing::Daily,
-        calendar: Calendar { weekdays: (1..=7).collect(), holidays: [].into(), extra: [].into() },
-        meals: [Meal::Lunch].into(),
-        canteens: [].into(),
-        order_limit: None,
-        share_percent: None,
     }
 }
 

@@ -4,15 +4,21 @@
 //! Every run has a tenant of its own, so it may run on a log that holds other things; a figure of
 //! an empty log needs an empty folder.
 
+mod asking;
 mod bare;
 mod bulk;
 pub mod commands;
+mod company;
 mod disk;
 pub mod grants;
+pub mod http;
 mod latency;
+pub mod live;
 mod load;
 mod lunch;
+mod memory;
 pub mod orders;
+pub mod overload;
 pub mod rebuild;
 mod report;
 mod sync;

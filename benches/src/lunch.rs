@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use commands::{NewOffer, NewServing};
-use domain::{CanteenId, Currency, DishId, Money, ServingId, menu::Dish, serving::Meal};
+use domain::{CanteenId, Currency, DishId, Money, ServingId, menu::Dish, serving::Meal, tax::TaxRate};
 use jiff::{ToSpan, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
 
@@ -26,9 +27,17 @@ const NAMES: [&str; 10] = [
     "Mushroom congee",
 ];
 
-/// The servings, and the dishes that each offers.
+/// A serving, and the dishes that it offers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Published {
+    pub canteen: CanteenId,
+    pub serving: ServingId,
+    pub dishes: Vec<DishId>,
+}
+
+/// The servings.
 #[derive(Clone)]
-pub(crate) struct Lunch(Arc<[(ServingId, Vec<DishId>)]>);
+pub(crate) struct Lunch(Arc<[Published]>);
 
 impl Lunch {
     /// Opens as many canteens and publishes the serving of each, open now and for hours.
@@ -42,12 +51,16 @@ impl Lunch {
 
     /// One of the servings.
     pub(crate) fn serving(&self, random: u64) -> (ServingId, &[DishId]) {
-        let (serving, dishes) = &self.0[random as usize % self.0.len()];
+        let Published { serving, dishes, .. } = &self.0[random as usize % self.0.len()];
         (*serving, dishes)
+    }
+
+    pub(crate) fn all(&self) -> &[Published] {
+        &self.0
     }
 }
 
-async fn serving(load: &Load, number: u32) -> Result<(ServingId, Vec<DishId>)> {
+async fn serving(load: &Load, number: u32) -> Result<Published> {
     let name = format!("Canteen {number}");
     let request = load.request("openCanteen", &name);
     let canteen = CanteenId(request.id);
@@ -56,7 +69,8 @@ async fn serving(load: &Load, number: u32) -> Result<(ServingId, Vec<DishId>)> {
     let mut dishes = Vec::new();
     for name in NAMES {
         let price = Money::new(DISH_PRICE, Currency::CNY);
-        let spec = Dish { name: name.to_owned(), category: "Lunch".to_owned(), price, options: vec![] };
+        let spec =
+            Dish { name: name.to_owned(), category: "Lunch".to_owned(), price, options: vec![], tax: TaxRate::ZERO };
         let dish = DishId(load.id());
         let request = load.request("putDish", &(canteen, dish, &spec));
         load.commands.put_dish(request, canteen, dish, spec).await.map_err(|failure| anyhow!("{failure}"))?;
@@ -71,9 +85,10 @@ async fn serving(load: &Load, number: u32) -> Result<(ServingId, Vec<DishId>)> {
         cut_off: now.checked_add(12.hours())?,
         lock: None,
         diner_limit: u32::MAX,
+        no_show_percent: 100,
         offers: dishes.iter().map(|dish| NewOffer { dish: *dish, portions: PORTIONS, price: None }).collect(),
     };
     let request = load.request("publishServing", &new);
     load.commands.publish_serving(request, new).await.map_err(|failure| anyhow!("{failure}"))?;
-    Ok((ServingId(request.id), dishes))
+    Ok(Published { canteen, serving: ServingId(request.id), dishes })
 }

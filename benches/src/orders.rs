@@ -1,9 +1,9 @@
-//! Whole paid orders a second: placed, reserved, held on two accounts, confirmed, captured, with
-//! every view folded beside it. The clock of a slice stops when all views stand at the head.
+//! Whole paid orders a second: placed, reserved, held on a lot of the subsidy and on the wallet,
+//! confirmed, captured, with every view folded beside it. The clock of a slice stops when all views
+//! stand at the head.
 
 use std::{
     fmt,
-    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,17 +13,19 @@ use clap::Args;
 use commands::{Limits, Request};
 use domain::{
     AccountId, ActorId, Currency, DinerId, Money, OrderId,
-    order::{Channel, Order, Terms},
-    payment::Payment,
+    order::{self, Channel, Order},
+    payment::{Payment, Source},
+    policy::{Clearing, Per, Terms},
 };
 use projections::{Registry, Runner, Views};
-use sagas::{Follower, NewLine, NewOrder, Ordering, Subsidies};
+use sagas::{Finance, Follower, NewLine, NewOrder, Ordering, Subsidies};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     BareLog, Log, Report,
+    company::{Company, terms},
     disk::bytes_on_disk,
     latency::Latencies,
     load::{Load, ROUNDS, Slice, Work, bare_turn, scrambled},
@@ -32,9 +34,11 @@ use crate::{
     time_of_one_sync,
 };
 
-/// What each diner's subsidy gets before every slice, in minor units: less than an order costs, so
-/// that the wallet pays the rest.
+/// The most that a lot pays of one order, in minor units: less than an order costs, so that the wallet
+/// pays the rest.
 pub(crate) const SUBSIDY: i64 = 1_500;
+/// What each diner's lot has: enough for an order of every slice.
+const LOT: i64 = SUBSIDY * ROUNDS as i64;
 /// What each wallet is filled with: enough for an order of every slice.
 const WALLET: i64 = 2 * DISH_PRICE * ROUNDS as i64;
 /// Views that take longer to catch up are broken.
@@ -51,7 +55,7 @@ pub struct OrdersArgs {
     /// How long to measure; the bare loop takes as long again
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub seconds: u32,
-    /// Diners with a subsidy and a wallet; each orders once in each of the three slices
+    /// Diners with a lot of a subsidy and a wallet; each orders once in each of the three slices
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub diners: u32,
     /// Accounts kept in memory
@@ -138,7 +142,8 @@ impl Kitchen {
         let runner = Runner::open(Arc::clone(&log.store), views.clone()).await?;
         let runner = tokio::spawn(runner.run(stop.clone()));
         let subsidies = Subsidies::new(ordering.commands().clone(), views.clone());
-        let follower = tokio::spawn(Follower::new(ordering.clone(), subsidies.clone()).run(stop.clone()));
+        let finance = Finance::new(ordering.commands().clone(), views.clone());
+        let follower = tokio::spawn(Follower::new(ordering.clone(), subsidies.clone(), finance).run(stop.clone()));
         Ok(Kitchen { views, stop, subsidies, runner, follower })
     }
 
@@ -176,13 +181,17 @@ pub async fn run(args: &OrdersArgs, log: &Log) -> Result<OrdersReport> {
     let load = Load::start(log, args.cached);
     let ordering = Ordering::new(load.commands.clone());
     let kitchen = Kitchen::open(log, &ordering).await?;
-    (log.tell)(&format!("publishing {} servings and filling {} wallets", args.servings, args.diners));
+    (log.tell)(&format!("publishing {} servings, granting lots and filling wallets of {}", args.servings, args.diners));
     let lunch = Lunch::publish(&load, args.servings).await?;
-    let mut diners: Vec<DinerId> = (0..args.diners).map(|_| DinerId(load.id())).collect();
+    // A lot that outlives its month is not cut off by a midnight within the run.
+    let terms = terms(LOT, (Per::Month, Clearing::Rollover { months: 1 }));
+    let terms = Terms { order_limit: Some(Money::new(SUBSIDY, Currency::CNY)), ..terms };
+    let company = Company::open(&load, args.diners, terms).await?;
+    kitchen.caught_up(log).await?;
+    company.grant_all((&load, &kitchen), log).await?;
+    let mut diners = company.diners;
     let wallets: Vec<AccountId> = diners.iter().copied().map(AccountId::Wallet).collect();
     load.fill(&wallets, Money::new(WALLET, Currency::CNY)).await?;
-    let subsidies: Vec<AccountId> = diners.iter().copied().map(AccountId::Subsidy).collect();
-    load.fill(&subsidies, Money::new(SUBSIDY, Currency::CNY)).await?;
     // They do not come to lunch in the order in which they were hired.
     diners.sort_unstable_by_key(|diner| scrambled(diner.0.as_u64_pair().1));
     let diners = Arc::from(diners);
@@ -190,11 +199,11 @@ pub async fn run(args: &OrdersArgs, log: &Log) -> Result<OrdersReport> {
     let bench =
         Bench { log, args, load: &load, ordering: &ordering, lunch: &lunch, diners: &diners, kitchen: &kitchen };
     let mut bare = BareLog::new(&scratch)?;
-    let (mut turns, mut orders) = (Vec::new(), 0..0);
+    let (mut turns, mut orders) = (Vec::new(), 0);
     for round in 1..=ROUNDS {
         let turn;
-        (bare, turn) = bench.turn(round, orders.clone(), &latencies, bare).await?;
-        orders = orders.end..orders.end + turn.slice.done;
+        (bare, turn) = bench.turn((round, orders), &latencies, bare).await?;
+        orders += turn.slice.done;
         turns.push(turn);
     }
     load.end().await?;
@@ -214,19 +223,14 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// One slice of orders, then one of the bare loop. `earlier` are the orders of the slice before,
-    /// whose diners' subsidies are spent.
+    /// One slice of orders, from the order with the number `first` on, then one of the bare loop.
     async fn turn(
         &self,
-        round: u32,
-        earlier: Range<u64>,
+        (round, first): (u32, u64),
         latencies: &Arc<Latencies>,
         bare: BareLog,
     ) -> Result<(BareLog, Turn)> {
         let Bench { log, args, .. } = *self;
-        let first = earlier.end;
-        let subsidies: Vec<AccountId> = earlier.map(|order| AccountId::Subsidy(diner_of(self.diners, order))).collect();
-        self.load.fill(&subsidies, Money::new(SUBSIDY, Currency::CNY)).await?;
         self.kitchen.caught_up(log).await?;
         let bytes_before = self.bytes().await?;
         (log.tell)(&format!("measuring, {round} of {ROUNDS}"));
@@ -265,16 +269,19 @@ impl Bench<'_> {
         }
     }
 
-    /// That the run measures what it says: the first diner's first order has two tenders.
+    /// That the run measures what it says: the first diner's first order is paid by a lot and the wallet.
     async fn check_tenders(&self) -> Result<()> {
-        let (_, key) = <domain::account::Account as domain::Aggregate>::stream_key(AccountId::Wallet(self.diners[0]));
+        let diner = self.diners[0];
+        let (_, key) = <domain::account::Account as domain::Aggregate>::stream_key(AccountId::Wallet(diner));
         let stream = domain::StreamId { tenant: self.load.tenant, kind: domain::StreamKind::Wallet, key };
         let rows = self.log.store.read_stream(stream, 1, 100).await?;
         let order = rows.iter().rev().find(|row| &*row.event_type == "account.Captured");
         let order = order.context("the first diner's wallet paid nothing")?.metadata.correlation;
-        let tenders = |payment: &Payment| payment.sheet().map_or(0, |sheet| sheet.tenders.len());
-        let count = self.load.commands.look(self.load.tenant, OrderId(order).payment(), tenders).await?;
-        ensure!(count == 2, "an order was paid with {count} tenders, not two");
+        let tenders = |payment: &Payment| payment.sheet().map(|sheet| sheet.tenders.clone()).unwrap_or_default();
+        let tenders = self.load.commands.look(self.load.tenant, OrderId(order).payment(), tenders).await?;
+        let sources: Vec<Source> = tenders.iter().map(|tender| tender.source).collect();
+        let by_both = matches!(sources[..], [Source::Lot(of, _), Source::Account(AccountId::Wallet(_))] if of == diner);
+        ensure!(by_both, "an order was paid from {sources:?}, not from a lot and the wallet");
         Ok(())
     }
 }
@@ -291,7 +298,7 @@ pub(crate) fn order_of(lunch: &Lunch, diner: DinerId, random: u64) -> NewOrder {
     let price = Some(Money::new(DISH_PRICE, Currency::CNY));
     let line = |dish| NewLine { dish, quantity: 1, options: vec![], unit_price: price };
     let lines = vec![line(dishes[first]), line(dishes[second])];
-    NewOrder { diner, serving, lines, channel: Channel::Online, terms: Terms::Balances }
+    NewOrder { diner, serving, lines, channel: Channel::Online, terms: order::Terms::Balances }
 }
 
 pub(crate) async fn place(load: &Load, ordering: &Ordering, diner: DinerId, new: NewOrder) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use domain::StreamKind;
 use store::{MemoryLog, PostgresLog, SqliteLog, SqliteMode};
 use tiffin_benches::{
     Log, Report,
@@ -46,6 +47,15 @@ async fn orders_are_whole_and_every_view_has_them() {
     assert_eq!(report.events_per_order, 10.0);
     assert!(report.bytes_per_order.is_some_and(|bytes| bytes > 1_000.0), "{report}");
     assert!(report.fsyncs > 0 && report.fsyncs <= 1_200, "{report}");
+    // Nobody's subsidy has money that is in no lot, so a lot and the wallet pay each order.
+    let rows = log.store.read_all(1, 1_000_000).await.expect("the log");
+    let count =
+        |kind, name: &str| rows.iter().filter(|row| row.stream.kind == kind && &*row.event_type == name).count();
+    assert_eq!(
+        (count(StreamKind::Subsidy, "account.Granted"), count(StreamKind::Subsidy, "account.Deposited")),
+        (40, 0)
+    );
+    assert_eq!(count(StreamKind::Subsidy, "account.Captured"), count(StreamKind::Wallet, "account.Captured"));
     let figures = report.lines();
     assert!(figures.iter().any(|(name, figure)| *name == "measured" && figure.contains("every diner had ordered")));
 }

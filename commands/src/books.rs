@@ -1,7 +1,7 @@
 //! The use cases of a tenant's books: opening them, closing and reopening periods.
 
 use domain::{
-    TenantId,
+    Money, TenantId,
     books::{Books, Command, Error, Event, ReopenReason},
 };
 use jiff::civil::Date;
@@ -24,6 +24,11 @@ impl Commands {
     /// Opens the closed period in which `from` lies again, and those closed after it.
     pub async fn reopen_period(&self, request: Request, from: Date, reason: ReopenReason) -> Done {
         self.on_books(request, Command::Reopen { from, reason }).await
+    }
+
+    /// Sets up to what amount, either way, an adjustment needs no second person.
+    pub async fn set_approval_limit(&self, request: Request, limit: Money) -> Done {
+        self.on_books(request, Command::SetApprovalLimit { limit }).await
     }
 
     /// A tenant's books as they stand: what is dated into a closed period asks them first.

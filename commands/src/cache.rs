@@ -150,15 +150,17 @@ impl<A: Hosted> Resident<A> {
 
 impl<A: Hosted> Resident<A> {
     /// What an answer without events rests on, for a request that began at `began`; none if the state
-    /// is known to be as fresh as that. On a shared log, a state that was read before the request
-    /// came and that no append will prove is compared with the log.
+    /// is known to be as fresh as that. On a shared log, a state that was read before the request came
+    /// and that nothing will prove is compared with the log. What the log was asked before the request
+    /// came proves nothing, even where its answer is still to come: another node may have written since.
     pub(crate) fn basis(
         &mut self,
         stream: StreamId,
         began: Instant,
         writer: &Writer,
     ) -> Result<Option<Ticket>, Fallen> {
-        let proven = self.ticket.as_ref().is_some_and(|ticket| !ticket.is_settled() || ticket.has_fallen());
+        let proves = |ticket: &Ticket| ticket.has_fallen() || ticket.is_asked_after(began);
+        let proven = self.ticket.as_ref().is_some_and(proves);
         if writer.shared && !proven && self.fresh_at <= began {
             // Whoever looks until it is settled shares the answer.
             self.fresh_at = Instant::now();

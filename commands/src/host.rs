@@ -4,9 +4,10 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use domain::{
-    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, books, books::Books, diner,
-    diner::Diner, grant_run, grant_run::GrantRun, menu, menu::Menu, order, order::Order, payment, payment::Payment,
-    policy, policy::Policy, serving, serving::Serving,
+    Aggregate, CommandId, Fact, StreamId, TenantId, account, account::Account, books, books::Books, correction,
+    correction::Correction, diner, diner::Diner, grant_run, grant_run::GrantRun, invoice, invoice::Invoice, menu,
+    menu::Menu, order, order::Order, payment, payment::Payment, payout, payout::Payout, policy, policy::Policy,
+    serving, serving::Serving, top_up, top_up::TopUp,
 };
 use store::{EventStore, Position, Version};
 
@@ -87,6 +88,10 @@ hosted! {
     GrantRun, Grant, grant_run::Event, grants;
     Diner, Diner, diner::Event, diners;
     Books, Books, books::Event, books;
+    Invoice, Invoice, invoice::Event, invoices;
+    Correction, Correction, correction::Event, corrections;
+    TopUp, TopUp, top_up::Event, top_ups;
+    Payout, Payout, payout::Event, payouts;
 }
 
 /// Why a command came to no success.
@@ -100,6 +105,17 @@ pub enum Failure<E: std::error::Error> {
     KeyReused,
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl<E: std::error::Error> Failure<E> {
+    /// The same failure where a refusal is known by another name.
+    pub fn map<F: std::error::Error>(self, refusal: impl FnOnce(E) -> F) -> Failure<F> {
+        match self {
+            Failure::Refused(error) => Failure::Refused(refusal(error)),
+            Failure::KeyReused => Failure::KeyReused,
+            Failure::Interrupted(interrupted) => Failure::Interrupted(interrupted),
+        }
+    }
 }
 
 /// What a command led to.

@@ -29,8 +29,9 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    StreamId, StreamKind, Timestamp, account::Account, books::Books, diner::Diner, grant_run::GrantRun, menu::Menu,
-    order::Order, payment::Payment, policy::Policy, serving::Serving,
+    StreamId, StreamKind, Timestamp, account::Account, books::Books, correction::Correction, diner::Diner,
+    grant_run::GrantRun, invoice::Invoice, menu::Menu, order::Order, payment::Payment, payout::Payout, policy::Policy,
+    serving::Serving, top_up::TopUp,
 };
 use store::{EventStore, Version};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -56,13 +57,16 @@ pub struct Limits {
     pub accounts: usize,
     /// Most orders, and as many payments. They are busy for minutes and then rarely asked for.
     pub orders: usize,
-    /// Most servings, and as many menus, policies, runs of grants diners' employments and books.
+    /// Most servings, and as many menus, policies, runs of grants, diners' employments, books, invoices, top-ups
+    /// and payouts.
     pub servings: usize,
+    /// Most corrections. One has up to a thousand entries, and is asked for a few times.
+    pub corrections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { queue: QueueLimits::default(), accounts: 262_144, orders: 32_768, servings: 4_096 }
+        Limits { queue: QueueLimits::default(), accounts: 262_144, orders: 32_768, servings: 4_096, corrections: 64 }
     }
 }
 
@@ -89,6 +93,10 @@ struct Shared {
     grants: Host<GrantRun>,
     diners: Host<Diner>,
     books: Host<Books>,
+    invoices: Host<Invoice>,
+    corrections: Host<Correction>,
+    top_ups: Host<TopUp>,
+    payouts: Host<Payout>,
 }
 
 impl Commands {
@@ -108,6 +116,10 @@ impl Commands {
             grants: host(&store, &writer, limits.servings),
             diners: host(&store, &writer, limits.servings),
             books: host(&store, &writer, limits.servings),
+            invoices: host(&store, &writer, limits.servings),
+            corrections: host(&store, &writer, limits.corrections),
+            top_ups: host(&store, &writer, limits.servings),
+            payouts: host(&store, &writer, limits.servings),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             standing: Standing::new(store.is_shared()),
@@ -144,6 +156,12 @@ impl Commands {
     /// How much of the queue before the log is taken, from 0 to 1.
     pub fn fullness(&self) -> f64 {
         self.shared.writer.fullness()
+    }
+
+    /// How long the log took for its quickest append since this was asked last, by whoever watches it. None when
+    /// nothing was appended, unless an append has been under way for longer than `window`: then for how long.
+    pub fn quickest_append(&self, window: Duration) -> Option<Duration> {
+        self.shared.writer.quickest_append(window)
     }
 
     /// How often other nodes were in this one's way.
@@ -213,6 +231,10 @@ impl Shared {
             StreamKind::Grant => self.grants.saw(stream, version),
             StreamKind::Diner => self.diners.saw(stream, version),
             StreamKind::Books => self.books.saw(stream, version),
+            StreamKind::Invoice => self.invoices.saw(stream, version),
+            StreamKind::Correction => self.corrections.saw(stream, version),
+            StreamKind::TopUp => self.top_ups.saw(stream, version),
+            StreamKind::Payout => self.payouts.saw(stream, version),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use store::Position;
@@ -41,6 +42,8 @@ pub(crate) struct Dropped {
 pub(crate) struct Batch {
     /// Batches are written in the order of their numbers.
     number: u64,
+    /// When the writer took it, and from when on the log may have been asked about it.
+    taken: OnceLock<Instant>,
     outcome: OnceLock<Result<Written, Fallen>>,
     dropped: Mutex<BTreeMap<u32, Dropped>>,
     any_dropped: AtomicBool,
@@ -52,6 +55,7 @@ impl Batch {
     pub(crate) fn new(number: u64) -> Arc<Self> {
         Arc::new(Batch {
             number,
+            taken: OnceLock::new(),
             outcome: OnceLock::new(),
             dropped: Mutex::default(),
             any_dropped: AtomicBool::new(false),
@@ -61,6 +65,12 @@ impl Batch {
 
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Notes that the log is asked about it from now on.
+    pub(crate) fn take(&self) {
+        // A batch is taken once; if it is tried again, it may have been asked about before.
+        let _ = self.taken.set(Instant::now());
     }
 
     fn dropped(&self) -> MutexGuard<'_, BTreeMap<u32, Dropped>> {
@@ -151,6 +161,12 @@ impl Ticket {
 
     pub(crate) fn has_fallen(&self) -> bool {
         matches!(self.batch.outcome.get(), Some(Err(_))) || self.fell_alone()
+    }
+
+    /// Whether the log is asked about it only after `moment`, so that its outcome speaks of what every
+    /// node had written by then.
+    pub(crate) fn is_asked_after(&self, moment: Instant) -> bool {
+        self.batch.taken.get().is_none_or(|taken| *taken > moment)
     }
 
     /// Whether nothing can happen any more to it or to anything queued before it.

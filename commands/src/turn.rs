@@ -57,7 +57,7 @@ impl Writer {
                 drop(session);
                 return self.compare(tried).await;
             }
-            match session.append(batch, self.clock.now()).await {
+            match self.timed(session.append(batch, self.clock.now())).await {
                 Ok(appended) => {
                     self.stands(tried, appended.first);
                     return true;

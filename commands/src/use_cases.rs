@@ -31,6 +31,8 @@ pub struct NewServing {
     pub lock: Option<civil::DateTime>,
     /// Most portions that one diner may hold.
     pub diner_limit: u32,
+    /// What a no-show is charged, in percent of what was paid.
+    pub no_show_percent: u8,
     pub offers: Vec<NewOffer>,
 }
 
@@ -81,20 +83,22 @@ impl Commands {
         let menu = self.look(request.tenant, new.canteen, |menu: &Menu| menu.clone()).await?;
         let plan = plan(&menu, new).map_err(Failure::Refused)?;
         let published = self.on_serving(request, ServingId(request.id), serving::Command::Publish(plan)).await;
-        published.map_err(|failure| match failure {
-            Failure::Refused(refusal) => Failure::Refused(refusal.into()),
-            Failure::KeyReused => Failure::KeyReused,
-            Failure::Interrupted(interrupted) => Failure::Interrupted(interrupted),
-        })
+        published.map_err(|failure| failure.map(PublishError::from))
     }
 
     pub async fn on_serving(&self, request: Request, serving: ServingId, command: serving::Command) -> Done<Serving> {
         self.execute::<Serving>(request.tenant, serving, command, request.cause(serving.0)).await
     }
 
-    /// Pays money from the bank into an account, and opens it with the first.
+    /// Pays money from the bank into an account by itself, and opens it with the first. For tests and measurements
+    /// of accounts alone: money that comes in is a top-up, of which the account knows only this.
     pub async fn deposit(&self, request: Request, account: AccountId, amount: Money) -> Done<Account> {
-        self.on_account(request, account, account::Command::Deposit { deposit: request.id, amount }).await
+        self.on_account(
+            request,
+            account,
+            account::Command::Deposit { deposit: request.id, amount, source: domain::top_up::Source::Bank },
+        )
+        .await
     }
 
     pub async fn on_account(&self, request: Request, id: AccountId, command: account::Command) -> Done<Account> {
@@ -173,6 +177,7 @@ fn plan(menu: &Menu, new: NewServing) -> Result<Plan, PublishError> {
         cut_off: instant(new.cut_off)?,
         lock_at: instant(new.lock.unwrap_or(new.cut_off))?,
         diner_limit: new.diner_limit,
+        no_show_percent: new.no_show_percent,
         offers: new.offers.into_iter().map(offer).collect::<Result<_, _>>()?,
     })
 }

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use domain::{CommandId, StreamId};
@@ -111,10 +111,10 @@ impl Queue {
     }
 
     pub(crate) fn take_next(&mut self) -> Option<Waiting> {
-        if let Some(waiting) = self.closed.pop_front() {
-            return Some(waiting);
-        }
-        if self.open.appends.is_empty() { None } else { Some(self.fresh()) }
+        let open = !self.open.appends.is_empty();
+        let next = self.closed.pop_front().or_else(|| open.then(|| self.fresh()))?;
+        next.batch.take();
+        Some(next)
     }
 
     /// What waits, when it appends nothing.
@@ -152,6 +152,10 @@ pub(crate) struct Writer {
     /// What the tail need not read. Only kept for a shared log.
     pub(crate) own_writes: OwnWrites,
     pub(crate) counters: Counters,
+    /// The microseconds of the quickest append since that was asked last.
+    quickest: AtomicU64,
+    /// Since when an append has been under way.
+    appending: Mutex<Option<Instant>>,
     /// Where this node's series of chance numbers stands.
     chance: AtomicU64,
     /// Set while the log does not say what became of an append.
@@ -174,6 +178,8 @@ impl Writer {
             wrote: AtomicU64::new(0),
             own_writes: OwnWrites::default(),
             counters: Counters::default(),
+            quickest: AtomicU64::new(u64::MAX),
+            appending: Mutex::new(None),
             chance: AtomicU64::new(RandomState::new().hash_one(())),
             in_doubt: AtomicBool::new(false),
             failed: CancellationToken::new(),
@@ -195,6 +201,30 @@ impl Writer {
     /// How much of the queue is taken, from 0 to 1.
     pub(crate) fn fullness(&self) -> f64 {
         1.0 - self.room.available_permits() as f64 / f64::from(self.limits.events)
+    }
+
+    /// How long the quickest append has taken since this was asked last. None when nothing was appended, unless an
+    /// append has been under way for longer than `window`: then for how long.
+    pub(crate) fn quickest_append(&self, window: Duration) -> Option<Duration> {
+        let micros = self.quickest.swap(u64::MAX, Ordering::Relaxed);
+        if micros != u64::MAX {
+            return Some(Duration::from_micros(micros));
+        }
+        let since = *self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed()).filter(|age| *age > window)
+    }
+
+    /// Notes how long an append took, if it was made.
+    pub(crate) async fn timed<T, E>(&self, append: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let began = Instant::now();
+        *self.appending.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        let appended = append.await;
+        *self.appending.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if appended.is_ok() {
+            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.quickest.fetch_min(micros, Ordering::Relaxed);
+        }
+        appended
     }
 
     /// A chance number that other nodes do not share.
@@ -300,7 +330,7 @@ impl Writer {
         let Some(mut waiting) = self.lock().take_next() else { return true };
         let appends = std::mem::take(&mut waiting.appends);
         let first = appends.first().map(Mark::of);
-        match self.store.append(appends, self.clock.now()).await {
+        match self.timed(self.store.append(appends, self.clock.now())).await {
             Ok(appended) => {
                 self.stands(vec![waiting], appended.first);
                 true

@@ -1,18 +1,27 @@
 //! Money that Tiffin guards with a limit: a company's funds, a diner's wallet or subsidy.
 //! Available is posted less held, and never falls below the floor.
 
-use std::collections::BTreeMap;
+mod book;
 
+use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    AccountId, Aggregate, Currency, GrantRunId, HoldId, LotId, Money, MoneyError, RefundId, StreamKind, Timestamp,
-    lot::{self, Lots, MAX_LOTS},
+    AccountId, Aggregate, Currency, GrantRunId, HoldId, InvoiceId, LotId, Money, MoneyError, PayoutId, RefundId,
+    StreamKind, Timestamp,
+    lot::{self, MAX_LOTS},
     order::RefundFrom,
-    settlements::{Settled, Settlements, batch_key, refund_key, run_key},
+    settlements::{Settled, Settlements, refund_key},
+    top_up::Source,
 };
+
+pub use self::book::Book;
+use self::book::positive;
+
+/// Most payouts of one account that are held at a time.
+pub const MAX_PAYOUTS: usize = 16;
 
 /// What a correction of a balance is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -26,12 +35,36 @@ pub enum AdjustReason {
     Goodwill,
 }
 
+/// What a company sees of its diners' meals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Disclosure {
+    /// How many orders its subsidies paid for and how much; not what was eaten.
+    #[default]
+    Amounts,
+    /// The names of the dishes too.
+    Dishes,
+}
+
+impl AdjustReason {
+    pub const ALL: [AdjustReason; 3] = [AdjustReason::Correction, AdjustReason::Reconciliation, AdjustReason::Goodwill];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            AdjustReason::Correction => "correction",
+            AdjustReason::Reconciliation => "reconciliation",
+            AdjustReason::Goodwill => "goodwill",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Money from the bank. The first one opens the account, with a floor of zero.
+    /// Money of a top-up. The first one opens the account, with a floor of zero.
     Deposit {
         deposit: Uuid,
         amount: Money,
+        source: Source,
     },
     /// Money of a run of grants, spent as its terms say. The first one opens the account.
     Grant {
@@ -78,15 +111,52 @@ pub enum Command {
         run: GrantRunId,
         amount: Money,
     },
+    /// Sets aside what the owner wants to take out. Money in lots cannot be.
+    HoldPayout {
+        payout: PayoutId,
+        amount: Money,
+    },
+    /// What was set aside has left by the bank. Never refused for a freeze.
+    PayOut {
+        payout: PayoutId,
+    },
+    /// Gives up what was set aside. One that comes first refuses the late one.
+    ReleasePayout {
+        payout: PayoutId,
+    },
     /// A correction; it alone may take the balance below the floor.
     Adjust {
         adjustment: Uuid,
         by: Money,
         reason: AdjustReason,
     },
-    /// The lowest available balance, zero or negative: an overdraft.
+    /// The lowest available balance, zero or negative: an overdraft, which is a company's credit limit. A
+    /// negative one opens the account.
     SetFloor {
         floor: Money,
+    },
+    /// Asks a company for all that it owes. What is asked for and not paid uses up its credit all the same.
+    Invoice {
+        invoice: InvoiceId,
+        /// The last day whose meals it is for.
+        through: Date,
+        /// The last day to pay it in time.
+        due_on: Date,
+    },
+    /// A payment of an invoice is in the bank: so much credit is free again.
+    TakePayment {
+        invoice: InvoiceId,
+        payment: Uuid,
+        amount: Money,
+    },
+    /// An invoice is void: its amount is owed as before it.
+    TakeBackInvoice {
+        invoice: InvoiceId,
+        amount: Money,
+    },
+    /// What a company sees of its diners' meals.
+    SetDisclosure {
+        disclosure: Disclosure,
     },
     Freeze,
     Unfreeze,
@@ -102,6 +172,9 @@ pub enum Event {
     Deposited {
         deposit: Uuid,
         amount: Money,
+        /// The bank, if it is not said.
+        #[serde(default, skip_serializing_if = "Source::is_bank")]
+        source: Source,
     },
     Granted {
         lot: LotId,
@@ -159,6 +232,19 @@ pub enum Event {
         run: GrantRunId,
         amount: Money,
     },
+    PayoutHeld {
+        payout: PayoutId,
+        amount: Money,
+    },
+    PaidOut {
+        payout: PayoutId,
+        amount: Money,
+    },
+    /// Nothing, when it came before what it gives up.
+    PayoutReleased {
+        payout: PayoutId,
+        amount: Money,
+    },
     Adjusted {
         adjustment: Uuid,
         by: Money,
@@ -166,6 +252,29 @@ pub enum Event {
     },
     FloorSet {
         floor: Money,
+    },
+    /// All that the company owed is asked for: it is a receivable now.
+    Invoiced {
+        invoice: InvoiceId,
+        number: u32,
+        amount: Money,
+        #[schemars(with = "String")]
+        through: Date,
+        #[schemars(with = "String")]
+        due_on: Date,
+    },
+    /// The money is booked with the invoice's own event.
+    InvoicePaid {
+        invoice: InvoiceId,
+        payment: Uuid,
+        amount: Money,
+    },
+    InvoiceVoided {
+        invoice: InvoiceId,
+        amount: Money,
+    },
+    DisclosureSet {
+        disclosure: Disclosure,
     },
     Frozen,
     Unfrozen,
@@ -175,7 +284,7 @@ pub enum Event {
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] = &[
         ("Opened", 1),
-        ("Deposited", 1),
+        ("Deposited", 2),
         ("Granted", 1),
         ("Held", 2),
         ("Captured", 1),
@@ -186,8 +295,15 @@ impl crate::Event for Event {
         ("Allocated", 1),
         ("TakenBack", 1),
         ("RefundDiverted", 1),
+        ("PayoutHeld", 1),
+        ("PaidOut", 1),
+        ("PayoutReleased", 1),
         ("Adjusted", 1),
         ("FloorSet", 1),
+        ("Invoiced", 1),
+        ("InvoicePaid", 1),
+        ("InvoiceVoided", 1),
+        ("DisclosureSet", 1),
         ("Frozen", 1),
         ("Unfrozen", 1),
         ("Closed", 1),
@@ -207,8 +323,15 @@ impl crate::Event for Event {
             Event::Lapsed { .. } => "Lapsed",
             Event::Allocated { .. } => "Allocated",
             Event::TakenBack { .. } => "TakenBack",
+            Event::PayoutHeld { .. } => "PayoutHeld",
+            Event::PaidOut { .. } => "PaidOut",
+            Event::PayoutReleased { .. } => "PayoutReleased",
             Event::Adjusted { .. } => "Adjusted",
             Event::FloorSet { .. } => "FloorSet",
+            Event::Invoiced { .. } => "Invoiced",
+            Event::InvoicePaid { .. } => "InvoicePaid",
+            Event::InvoiceVoided { .. } => "InvoiceVoided",
+            Event::DisclosureSet { .. } => "DisclosureSet",
             Event::Frozen => "Frozen",
             Event::Unfrozen => "Unfrozen",
             Event::Closed => "Closed",
@@ -242,63 +365,21 @@ pub enum Error {
     LotOver,
     #[error("an account keeps at most {MAX_LOTS} lots at a time")]
     TooManyLots,
+    #[error("an account has at most {MAX_PAYOUTS} payouts under way at a time")]
+    TooManyPayouts,
     #[error("an overdraft is a floor of zero or less")]
     BadFloor,
-    #[error("an account closes only with nothing posted and nothing held")]
-    NotEmpty,
+    #[error("the company owes nothing that could be invoiced")]
+    NothingOwed,
+    #[error("{asked} is more than the {open} that invoices have open")]
+    NotReceivable { asked: Money, open: Money },
+    #[error(
+        "an account closes only with nothing posted, nothing held and no invoice open; this one has {posted} posted \
+         and {held} held, so its balance is to be paid out first"
+    )]
+    NotEmpty { posted: Money, held: Money },
     #[error(transparent)]
     Money(#[from] MoneyError),
-}
-
-/// An open account. Amounts are minor units of its currency.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Book {
-    pub currency: Currency,
-    pub posted: i64,
-    pub held: i64,
-    pub floor: i64,
-    pub frozen: bool,
-    /// Money in no lot pays for anything and does not expire.
-    pub lots: Lots,
-    holds: BTreeMap<HoldId, Hold>,
-    settled: Settlements,
-}
-
-/// What is held, and of which lot.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Hold {
-    minor: i64,
-    lot: Option<LotId>,
-}
-
-impl Book {
-    fn new(currency: Currency) -> Self {
-        let (lots, holds, settled) = (Lots::default(), BTreeMap::new(), Settlements::default());
-        Book { currency, posted: 0, held: 0, floor: 0, frozen: false, lots, holds, settled }
-    }
-
-    /// What can be held that is in no lot.
-    pub fn loose(&self) -> Money {
-        Money::new(self.available().minor - self.lots.free(), self.currency)
-    }
-
-    /// What can be held: posted less held, above the floor. Negative after a debt.
-    pub fn available(&self) -> Money {
-        Money::new(self.posted - self.held - self.floor, self.currency)
-    }
-
-    pub fn posted(&self) -> Money {
-        Money::new(self.posted, self.currency)
-    }
-
-    pub fn held(&self) -> Money {
-        Money::new(self.held, self.currency)
-    }
-
-    fn expect(&self, amount: Money) -> Result<(), Error> {
-        Money::zero(self.currency).plus(amount)?;
-        Ok(())
-    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -320,240 +401,6 @@ impl Account {
     }
 }
 
-fn positive(amount: Money) -> Result<(), Error> {
-    // Adding nothing checks the bound.
-    amount.plus(Money::zero(amount.currency))?;
-    if amount.is_positive() { Ok(()) } else { Err(Error::NotPositive) }
-}
-
-impl Book {
-    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
-        self.check_amount(&command)?;
-        if let Some(answer) = self.settled.answer(&command) {
-            return answer.map(|()| vec![]);
-        }
-        match command {
-            Command::Deposit { deposit, amount } => {
-                self.posted().plus(amount)?;
-                Ok(vec![Event::Deposited { deposit, amount }])
-            }
-            Command::Grant { lot, terms, amount, at } => self.grant(lot, terms, amount, at),
-            Command::Hold { hold, amount, from } => self.hold(hold, amount, from),
-            Command::Capture { hold } => match self.holds.get(&hold) {
-                Some(held) => Ok(vec![Event::Captured { hold, amount: Money::new(held.minor, self.currency) }]),
-                None => Err(Error::UnknownHold),
-            },
-            Command::Release { hold } => Ok(self.release(hold)),
-            Command::Refund { refund, hold, amount, from, lot } => {
-                // Only an amount that nobody can be owed would pass the bound.
-                self.posted().plus(amount)?;
-                Ok(vec![match lot {
-                    Some(lot) if self.lots.get(lot).is_none_or(|lot| lot.expired) => {
-                        Event::RefundLapsed { refund, hold, amount, from, lot }
-                    }
-                    lot => Event::Refunded { refund, hold, amount, from, lot },
-                }])
-            }
-            Command::Expire { at } => Ok(self.expire(at)),
-            Command::Allocate { run, batch, amount } => {
-                self.spendable(amount)?;
-                Ok(vec![Event::Allocated { run, batch, amount }])
-            }
-            Command::TakeBack { run, amount } => {
-                self.posted().plus(amount)?;
-                Ok(vec![Event::TakenBack { run, amount }])
-            }
-            Command::Adjust { adjustment, by, reason } => {
-                self.posted().plus(by)?;
-                Ok(vec![Event::Adjusted { adjustment, by, reason }])
-            }
-            Command::SetFloor { floor } => self.set_floor(floor),
-            Command::Freeze if self.frozen => Ok(vec![]),
-            Command::Freeze => Ok(vec![Event::Frozen]),
-            Command::Unfreeze if self.frozen => Ok(vec![Event::Unfrozen]),
-            Command::Unfreeze => Ok(vec![]),
-            Command::Close if self.posted == 0 && self.held == 0 => Ok(vec![Event::Closed]),
-            Command::Close => Err(Error::NotEmpty),
-        }
-    }
-
-    /// Currency, sign and bound of the amount that a command brings.
-    fn check_amount(&self, command: &Command) -> Result<(), Error> {
-        match command {
-            Command::Deposit { amount, .. }
-            | Command::Grant { amount, .. }
-            | Command::Hold { amount, .. }
-            | Command::Refund { amount, .. }
-            | Command::Allocate { amount, .. }
-            | Command::TakeBack { amount, .. } => {
-                positive(*amount)?;
-                self.expect(*amount)
-            }
-            Command::Adjust { by, .. } if by.is_zero() => Err(Error::NotPositive),
-            Command::Adjust { by: amount, .. } | Command::SetFloor { floor: amount } => self.expect(*amount),
-            Command::Capture { .. }
-            | Command::Release { .. }
-            | Command::Expire { .. }
-            | Command::Freeze
-            | Command::Unfreeze
-            | Command::Close => Ok(()),
-        }
-    }
-
-    fn grant(&self, lot: LotId, terms: lot::Terms, amount: Money, at: Timestamp) -> Result<Vec<Event>, Error> {
-        if let Some(known) = self.lots.get(lot) {
-            // A later run for the same time finds it granted.
-            return if known.terms.policy == terms.policy { Ok(vec![]) } else { Err(Error::OtherContent) };
-        }
-        // One that expired and was forgotten cannot come again.
-        if at >= terms.expires_at {
-            return Err(Error::LotOver);
-        }
-        if self.lots.len() >= MAX_LOTS {
-            return Err(Error::TooManyLots);
-        }
-        self.posted().plus(amount)?;
-        Ok(vec![Event::Granted { lot, terms, amount }])
-    }
-
-    fn hold(&self, hold: HoldId, amount: Money, from: Option<(LotId, lot::Use)>) -> Result<Vec<Event>, Error> {
-        let lot = from.map(|(lot, _)| lot);
-        if let Some(held) = self.holds.get(&hold) {
-            return if *held == (Hold { minor: amount.minor, lot }) { Ok(vec![]) } else { Err(Error::OtherContent) };
-        }
-        self.spendable(amount)?;
-        let free = match from {
-            None => self.loose().minor,
-            Some((lot, of)) => match self.lots.get(lot) {
-                Some(lot) if of.at >= lot.terms.expires_at => 0,
-                Some(lot) if !lot.terms.pays_for(of) => return Err(Error::LotNotForThis),
-                Some(lot) => lot.free(),
-                None => 0,
-            },
-        };
-        if free < amount.minor {
-            return Err(Error::Insufficient { short: Money { minor: amount.minor - free, ..amount } });
-        }
-        Ok(vec![Event::Held { hold, amount, lot }])
-    }
-
-    /// Whether so much can go out, of whatever it is.
-    fn spendable(&self, amount: Money) -> Result<(), Error> {
-        if self.frozen {
-            return Err(Error::Frozen);
-        }
-        let left = self.available().minus(amount)?;
-        if left.minor < 0 {
-            return Err(Error::Insufficient { short: left.negated() });
-        }
-        Ok(())
-    }
-
-    /// Gives up a hold. What it held of a lot that has expired meanwhile lapses.
-    fn release(&self, hold: HoldId) -> Vec<Event> {
-        let held = self.holds.get(&hold);
-        let expired = held.and_then(|held| {
-            let lot = held.lot?;
-            let free = held.minor.min((self.posted - self.held + held.minor).max(0));
-            self.lots.get(lot)?.expired.then_some(Event::Lapsed { lot, amount: Money::new(free, self.currency) })
-        });
-        [Event::Released { hold }].into_iter().chain(expired).collect()
-    }
-
-    /// What lapses is never more than is posted and not held: expiry makes no debt.
-    fn expire(&self, at: Timestamp) -> Vec<Event> {
-        let mut free = (self.posted - self.held).max(0);
-        let lapsed = self.lots.due(at).map(|(lot, minor)| {
-            let minor = minor.min(free);
-            free -= minor;
-            Event::Lapsed { lot, amount: Money::new(minor, self.currency) }
-        });
-        lapsed.collect()
-    }
-
-    fn set_floor(&self, floor: Money) -> Result<Vec<Event>, Error> {
-        if floor.is_positive() {
-            return Err(Error::BadFloor);
-        }
-        if floor.minor == self.floor {
-            return Ok(vec![]);
-        }
-        // An overdraft that is in use cannot be taken away: only a correction makes a debt.
-        let left = self.posted - self.held - floor.minor;
-        if floor.minor > self.floor && left < 0 {
-            return Err(Error::Insufficient { short: Money::new(-left, self.currency) });
-        }
-        Ok(vec![Event::FloorSet { floor }])
-    }
-
-    fn evolve(&mut self, event: &Event, at: Timestamp) {
-        match event {
-            Event::Opened { .. } | Event::Closed | Event::RefundDiverted { .. } => {}
-            Event::Deposited { deposit, amount } => {
-                self.posted += amount.minor;
-                self.settled.add(deposit, Settled::Deposited(amount.minor), at);
-            }
-            Event::Granted { lot, terms, amount } => {
-                self.posted += amount.minor;
-                self.lots.grant(*lot, *terms, amount.minor);
-            }
-            Event::Held { hold, amount, lot } => {
-                self.held += amount.minor;
-                self.holds.insert(*hold, Hold { minor: amount.minor, lot: *lot });
-                if let Some(lot) = lot {
-                    self.lots.hold(*lot, amount.minor);
-                }
-            }
-            Event::Captured { hold, amount } => {
-                self.unhold(*hold, amount.minor);
-                self.posted -= amount.minor;
-                self.settled.add(hold, Settled::Captured(amount.minor), at);
-            }
-            Event::Released { hold } => {
-                self.unhold(*hold, 0);
-                self.settled.add(hold, Settled::Released, at);
-            }
-            Event::Refunded { refund, hold, amount, lot, .. } => {
-                self.posted += amount.minor;
-                if let Some(lot) = lot {
-                    self.lots.refund(*lot, amount.minor);
-                }
-                self.settled.add(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
-            }
-            Event::RefundLapsed { refund, hold, amount, .. } => {
-                self.settled.add(&refund_key(*refund, *hold), Settled::Refunded(amount.minor), at);
-            }
-            Event::Lapsed { lot, amount } => {
-                self.posted -= amount.minor;
-                self.lots.lapse(*lot);
-            }
-            Event::Allocated { run, batch, amount } => {
-                self.posted -= amount.minor;
-                self.settled.add(&batch_key(*run, *batch), Settled::Allocated(amount.minor), at);
-            }
-            Event::TakenBack { run, amount } => {
-                self.posted += amount.minor;
-                self.settled.add(&run_key(*run), Settled::TakenBack(amount.minor), at);
-            }
-            Event::Adjusted { adjustment, by, .. } => {
-                self.posted += by.minor;
-                self.settled.add(adjustment, Settled::Adjusted(by.minor), at);
-            }
-            Event::FloorSet { floor } => self.floor = floor.minor,
-            Event::Frozen => self.frozen = true,
-            Event::Unfrozen => self.frozen = false,
-        }
-    }
-
-    fn unhold(&mut self, hold: HoldId, spent: i64) {
-        let Some(Hold { minor, lot }) = self.holds.remove(&hold) else { return };
-        self.held -= minor;
-        if let Some(lot) = lot {
-            self.lots.unhold(lot, minor, spent);
-        }
-    }
-}
-
 fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, Error> {
     if let Command::Refund { amount, .. } = command {
         positive(amount)?;
@@ -566,15 +413,21 @@ fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, 
             Ok(vec![Event::RefundDiverted { refund, hold, amount, from }])
         }
         // Nothing is held any more, and a late hold is refused by the closing.
-        Command::Release { .. } | Command::Expire { .. } | Command::Close => Ok(vec![]),
+        Command::Release { .. } | Command::ReleasePayout { .. } | Command::Expire { .. } | Command::Close => Ok(vec![]),
         Command::Deposit { .. }
         | Command::Grant { .. }
         | Command::Hold { .. }
         | Command::Allocate { .. }
         | Command::TakeBack { .. }
         | Command::Capture { .. }
+        | Command::HoldPayout { .. }
+        | Command::PayOut { .. }
         | Command::Adjust { .. }
         | Command::SetFloor { .. }
+        | Command::Invoice { .. }
+        | Command::TakePayment { .. }
+        | Command::TakeBackInvoice { .. }
+        | Command::SetDisclosure { .. }
         | Command::Freeze
         | Command::Unfreeze => Err(Error::Closed),
     }
@@ -582,7 +435,7 @@ fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, 
 
 impl Aggregate for Account {
     const NAME: &'static str = "account";
-    const STATE_VERSION: u32 = 2;
+    const STATE_VERSION: u32 = 3;
     type Id = AccountId;
     type Command = Command;
     type Event = Event;
@@ -595,14 +448,18 @@ impl Aggregate for Account {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
             (Account::Open(book), command) => book.decide(command),
-            (Account::Unopened, Command::Deposit { deposit, amount }) => {
+            (Account::Unopened, Command::Deposit { deposit, amount, source }) => {
                 positive(amount)?;
-                Ok(vec![Event::Opened { currency: amount.currency }, Event::Deposited { deposit, amount }])
+                Ok(vec![Event::Opened { currency: amount.currency }, Event::Deposited { deposit, amount, source }])
             }
             (Account::Unopened, Command::Grant { lot, terms, amount, at }) => {
                 positive(amount)?;
                 let granted = Book::new(amount.currency).grant(lot, terms, amount, at)?;
                 Ok([Event::Opened { currency: amount.currency }].into_iter().chain(granted).collect())
+            }
+            (Account::Unopened, Command::SetFloor { floor }) if floor.minor < 0 => {
+                let set = Book::new(floor.currency).decide(Command::SetFloor { floor })?;
+                Ok([Event::Opened { currency: floor.currency }].into_iter().chain(set).collect())
             }
             (Account::Unopened, _) => Err(Error::NotOpen),
             (Account::Closed(settled), command) => decide_closed(settled, command),

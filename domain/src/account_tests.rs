@@ -1,15 +1,17 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    CanteenId, Fact, PaymentId, given,
+    CanteenId, CompanyId, Fact, PaymentId, given,
     postings::{LedgerAccount, postings},
     settlements::REMEMBERED_SECONDS,
-    testing::{at, cases, cny, diner, hold, id, refund, step, usd},
+    testing::{at, bill, cases, cny, diner, hold, id, refund, step, usd},
 };
 
 fn deposit(number: u8, minor: i64) -> Command {
-    Command::Deposit { deposit: id(number), amount: cny(minor) }
+    Command::Deposit { deposit: id(number), amount: cny(minor), source: crate::top_up::Source::Bank }
 }
 
 fn holds(number: u8, minor: i64) -> Command {
@@ -24,12 +26,24 @@ fn adjust(number: u8, minor: i64) -> Command {
     Command::Adjust { adjustment: id(number), by: cny(minor), reason: AdjustReason::Correction }
 }
 
+fn payout(number: u8) -> PayoutId {
+    PayoutId(id(number))
+}
+
+fn holds_payout(number: u8, minor: i64) -> Command {
+    Command::HoldPayout { payout: payout(number), amount: cny(minor) }
+}
+
+fn payout_held(number: u8, minor: i64) -> Event {
+    Event::PayoutHeld { payout: payout(number), amount: cny(minor) }
+}
+
 fn floor(minor: i64) -> Command {
     Command::SetFloor { floor: cny(minor) }
 }
 
 fn deposited(number: u8, minor: i64) -> Event {
-    Event::Deposited { deposit: id(number), amount: cny(minor) }
+    Event::Deposited { deposit: id(number), amount: cny(minor), source: crate::top_up::Source::Bank }
 }
 
 fn held(number: u8, minor: i64) -> Event {
@@ -110,7 +124,7 @@ fn amounts_that_are_not_money_in_change_nothing() {
 fn another_currency_changes_nothing() {
     let mixed = || Error::Money(MoneyError::Mixed { left: Currency::CNY, right: Currency::USD });
     for command in [
-        Command::Deposit { deposit: id(2), amount: usd(1) },
+        Command::Deposit { deposit: id(2), amount: usd(1), source: crate::top_up::Source::Bank },
         Command::Hold { hold: hold(2), amount: usd(1), from: None },
         Command::Refund { refund: refund(1), hold: hold(2), amount: usd(1), from: RefundFrom::Prepaid, lot: None },
         Command::Adjust { adjustment: id(2), by: usd(-1), reason: AdjustReason::Goodwill },
@@ -121,20 +135,21 @@ fn another_currency_changes_nothing() {
 }
 
 #[test]
-fn an_account_that_nobody_opened_takes_only_a_deposit() {
+fn an_account_that_nobody_opened_takes_only_a_deposit_or_credit() {
     for command in [
         holds(1, 1),
         Command::Capture { hold: hold(1) },
         Command::Release { hold: hold(1) },
         refunds(1, hold(1), 1),
         adjust(1, 1),
-        floor(-1),
+        floor(0),
         Command::Freeze,
         Command::Unfreeze,
         Command::Close,
     ] {
         given::<Account>([]).when(command).refused(Error::NotOpen);
     }
+    given::<Account>([]).when(floor(-1)).then([opened(), Event::FloorSet { floor: cny(-1) }]).when(floor(-1)).then([]);
 }
 
 #[test]
@@ -304,9 +319,89 @@ fn a_floor_is_an_overdraft_and_is_not_taken_away_in_use() {
 }
 
 #[test]
+fn a_payout_takes_what_is_available_and_not_held() {
+    let pays = Command::PayOut { payout: payout(2) };
+    let paid = Event::PaidOut { payout: payout(2), amount: cny(40) };
+    given::<Account>(and(funded(), [held(1, 60)]))
+        .when(holds_payout(2, 41))
+        .refused(Error::Insufficient { short: cny(1) })
+        .when(holds_payout(2, 40))
+        .then([payout_held(2, 40)])
+        .when(holds_payout(2, 40))
+        .then([])
+        .when(holds_payout(2, 39))
+        .refused(Error::OtherContent)
+        .when(holds(3, 1))
+        .refused(Error::Insufficient { short: cny(1) })
+        // What is promised leaves also from an account that was frozen since.
+        .when(Command::Freeze)
+        .then([Event::Frozen])
+        .when(pays.clone())
+        .then([paid])
+        .when(pays)
+        .then([])
+        .when(holds_payout(2, 40))
+        .then([])
+        .when(Command::ReleasePayout { payout: payout(2) })
+        .refused(Error::CapturedAlready)
+        .when(holds_payout(4, 1))
+        .refused(Error::Frozen);
+}
+
+#[test]
+fn only_so_many_payouts_wait_at_a_time() {
+    let held = (0..MAX_PAYOUTS as u8).map(|number| payout_held(number, 1));
+    given::<Account>(and(funded(), held.collect::<Vec<_>>()))
+        .when(holds_payout(99, 1))
+        .refused(Error::TooManyPayouts)
+        .when(holds_payout(0, 1))
+        .then([])
+        .when(Command::ReleasePayout { payout: payout(0) })
+        .then([Event::PayoutReleased { payout: payout(0), amount: cny(1) }])
+        .when(holds_payout(99, 1))
+        .then([payout_held(99, 1)]);
+}
+
+#[test]
+fn a_payout_takes_nothing_of_an_overdraft() {
+    let overdrawn = and(funded(), [Event::FloorSet { floor: cny(-1_000) }]);
+    given::<Account>(overdrawn)
+        .when(holds_payout(2, 101))
+        .refused(Error::Insufficient { short: cny(1) })
+        .when(holds_payout(2, 100))
+        .then([payout_held(2, 100)]);
+}
+
+#[test]
+fn a_payout_that_is_given_up_is_available_again() {
+    let gives_up = Command::ReleasePayout { payout: payout(2) };
+    let given_up = |minor| Event::PayoutReleased { payout: payout(2), amount: cny(minor) };
+    given::<Account>(and(funded(), [payout_held(2, 100)]))
+        .when(gives_up.clone())
+        .then([given_up(100)])
+        .when(gives_up.clone())
+        .then([])
+        .when(Command::PayOut { payout: payout(2) })
+        .refused(Error::ReleasedAlready)
+        .when(holds(3, 100))
+        .then([held(3, 100)]);
+    // One that comes first refuses the late one.
+    given::<Account>(funded())
+        .when(gives_up.clone())
+        .then([given_up(0)])
+        .when(holds_payout(2, 100))
+        .refused(Error::ReleasedAlready);
+    given::<Account>(funded()).when(Command::PayOut { payout: payout(9) }).refused(Error::UnknownHold);
+    given::<Account>([]).when(holds_payout(2, 1)).refused(Error::NotOpen);
+    given::<Account>(closed()).when(gives_up).then([]).when(holds_payout(2, 1)).refused(Error::Closed);
+}
+
+#[test]
 fn an_account_closes_only_when_it_is_empty() {
-    given::<Account>(funded()).when(Command::Close).refused(Error::NotEmpty);
-    given::<Account>(and(funded(), [held(1, 100), adjusted(2, -100)])).when(Command::Close).refused(Error::NotEmpty);
+    given::<Account>(funded()).when(Command::Close).refused(Error::NotEmpty { posted: cny(100), held: cny(0) });
+    given::<Account>(and(funded(), [held(1, 100), adjusted(2, -100)]))
+        .when(Command::Close)
+        .refused(Error::NotEmpty { posted: cny(0), held: cny(100) });
     given::<Account>(and(funded(), [adjusted(2, -100)]))
         .when(Command::Close)
         .then([Event::Closed])
@@ -383,6 +478,9 @@ fn settled_ids_are_forgotten_after_thirty_days() {
     assert_eq!(account.book().unwrap().posted(), cny(256));
 }
 
+/// What is held under a number above this is held for a payout.
+const PAYOUTS: u8 = 100;
+
 /// A command of the state machine, in small numbers.
 #[derive(Clone, Debug)]
 enum Op {
@@ -403,11 +501,12 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let minor = || prop_oneof![1 => -2..=0_i64, 12 => 1..=40_i64];
+    let claims = || prop_oneof![9 => 1..=9_u8, 4 => PAYOUTS + 1..=PAYOUTS + 4];
     let op = prop_oneof![
         6 => (1..=9_u8, minor()).prop_map(|(n, minor)| Op::Deposit(n, minor)),
-        14 => (1..=9_u8, minor()).prop_map(|(n, minor)| Op::Hold(n, minor)),
-        8 => (1..=9_u8).prop_map(Op::Capture),
-        6 => (1..=9_u8).prop_map(Op::Release),
+        14 => (claims(), minor()).prop_map(|(n, minor)| Op::Hold(n, minor)),
+        8 => claims().prop_map(Op::Capture),
+        6 => claims().prop_map(Op::Release),
         5 => (1..=9_u8, minor()).prop_map(|(n, minor)| Op::Refund(n, minor)),
         2 => (20..=25_u8, -60..=60_i64).prop_map(|(n, minor)| Op::Adjust(n, minor)),
         1 => (30..=35_u8).prop_map(Op::Empty),
@@ -459,6 +558,9 @@ impl Model {
     fn command(&self, op: &Op) -> Command {
         match *op {
             Op::Deposit(number, minor) => deposit(number, minor),
+            Op::Hold(number, minor) if number > PAYOUTS => holds_payout(number, minor),
+            Op::Capture(number) if number > PAYOUTS => Command::PayOut { payout: payout(number) },
+            Op::Release(number) if number > PAYOUTS => Command::ReleasePayout { payout: payout(number) },
             Op::Hold(number, minor) => holds(number, minor),
             Op::Capture(number) => Command::Capture { hold: hold(number) },
             Op::Release(number) => Command::Release { hold: hold(number) },
@@ -469,13 +571,13 @@ impl Model {
             Op::Freeze => Command::Freeze,
             Op::Unfreeze => Command::Unfreeze,
             Op::Close => Command::Close,
-            Op::Dollars => Command::SetFloor { floor: usd(-1) },
+            Op::Dollars => Command::SetFloor { floor: usd(0) },
         }
     }
 
     /// Does the op and names its outcome.
     fn run(&mut self, op: &Op) -> &'static str {
-        if !self.open && !matches!(op, Op::Deposit(..)) {
+        if !self.open && !matches!(op, Op::Deposit(..)) && !matches!(op, Op::SetFloor(minor) if *minor < 0) {
             return "NotOpen";
         }
         match *op {
@@ -527,6 +629,7 @@ impl Model {
             Op::SetFloor(minor) if minor == self.floor => "repeat",
             Op::SetFloor(minor) if minor > self.floor && self.posted() - self.held() < minor => "Insufficient",
             Op::SetFloor(minor) => {
+                self.open = true;
                 self.floor = minor;
                 "done"
             }
@@ -572,6 +675,8 @@ impl Model {
             None if self.closed => "Closed",
             None if self.frozen => "Frozen",
             None if minor > self.available() => "Insufficient",
+            // An overdraft is for meals, not for cash.
+            None if number > PAYOUTS && minor > self.posted() - self.held() => "Insufficient",
             None => {
                 self.claims.insert(number, Claim::Live(minor));
                 "done"
@@ -638,4 +743,143 @@ fn a_refund_after_the_meal_comes_from_the_canteen() {
     let booked: Vec<_> =
         postings(&Fact::Account(of, event)).iter().map(|one| (one.account, one.amount.minor)).collect();
     assert_eq!(booked, [(LedgerAccount::Canteen(CanteenId(id(5))), -7), (LedgerAccount::Limited(of), 7)]);
+}
+
+fn invoiced(number: u8) -> Command {
+    Command::Invoice { invoice: InvoiceId(id(number)), through: bill().through, due_on: bill().due_on }
+}
+
+fn was_invoiced(number: u8, nth: u32, minor: i64) -> Event {
+    let (through, due_on) = (bill().through, bill().due_on);
+    Event::Invoiced { invoice: InvoiceId(id(number)), number: nth, amount: cny(minor), through, due_on }
+}
+
+fn allocate(batch: u32, minor: i64) -> Command {
+    Command::Allocate { run: GrantRunId(id(70)), batch, amount: cny(minor) }
+}
+
+/// A company that may owe 1.00 and owes 0.60.
+fn postpaid() -> Vec<Event> {
+    let allocated = Event::Allocated { run: GrantRunId(id(70)), batch: 1, amount: cny(60) };
+    vec![opened(), Event::FloorSet { floor: cny(-100) }, allocated]
+}
+
+#[test]
+fn an_invoice_is_for_all_that_is_owed_and_gives_no_credit() {
+    let short = Error::Insufficient { short: cny(1) };
+    let state = given::<Account>(postpaid())
+        .when(invoiced(1))
+        .then([was_invoiced(1, 1, 60)])
+        .when(invoiced(1))
+        .then([])
+        .when(invoiced(2))
+        .refused(Error::NothingOwed)
+        .when(allocate(2, 41))
+        .refused(short)
+        .when(allocate(2, 40))
+        .then([Event::Allocated { run: GrantRunId(id(70)), batch: 2, amount: cny(40) }])
+        .when(invoiced(2))
+        .then([was_invoiced(2, 2, 40)])
+        .when(Command::Close)
+        .refused(Error::NotEmpty { posted: cny(0), held: cny(0) })
+        .when(floor(-99))
+        .refused(Error::Insufficient { short: cny(1) })
+        .state();
+    let book = state.book().unwrap();
+    assert_eq!((book.posted(), book.receivable(), book.available()), (cny(0), cny(100), cny(0)));
+    given::<Account>(funded()).when(invoiced(1)).refused(Error::NothingOwed);
+}
+
+#[test]
+fn a_payment_frees_credit_and_a_void_invoice_is_owed_again() {
+    let invoice = InvoiceId(id(1));
+    let take = |number, minor| Command::TakePayment { invoice, payment: id(number), amount: cny(minor) };
+    let back = |minor| Command::TakeBackInvoice { invoice, amount: cny(minor) };
+    let after = and(postpaid(), [was_invoiced(1, 1, 60)]);
+    let state = given::<Account>(after.clone())
+        .when(take(5, 61))
+        .refused(Error::NotReceivable { asked: cny(61), open: cny(60) })
+        .when(take(5, 20))
+        .then([Event::InvoicePaid { invoice, payment: id(5), amount: cny(20) }])
+        .when(take(5, 20))
+        .then([])
+        .when(take(5, 21))
+        .refused(Error::OtherContent)
+        .state();
+    assert_eq!(state.book().unwrap().available(), cny(60));
+    let state = given::<Account>(after)
+        .when(back(60))
+        .then([Event::InvoiceVoided { invoice, amount: cny(60) }])
+        .when(back(60))
+        .then([])
+        .state();
+    let book = state.book().unwrap();
+    assert_eq!((book.owed(), book.receivable(), book.available()), (cny(60), cny(0), cny(40)));
+}
+
+#[test]
+fn what_a_company_sees_is_set_by_an_event() {
+    let set = |disclosure| Command::SetDisclosure { disclosure };
+    given::<Account>(postpaid())
+        .when(set(Disclosure::Amounts))
+        .then([])
+        .when(set(Disclosure::Dishes))
+        .then([Event::DisclosureSet { disclosure: Disclosure::Dishes }])
+        .when(set(Disclosure::Dishes))
+        .then([])
+        .when(set(Disclosure::Amounts))
+        .then([Event::DisclosureSet { disclosure: Disclosure::Amounts }]);
+    given::<Account>([]).when(set(Disclosure::Dishes)).refused(Error::NotOpen);
+}
+
+proptest! {
+    #![proptest_config(cases(128))]
+
+    /// Whatever is granted, invoiced, paid and voided: credit changes by grants and payments alone, and the
+    /// books have the receivable that the account has.
+    #[test]
+    fn invoices_give_no_credit(ops in prop::collection::vec((0..4_u8, 1..60_i64), 1..40)) {
+        let company = CompanyId(id(73));
+        let of = AccountId::Company(company);
+        let (mut account, mut open, mut granted, mut paid) = (Account::default(), BTreeMap::new(), 0, 0);
+        let mut booked: BTreeMap<LedgerAccount, i64> = BTreeMap::new();
+        step(&mut account, floor(-100));
+        for (number, (which, minor)) in ops.into_iter().enumerate() {
+            let (number, first) = (number as u8 + 1, open.first_key_value().map(|(id, minor)| (*id, *minor)));
+            let command = match (which, first) {
+                (0, _) => allocate(number.into(), minor),
+                (2, Some((invoice, left))) => {
+                    let amount = cny(minor.min(left));
+                    Command::TakePayment { invoice, payment: id(number), amount }
+                }
+                (3, Some((invoice, left))) => Command::TakeBackInvoice { invoice, amount: cny(left) },
+                _ => invoiced(number),
+            };
+            for event in step(&mut account, command).1 {
+                match &event {
+                    Event::Allocated { amount, .. } => granted += amount.minor,
+                    Event::Invoiced { invoice, amount, .. } => { open.insert(*invoice, amount.minor); }
+                    Event::InvoicePaid { invoice, amount, .. } => {
+                        paid += amount.minor;
+                        let left = open.remove(invoice).unwrap() - amount.minor;
+                        if left > 0 { open.insert(*invoice, left); }
+                        // The invoice's own event books it.
+                        *booked.entry(LedgerAccount::Receivable(company)).or_default() += amount.minor;
+                    }
+                    Event::InvoiceVoided { invoice, .. } => { open.remove(invoice); }
+                    _ => {}
+                }
+                for posting in postings(&Fact::Account(of, event)) {
+                    *booked.entry(posting.account).or_default() += posting.amount.minor;
+                }
+            }
+            let book = account.book().unwrap();
+            prop_assert_eq!(book.available().minor, 100 - granted + paid);
+            prop_assert!(book.available().minor >= 0 && book.posted <= 0);
+            prop_assert_eq!(book.receivable, open.values().sum::<i64>());
+            let at = |account| booked.get(&account).copied().unwrap_or(0);
+            prop_assert_eq!(at(LedgerAccount::Receivable(company)), -book.receivable);
+            prop_assert_eq!(at(LedgerAccount::Limited(of)), book.posted);
+        }
+    }
 }

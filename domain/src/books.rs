@@ -1,9 +1,13 @@
-//! A tenant's books: the time zone that tells their dates, and the periods that are closed.
+//! A tenant's books: the time zone that tells their dates, the periods that are closed, and up to what amount
+//! an adjustment needs no second person.
 //!
 //! Who closed or reopened a period is the event's actor. That a closed period takes no more postings is
 //! not decided here: the journal's fold books what comes late on the first open day ([`booked_on`]).
 
-use std::{collections::VecDeque, fmt};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use jiff::{
     civil::{self, Date},
@@ -12,7 +16,7 @@ use jiff::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, StreamKind, TenantId, Timestamp, bundled_zone};
+use crate::{Aggregate, Currency, Money, StreamKind, TenantId, Timestamp, bundled_zone};
 
 /// The earliest day through which books can be closed.
 pub const FIRST_DAY: Date = civil::date(1970, 1, 1);
@@ -68,6 +72,8 @@ pub enum Command {
     ClosePeriod { through: Date, at: Timestamp },
     /// Opens the closed period in which `from` lies again, and those closed after it.
     Reopen { from: Date, reason: ReopenReason },
+    /// Up to what amount, either way, an adjustment in its currency needs no second person. Zero: each does.
+    SetApprovalLimit { limit: Money },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,16 +94,21 @@ pub enum Event {
         closed_through: Option<Date>,
         reason: ReopenReason,
     },
+    ApprovalLimitSet {
+        limit: Money,
+    },
 }
 
 impl crate::Event for Event {
-    const SCHEMAS: &'static [(&'static str, u16)] = &[("Opened", 1), ("PeriodClosed", 1), ("PeriodReopened", 1)];
+    const SCHEMAS: &'static [(&'static str, u16)] =
+        &[("Opened", 1), ("PeriodClosed", 1), ("PeriodReopened", 1), ("ApprovalLimitSet", 1)];
 
     fn name(&self) -> &'static str {
         match self {
             Event::Opened { .. } => "Opened",
             Event::PeriodClosed { .. } => "PeriodClosed",
             Event::PeriodReopened { .. } => "PeriodReopened",
+            Event::ApprovalLimitSet { .. } => "ApprovalLimitSet",
         }
     }
 }
@@ -118,6 +129,8 @@ pub enum Error {
     OutOfOrder { through: Date, closed_through: Date },
     #[error("the periods through {forgotten} were closed too long ago to be opened again")]
     TooLongAgo { forgotten: Date },
+    #[error("an adjustment's limit is zero or more, and within what an account can have")]
+    BadLimit,
     /// Something is dated into a closed period.
     #[error("{date} lies in a closed period ({period})")]
     Closed { date: Date, period: Period },
@@ -134,6 +147,7 @@ impl Error {
             Error::TooEarly { .. } => "TOO_EARLY",
             Error::OutOfOrder { .. } => "OUT_OF_ORDER",
             Error::TooLongAgo { .. } => "TOO_LONG_AGO",
+            Error::BadLimit => "BAD_LIMIT",
             Error::Closed { .. } => "PERIOD_CLOSED",
         }
     }
@@ -160,6 +174,7 @@ pub struct Book {
     closes: VecDeque<Date>,
     /// The latest close that is remembered no more.
     forgotten: Option<Date>,
+    limits: BTreeMap<Currency, i64>,
 }
 
 impl Book {
@@ -192,6 +207,21 @@ impl Book {
             from = Some(day_after(through));
         }
         None
+    }
+
+    /// Up to what amount an adjustment needs no second person; zero unless it was set.
+    pub fn approval_limit(&self, currency: Currency) -> Money {
+        Money::new(self.limits.get(&currency).copied().unwrap_or_default(), currency)
+    }
+
+    fn set_limit(&self, limit: Money) -> Result<Vec<Event>, Error> {
+        if limit.minor < 0 || limit.checked().is_err() {
+            return Err(Error::BadLimit);
+        }
+        if self.approval_limit(limit.currency) == limit {
+            return Ok(vec![]);
+        }
+        Ok(vec![Event::ApprovalLimitSet { limit }])
     }
 
     fn close(&self, through: Date, at: Timestamp) -> Result<Vec<Event>, Error> {
@@ -237,6 +267,11 @@ impl Books {
         }
     }
 
+    /// Up to what amount an adjustment needs no second person. Nothing is, before the books are open.
+    pub fn approval_limit(&self, currency: Currency) -> Money {
+        self.book().map_or(Money::zero(currency), |book| book.approval_limit(currency))
+    }
+
     /// Refuses what is dated into a closed period. Before the books are open, no period is.
     pub fn takes(&self, at: Timestamp) -> Result<(), Error> {
         let Books::Open(book) = self else { return Ok(()) };
@@ -247,7 +282,7 @@ impl Books {
 
 impl Aggregate for Books {
     const NAME: &'static str = "books";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = TenantId;
     type Command = Command;
     type Event = Event;
@@ -270,7 +305,10 @@ impl Aggregate for Books {
                     Books::Open(book) => Err(Error::AlreadyOpen { zone: book.zone.clone() }),
                 }
             }
-            (Books::New, Command::ClosePeriod { .. } | Command::Reopen { .. }) => Err(Error::NotOpen),
+            (Books::New, Command::ClosePeriod { .. } | Command::Reopen { .. } | Command::SetApprovalLimit { .. }) => {
+                Err(Error::NotOpen)
+            }
+            (Books::Open(book), Command::SetApprovalLimit { limit }) => book.set_limit(limit),
             (Books::Open(book), Command::ClosePeriod { through, at }) => book.close(through, at),
             (Books::Open(book), Command::Reopen { from, reason }) => book.reopen(from, reason),
         }
@@ -279,7 +317,12 @@ impl Aggregate for Books {
     fn evolve(&mut self, event: &Event, _at: Timestamp) {
         match (self, event) {
             (books, Event::Opened { zone }) => {
-                *books = Books::Open(Book { zone: zone.clone(), closes: VecDeque::new(), forgotten: None });
+                *books = Books::Open(Book {
+                    zone: zone.clone(),
+                    closes: VecDeque::new(),
+                    forgotten: None,
+                    limits: BTreeMap::new(),
+                });
             }
             (Books::Open(book), Event::PeriodClosed { through, .. }) => {
                 book.closes.push_back(*through);
@@ -290,7 +333,13 @@ impl Aggregate for Books {
             (Books::Open(book), Event::PeriodReopened { closed_through, .. }) => {
                 book.closes.retain(|through| Some(*through) <= *closed_through);
             }
-            (Books::New, Event::PeriodClosed { .. } | Event::PeriodReopened { .. }) => {}
+            (Books::Open(book), Event::ApprovalLimitSet { limit }) => {
+                book.limits.insert(limit.currency, limit.minor);
+            }
+            (
+                Books::New,
+                Event::PeriodClosed { .. } | Event::PeriodReopened { .. } | Event::ApprovalLimitSet { .. },
+            ) => {}
         }
     }
 }

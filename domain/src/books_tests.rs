@@ -215,3 +215,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_adjustments_limit_is_set_once_and_is_zero_before() {
+    let limit = |minor| crate::testing::cny(minor);
+    let sets = |minor| Command::SetApprovalLimit { limit: limit(minor) };
+    let set = |minor| Event::ApprovalLimitSet { limit: limit(minor) };
+    given::<Books>([]).when(sets(1)).refused(Error::NotOpen);
+    let open = || [Event::Opened { zone: "Asia/Shanghai".into() }];
+    let state = given::<Books>(open())
+        .when(sets(0))
+        .then([])
+        .when(sets(-1))
+        .refused(Error::BadLimit)
+        .when(sets(Money::MAX_MINOR + 1))
+        .refused(Error::BadLimit)
+        .when(sets(500))
+        .then([set(500)])
+        .when(sets(500))
+        .then([])
+        .state();
+    assert_eq!(state.approval_limit(Currency::CNY), limit(500));
+    assert_eq!(state.approval_limit(Currency::USD), Money::zero(Currency::USD));
+    assert_eq!(Books::New.approval_limit(Currency::CNY), limit(0));
+}

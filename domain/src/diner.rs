@@ -1,10 +1,14 @@
-//! Who employs a diner, from when to when. Whom a policy grants to follows from it.
+//! A diner: who employs them from when to when, what is known of them as a person, and that they
+//! were erased. Whom a policy grants to follows from the employment.
 
 use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, CompanyId, DinerId, GroupId, StreamKind, Timestamp};
+use crate::{
+    AccountId, Aggregate, CompanyId, DinerId, GroupId, Money, StreamKind, Timestamp, details::Details,
+    personal::Personal,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -14,6 +18,60 @@ pub enum Command {
     Move { company: CompanyId, group: Option<GroupId>, from: Date },
     /// `on` is the first day that is not worked any more.
     Leave { on: Date },
+    /// Who they are, sealed with their key.
+    SetDetails { details: Personal<Details> },
+    /// Ends the diner for good; then their key is deleted. `standing` was looked up before.
+    Erase { standing: Standing },
+}
+
+/// What an erasure waits for, as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// The day on which it is asked.
+    pub today: Date,
+    /// Accounts of the diner that have something, with what is posted and what is held.
+    pub balances: Vec<(AccountId, Money, Money)>,
+    /// Orders that have not come to their end.
+    pub orders: u64,
+    /// Refunds that have not reached every source.
+    pub refunds: u64,
+}
+
+/// Why a diner cannot be erased yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum InTheWay {
+    Employed {
+        since: Date,
+    },
+    /// The employment ends only on this day.
+    EmployedUntil {
+        on: Date,
+    },
+    Balance {
+        account: AccountId,
+        posted: Money,
+        held: Money,
+    },
+    Orders {
+        open: u64,
+    },
+    Refunds {
+        open: u64,
+    },
+}
+
+impl std::fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            InTheWay::Employed { since } => write!(f, "employed since {since}"),
+            InTheWay::EmployedUntil { on } => write!(f, "employed until {on}"),
+            InTheWay::Balance { account, posted, held } => write!(f, "{account} has {posted} posted and {held} held"),
+            InTheWay::Orders { open: 1 } => f.write_str("1 order is open"),
+            InTheWay::Orders { open } => write!(f, "{open} orders are open"),
+            InTheWay::Refunds { open: 1 } => f.write_str("1 refund is open"),
+            InTheWay::Refunds { open } => write!(f, "{open} refunds are open"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,16 +94,23 @@ pub enum Event {
         #[schemars(with = "String")]
         on: Date,
     },
+    DetailsSet {
+        details: Personal<Details>,
+    },
+    Erased,
 }
 
 impl crate::Event for Event {
-    const SCHEMAS: &'static [(&'static str, u16)] = &[("Joined", 1), ("Moved", 1), ("Left", 1)];
+    const SCHEMAS: &'static [(&'static str, u16)] =
+        &[("Joined", 1), ("Moved", 1), ("Left", 1), ("DetailsSet", 1), ("Erased", 1)];
 
     fn name(&self) -> &'static str {
         match self {
             Event::Joined { .. } => "Joined",
             Event::Moved { .. } => "Moved",
             Event::Left { .. } => "Left",
+            Event::DetailsSet { .. } => "DetailsSet",
+            Event::Erased => "Erased",
         }
     }
 }
@@ -58,27 +123,95 @@ pub enum Error {
     Employed { since: Date },
     #[error("the employment begins on {since}: a change comes on or after that day")]
     TooEarly { since: Date },
+    #[error("there is no such diner")]
+    NotKnown,
+    #[error("the diner was erased")]
+    Erased,
+    #[error("the diner cannot be erased yet: {}", .0.iter().map(InTheWay::to_string).collect::<Vec<_>>().join("; "))]
+    NotYet(Vec<InTheWay>),
 }
 
 /// The last employment. One that has ended may be followed by another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum Diner {
+pub enum Employment {
     #[default]
-    Unknown,
-    Employed {
+    None,
+    Running {
         company: CompanyId,
         group: Option<GroupId>,
         from: Date,
     },
-    Left {
+    Ended {
         company: CompanyId,
         on: Date,
     },
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Diner {
+    Here {
+        employment: Employment,
+        details: Option<Personal<Details>>,
+    },
+    /// For good: the id is never anybody's again.
+    Erased,
+}
+
+impl Default for Diner {
+    fn default() -> Self {
+        Diner::Here { employment: Employment::None, details: None }
+    }
+}
+
+impl Employment {
+    fn join(self, company: CompanyId, group: Option<GroupId>, from: Date) -> Result<Vec<Event>, Error> {
+        match self {
+            Employment::Running { company: of, group: within, from: since } => {
+                let same = (of, within, since) == (company, group, from);
+                if same { Ok(vec![]) } else { Err(Error::Employed { since }) }
+            }
+            Employment::Ended { on, .. } if from < on => Err(Error::TooEarly { since: on }),
+            Employment::None | Employment::Ended { .. } => Ok(vec![Event::Joined { company, group, from }]),
+        }
+    }
+
+    fn change(self, company: CompanyId, group: Option<GroupId>, from: Date) -> Result<Vec<Event>, Error> {
+        match self {
+            Employment::Running { company: of, group: within, .. } if (of, within) == (company, group) => Ok(vec![]),
+            Employment::Running { from: since, .. } if from < since => Err(Error::TooEarly { since }),
+            Employment::Running { .. } => Ok(vec![Event::Moved { company, group, from }]),
+            Employment::None | Employment::Ended { .. } => Err(Error::NotEmployed),
+        }
+    }
+
+    fn leave(self, on: Date) -> Result<Vec<Event>, Error> {
+        match self {
+            Employment::Running { from, .. } if on < from => Err(Error::TooEarly { since: from }),
+            Employment::Running { .. } => Ok(vec![Event::Left { on }]),
+            Employment::Ended { on: before, .. } if before == on => Ok(vec![]),
+            Employment::None | Employment::Ended { .. } => Err(Error::NotEmployed),
+        }
+    }
+
+    /// What stands in the way of an erasure.
+    fn in_the_way(self, standing: &Standing) -> Vec<InTheWay> {
+        let employed = match self {
+            Employment::Running { from, .. } => Some(InTheWay::Employed { since: from }),
+            Employment::Ended { on, .. } if on > standing.today => Some(InTheWay::EmployedUntil { on }),
+            Employment::None | Employment::Ended { .. } => None,
+        };
+        let having = standing.balances.iter().filter(|(_, posted, held)| (posted.minor, held.minor) != (0, 0));
+        let balances =
+            having.map(|(account, posted, held)| InTheWay::Balance { account: *account, posted: *posted, held: *held });
+        let orders = (standing.orders > 0).then_some(InTheWay::Orders { open: standing.orders });
+        let refunds = (standing.refunds > 0).then_some(InTheWay::Refunds { open: standing.refunds });
+        employed.into_iter().chain(balances).chain(orders).chain(refunds).collect()
+    }
+}
+
 impl Aggregate for Diner {
     const NAME: &'static str = "diner";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = DinerId;
     type Command = Command;
     type Event = Event;
@@ -89,44 +222,40 @@ impl Aggregate for Diner {
     }
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
-        match (*self, command) {
-            (Diner::Employed { company, group, from }, Command::Join { company: to, group: of, from: when }) => {
-                let same = (company, group, from) == (to, of, when);
-                if same { Ok(vec![]) } else { Err(Error::Employed { since: from }) }
+        let (employment, known) = match (self, &command) {
+            (Diner::Here { employment, details }, _) => (*employment, details),
+            (Diner::Erased, Command::Erase { .. }) => return Ok(vec![]),
+            (Diner::Erased, _) => return Err(Error::Erased),
+        };
+        match command {
+            Command::Join { company, group, from } => employment.join(company, group, from),
+            Command::Move { company, group, from } => employment.change(company, group, from),
+            Command::Leave { on } => employment.leave(on),
+            Command::SetDetails { .. } | Command::Erase { .. } if employment == Employment::None => {
+                Err(Error::NotKnown)
             }
-            (Diner::Left { on, .. }, Command::Join { from, .. }) if from < on => Err(Error::TooEarly { since: on }),
-            (Diner::Unknown | Diner::Left { .. }, Command::Join { company, group, from }) => {
-                Ok(vec![Event::Joined { company, group, from }])
-            }
-            (Diner::Employed { company, group, .. }, Command::Move { company: to, group: of, .. })
-                if (company, group) == (to, of) =>
-            {
-                Ok(vec![])
-            }
-            (Diner::Employed { from: since, .. }, Command::Move { from, .. }) if from < since => {
-                Err(Error::TooEarly { since })
-            }
-            (Diner::Employed { .. }, Command::Move { company, group, from }) => {
-                Ok(vec![Event::Moved { company, group, from }])
-            }
-            (Diner::Employed { from, .. }, Command::Leave { on }) if on < from => Err(Error::TooEarly { since: from }),
-            (Diner::Employed { .. }, Command::Leave { on }) => Ok(vec![Event::Left { on }]),
-            (Diner::Left { on, .. }, Command::Leave { on: again }) if on == again => Ok(vec![]),
-            (Diner::Unknown | Diner::Left { .. }, Command::Move { .. } | Command::Leave { .. }) => {
-                Err(Error::NotEmployed)
-            }
+            Command::SetDetails { details } if known.as_ref() == Some(&details) => Ok(vec![]),
+            Command::SetDetails { details } => Ok(vec![Event::DetailsSet { details }]),
+            Command::Erase { standing } => match employment.in_the_way(&standing) {
+                nothing if nothing.is_empty() => Ok(vec![Event::Erased]),
+                in_the_way => Err(Error::NotYet(in_the_way)),
+            },
         }
     }
 
     fn evolve(&mut self, event: &Event, _at: Timestamp) {
-        *self = match (*self, event) {
-            (_, Event::Joined { company, group, from } | Event::Moved { company, group, from }) => {
-                Diner::Employed { company: *company, group: *group, from: *from }
+        let Diner::Here { employment, details } = self else { return };
+        match event {
+            Event::Joined { company, group, from } | Event::Moved { company, group, from } => {
+                *employment = Employment::Running { company: *company, group: *group, from: *from };
             }
-            (Diner::Employed { company, .. } | Diner::Left { company, .. }, Event::Left { on }) => {
-                Diner::Left { company, on: *on }
+            Event::Left { on } => {
+                if let Employment::Running { company, .. } | Employment::Ended { company, .. } = *employment {
+                    *employment = Employment::Ended { company, on: *on };
+                }
             }
-            (Diner::Unknown, Event::Left { .. }) => Diner::Unknown,
+            Event::DetailsSet { details: set } => *details = Some(set.clone()),
+            Event::Erased => *self = Diner::Erased,
         }
     }
 }
@@ -136,7 +265,11 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::{given, testing::id};
+    use crate::{
+        Currency, TenantId, given,
+        personal::{Person, PersonKey},
+        testing::{cny, diner, id},
+    };
 
     const MAY: Date = date(2026, 5, 1);
     const JUNE: Date = date(2026, 6, 1);
@@ -191,5 +324,88 @@ mod tests {
         given::<Diner>([])
             .when(Command::Move { company: company(2), group: None, from: MAY })
             .refused(Error::NotEmployed);
+    }
+
+    fn sealed(name: &str) -> Personal<Details> {
+        let details = Details::new(name, Some("0042"), None).unwrap();
+        let person = Person { tenant: TenantId(id(9)), diner: diner(1) };
+        Personal::seal(&details, person, &PersonKey::new(&[7; 32])).unwrap()
+    }
+
+    fn set(name: &str) -> Command {
+        Command::SetDetails { details: sealed(name) }
+    }
+
+    fn details(name: &str) -> Event {
+        Event::DetailsSet { details: sealed(name) }
+    }
+
+    fn nothing() -> Standing {
+        Standing { today: JUNE, balances: vec![], orders: 0, refunds: 0 }
+    }
+
+    fn erase(standing: Standing) -> Command {
+        Command::Erase { standing }
+    }
+
+    #[test]
+    fn who_is_known_has_details_and_the_same_again_changes_nothing() {
+        given::<Diner>([joined(1, MAY)])
+            .when(set("Ada"))
+            .then([details("Ada")])
+            .when(set("Ada"))
+            .then([])
+            .when(set("Eve"))
+            .then([details("Eve")])
+            .when(Command::Leave { on: JUNE })
+            .then([Event::Left { on: JUNE }])
+            .when(set("Ada"))
+            .then([details("Ada")]);
+        given::<Diner>([]).when(set("Ada")).refused(Error::NotKnown);
+        given::<Diner>([]).when(erase(nothing())).refused(Error::NotKnown);
+    }
+
+    #[test]
+    fn an_erased_diner_stays_so() {
+        given::<Diner>([joined(1, MAY), details("Ada"), Event::Left { on: JUNE }])
+            .when(erase(nothing()))
+            .then([Event::Erased])
+            .when(erase(Standing { orders: 1, ..nothing() }))
+            .then([])
+            .when(set("Ada"))
+            .refused(Error::Erased)
+            .when(join(1, JUNE))
+            .refused(Error::Erased)
+            .when(Command::Leave { on: JUNE })
+            .refused(Error::Erased)
+            .when(Command::Move { company: company(1), group: None, from: JUNE })
+            .refused(Error::Erased);
+    }
+
+    #[test]
+    fn an_erasure_waits_for_everything_that_is_open_and_names_it() {
+        let (wallet, subsidy) = (AccountId::Wallet(diner(1)), AccountId::Subsidy(diner(1)));
+        let balance = |account, posted, held| InTheWay::Balance { account, posted: cny(posted), held: cny(held) };
+        given::<Diner>([joined(1, MAY)])
+            .when(erase(nothing()))
+            .refused(Error::NotYet(vec![InTheWay::Employed { since: MAY }]));
+        given::<Diner>([joined(1, MAY), Event::Left { on: date(2026, 6, 2) }])
+            .when(erase(nothing()))
+            .refused(Error::NotYet(vec![InTheWay::EmployedUntil { on: date(2026, 6, 2) }]));
+        let balances = vec![(wallet, cny(-500), cny(0)), (subsidy, cny(0), cny(100))];
+        let refused = Error::NotYet(vec![
+            balance(wallet, -500, 0),
+            balance(subsidy, 0, 100),
+            InTheWay::Orders { open: 1 },
+            InTheWay::Refunds { open: 2 },
+        ]);
+        let said = refused.to_string();
+        assert!(said.contains("-5.00 CNY posted") && said.contains("1 order is open; 2 refunds are open"), "{said}");
+        let empty = (wallet, Money::zero(Currency::CNY), Money::zero(Currency::CNY));
+        given::<Diner>([joined(1, MAY), Event::Left { on: JUNE }])
+            .when(erase(Standing { balances, orders: 1, refunds: 2, ..nothing() }))
+            .refused(refused)
+            .when(erase(Standing { balances: vec![empty], ..nothing() }))
+            .then([Event::Erased]);
     }
 }

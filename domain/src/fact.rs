@@ -5,8 +5,9 @@ use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
 use crate::{
-    AccountId, CanteenId, CompanyId, DinerId, Event, GrantRunId, OrderId, PaymentId, PolicyId, ServingId, TenantId,
-    account, books, diner, grant_run, menu, order, payment, policy, serving,
+    AccountId, CanteenId, CompanyId, CorrectionId, DinerId, Event, GrantRunId, InvoiceId, OrderId, PaymentId, PayoutId,
+    PolicyId, ServingId, TenantId, TopUpId, account, books, correction, diner, grant_run, invoice, menu, order,
+    payment, payout, policy, serving, top_up,
 };
 
 /// The kinds of stream. The number is what a log stores and is never given to another kind.
@@ -24,6 +25,10 @@ pub enum StreamKind {
     Grant = 9,
     Diner = 10,
     Books = 11,
+    Correction = 12,
+    TopUp = 13,
+    Payout = 14,
+    Invoice = 15,
 }
 
 /// A kind of stream, or an event type, that this program does not know.
@@ -32,7 +37,7 @@ pub enum StreamKind {
 pub struct UnknownKind(pub String);
 
 impl StreamKind {
-    pub const ALL: [StreamKind; 11] = [
+    pub const ALL: [StreamKind; 15] = [
         StreamKind::Menu,
         StreamKind::Serving,
         StreamKind::Order,
@@ -44,6 +49,10 @@ impl StreamKind {
         StreamKind::Grant,
         StreamKind::Diner,
         StreamKind::Books,
+        StreamKind::Correction,
+        StreamKind::TopUp,
+        StreamKind::Payout,
+        StreamKind::Invoice,
     ];
 
     pub fn name(self) -> &'static str {
@@ -59,6 +68,10 @@ impl StreamKind {
             StreamKind::Grant => "grant",
             StreamKind::Diner => "diner",
             StreamKind::Books => "books",
+            StreamKind::Invoice => "invoice",
+            StreamKind::Correction => "correction",
+            StreamKind::TopUp => "top_up",
+            StreamKind::Payout => "payout",
         }
     }
 
@@ -116,6 +129,10 @@ pub enum Fact {
     Grant(GrantRunId, grant_run::Event),
     Diner(DinerId, diner::Event),
     Books(TenantId, books::Event),
+    Invoice(InvoiceId, invoice::Event),
+    Correction(CorrectionId, correction::Event),
+    TopUp(TopUpId, top_up::Event),
+    Payout(PayoutId, payout::Event),
 }
 
 impl Fact {
@@ -134,6 +151,10 @@ impl Fact {
             StreamKind::Grant => Fact::Grant(GrantRunId(key), from_slice(payload)?),
             StreamKind::Diner => Fact::Diner(DinerId(key), from_slice(payload)?),
             StreamKind::Books => Fact::Books(TenantId(key), from_slice(payload)?),
+            StreamKind::Invoice => Fact::Invoice(InvoiceId(key), from_slice(payload)?),
+            StreamKind::Correction => Fact::Correction(CorrectionId(key), from_slice(payload)?),
+            StreamKind::TopUp => Fact::TopUp(TopUpId(key), from_slice(payload)?),
+            StreamKind::Payout => Fact::Payout(PayoutId(key), from_slice(payload)?),
         })
     }
 
@@ -149,6 +170,10 @@ impl Fact {
             Fact::Grant(_, event) => event.name(),
             Fact::Diner(_, event) => event.name(),
             Fact::Books(_, event) => event.name(),
+            Fact::Invoice(_, event) => event.name(),
+            Fact::Correction(_, event) => event.name(),
+            Fact::TopUp(_, event) => event.name(),
+            Fact::Payout(_, event) => event.name(),
         }
     }
 
@@ -164,6 +189,10 @@ impl Fact {
             StreamKind::Grant => grant_run::Event::SCHEMAS,
             StreamKind::Diner => diner::Event::SCHEMAS,
             StreamKind::Books => books::Event::SCHEMAS,
+            StreamKind::Invoice => invoice::Event::SCHEMAS,
+            StreamKind::Correction => correction::Event::SCHEMAS,
+            StreamKind::TopUp => top_up::Event::SCHEMAS,
+            StreamKind::Payout => payout::Event::SCHEMAS,
         }
     }
 }
@@ -195,6 +224,10 @@ mod tests {
             Fact::Grant(of, _) => (StreamKind::Grant, of.0),
             Fact::Diner(of, _) => (StreamKind::Diner, of.0),
             Fact::Books(of, _) => (StreamKind::Books, of.0),
+            Fact::Invoice(of, _) => (StreamKind::Invoice, of.0),
+            Fact::Correction(of, _) => (StreamKind::Correction, of.0),
+            Fact::TopUp(of, _) => (StreamKind::TopUp, of.0),
+            Fact::Payout(of, _) => (StreamKind::Payout, of.0),
         }
     }
 
@@ -209,6 +242,10 @@ mod tests {
             Fact::Grant(_, event) => serde_json::to_value(event),
             Fact::Diner(_, event) => serde_json::to_value(event),
             Fact::Books(_, event) => serde_json::to_value(event),
+            Fact::Invoice(_, event) => serde_json::to_value(event),
+            Fact::Correction(_, event) => serde_json::to_value(event),
+            Fact::TopUp(_, event) => serde_json::to_value(event),
+            Fact::Payout(_, event) => serde_json::to_value(event),
         };
         json.unwrap()
     }
@@ -279,6 +316,10 @@ mod tests {
                 ("grant", 9, "grant"),
                 ("diner", 10, "diner"),
                 ("books", 11, "books"),
+                ("correction", 12, "correction"),
+                ("top_up", 13, "top_up"),
+                ("payout", 14, "payout"),
+                ("invoice", 15, "invoice"),
             ]
         );
         for kind in StreamKind::ALL {

@@ -59,6 +59,8 @@ ids! {
     PaymentId
     /// One giving back of money.
     RefundId
+    /// One change of an order's lines. The refund of what it makes cheaper bears its UUID.
+    ChangeId
     /// What a company grants its diners, and on what terms.
     PolicyId
     /// Diners of one company who are treated alike.
@@ -67,10 +69,26 @@ ids! {
     GrantRunId
     /// A part of a diner's subsidy that expires as one.
     LotId
+    /// What a company owes, asked of it.
+    InvoiceId
+    /// Money that comes into an account from outside.
+    TopUpId
+    /// Money that an account's owner takes out of it.
+    PayoutId
+    /// What finance proposes to put right in the books.
+    CorrectionId
     /// Whoever gave a command: a diner, a member of staff, a saga.
     ActorId
     /// What caused an event. A repeat of the same command has the same id.
     CommandId
+}
+
+impl RefundId {
+    /// Of what a serving withdrew from an order: a dish, or everything.
+    pub fn of_withdrawal(order: OrderId, serving: ServingId, dish: Option<DishId>) -> RefundId {
+        let what = dish.map_or_else(|| "all".to_owned(), |dish| dish.to_string());
+        RefundId(derived_id(order.0, &[b"withdrawal", serving.0.as_bytes(), what.as_bytes()]))
+    }
 }
 
 impl OrderId {
@@ -82,6 +100,13 @@ impl OrderId {
 impl PaymentId {
     pub fn order(self) -> OrderId {
         OrderId(self.0)
+    }
+}
+
+impl CorrectionId {
+    /// The id under which the account of an entry is adjusted.
+    pub fn adjustment(self, entry: u32) -> Uuid {
+        derived_id(self.0, &[b"adjustment", &entry.to_le_bytes()])
     }
 }
 

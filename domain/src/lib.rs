@@ -4,23 +4,37 @@
 //! what a decision needs to know is in its command.
 
 mod aggregate;
+mod change;
+mod extension;
 mod fact;
 mod ids;
 mod money;
+mod placement;
 mod settlements;
+mod tender;
+mod ticket;
 mod time;
 
 pub mod account;
 pub mod books;
+pub mod correction;
+pub mod details;
 pub mod diner;
 pub mod grant_run;
+pub mod invoice;
 pub mod lot;
 pub mod menu;
 pub mod order;
 pub mod payment;
+pub mod payout;
+pub mod personal;
 pub mod policy;
 pub mod postings;
 pub mod serving;
+pub mod standing;
+pub mod tax;
+pub mod top_up;
+pub mod trade;
 
 #[cfg(test)]
 mod testing;

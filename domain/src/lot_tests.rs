@@ -113,12 +113,12 @@ fn a_lot_pays_for_its_servings_in_its_time() {
     // What is in a lot pays for nothing else.
     let loose = Command::Hold { hold: hold(1), amount: cny(1), from: None };
     given().when(loose.clone()).refused(Error::Insufficient { short: cny(1) });
-    let deposit = Command::Deposit { deposit: id(5), amount: cny(1) };
-    given().when(deposit).then([Event::Deposited { deposit: id(5), amount: cny(1) }]).when(loose).then([Event::Held {
-        hold: hold(1),
-        amount: cny(1),
-        lot: None,
-    }]);
+    let deposit = Command::Deposit { deposit: id(5), amount: cny(1), source: crate::top_up::Source::Bank };
+    given()
+        .when(deposit)
+        .then([Event::Deposited { deposit: id(5), amount: cny(1), source: crate::top_up::Source::Bank }])
+        .when(loose)
+        .then([Event::Held { hold: hold(1), amount: cny(1), lot: None }]);
 }
 
 #[test]
@@ -205,29 +205,32 @@ fn company_money_goes_out_in_batches_and_the_rest_comes_back() {
     let takes = |batch, minor| Command::Allocate { run, batch, amount: cny(minor) };
     let took = |batch, minor| Event::Allocated { run, batch, amount: cny(minor) };
     let back = Event::TakenBack { run, amount: cny(15) };
-    given::<Account>([opened(), Event::Deposited { deposit: id(1), amount: cny(100) }])
-        .when(takes(1, 60))
-        .then([took(1, 60)])
-        .when(takes(1, 60))
-        .then([])
-        .when(takes(1, 61))
-        .refused(Error::OtherContent)
-        .when(takes(2, 41))
-        .refused(Error::Insufficient { short: cny(1) })
-        .when(Command::SetFloor { floor: cny(-1) })
-        .then([Event::FloorSet { floor: cny(-1) }])
-        .when(takes(2, 41))
-        .then([took(2, 41)])
-        .when(Command::TakeBack { run, amount: cny(15) })
-        .then([back])
-        .when(Command::TakeBack { run, amount: cny(15) })
-        .then([])
-        .when(Command::TakeBack { run, amount: cny(16) })
-        .refused(Error::OtherContent)
-        .when(Command::Freeze)
-        .then([Event::Frozen])
-        .when(takes(3, 1))
-        .refused(Error::Frozen);
+    given::<Account>([
+        opened(),
+        Event::Deposited { deposit: id(1), amount: cny(100), source: crate::top_up::Source::Bank },
+    ])
+    .when(takes(1, 60))
+    .then([took(1, 60)])
+    .when(takes(1, 60))
+    .then([])
+    .when(takes(1, 61))
+    .refused(Error::OtherContent)
+    .when(takes(2, 41))
+    .refused(Error::Insufficient { short: cny(1) })
+    .when(Command::SetFloor { floor: cny(-1) })
+    .then([Event::FloorSet { floor: cny(-1) }])
+    .when(takes(2, 41))
+    .then([took(2, 41)])
+    .when(Command::TakeBack { run, amount: cny(15) })
+    .then([back])
+    .when(Command::TakeBack { run, amount: cny(15) })
+    .then([])
+    .when(Command::TakeBack { run, amount: cny(16) })
+    .refused(Error::OtherContent)
+    .when(Command::Freeze)
+    .then([Event::Frozen])
+    .when(takes(3, 1))
+    .refused(Error::Frozen);
 }
 
 #[derive(Clone, Debug)]

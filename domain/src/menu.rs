@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, CanteenId, Currency, DishId, Money, StreamKind, Timestamp};
+use crate::{Aggregate, CanteenId, Currency, DishId, Money, StreamKind, Timestamp, tax::TaxRate};
 
 /// Longest name of a canteen, dish, category, option or choice, in characters.
 pub const MAX_NAME: usize = 120;
@@ -42,6 +42,9 @@ pub struct Dish {
     pub price: Money,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<OptionGroup>,
+    /// That the price and those of its options include.
+    #[serde(default, skip_serializing_if = "TaxRate::is_zero")]
+    pub tax: TaxRate,
 }
 
 impl Dish {
@@ -117,7 +120,7 @@ pub enum Event {
 }
 
 impl crate::Event for Event {
-    const SCHEMAS: &'static [(&'static str, u16)] = &[("Opened", 1), ("DishPut", 1), ("DishRetired", 1)];
+    const SCHEMAS: &'static [(&'static str, u16)] = &[("Opened", 1), ("DishPut", 2), ("DishRetired", 1)];
 
     fn name(&self) -> &'static str {
         match self {
@@ -174,7 +177,7 @@ impl Menu {
 
 impl Aggregate for Menu {
     const NAME: &'static str = "menu";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = CanteenId;
     type Command = Command;
     type Event = Event;

@@ -142,6 +142,11 @@ impl Money {
         self.minor > 0
     }
 
+    /// The same, if it is within the bound of what money can be.
+    pub fn checked(self) -> Result<Money, MoneyError> {
+        self.with(Some(self.minor))
+    }
+
     pub fn plus(self, other: Money) -> Result<Money, MoneyError> {
         if self.currency != other.currency {
             return Err(MoneyError::Mixed { left: self.currency, right: other.currency });

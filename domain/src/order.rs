@@ -1,169 +1,21 @@
 //! An order: Placed → Confirmed → Preparing → Ready → PickedUp or NoShow; or Refused, Expired, or
 //! Cancelled before the kitchen locks.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Aggregate, CanteenId, DinerId, DishId, Money, MoneyError, OrderId, RefundId, ServingId, StreamKind, Timestamp,
-    menu::{MAX_NAME, MAX_OPTIONS},
-    serving::{self, PriceChange, Shortage},
+    Aggregate, CanteenId, ChangeId, DishId, Money, MoneyError, OrderId, RefundId, ServingId, StreamKind, Timestamp,
+    placement::check_lines, tax::TaxPart,
+};
+pub use crate::{
+    change::{Change, Changing, MAX_CHANGES, Made},
+    placement::{Channel, Line, MAX_LINES, MAX_QUANTITY, Placement, Refusal, Selection, Terms},
+    ticket::{LineAmount, Refund, Taken, Ticket, taken, tax_of},
 };
 
-/// Most lines of one order.
-pub const MAX_LINES: usize = 50;
-/// Most portions in one line.
-pub const MAX_QUANTITY: u32 = 1_000;
-
-/// A choice made within an option group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Selection {
-    pub group: String,
-    pub choice: String,
-}
-
-/// A dish as it was ordered: its name, options and price stay as they were then.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Line {
-    pub dish: DishId,
-    pub name: String,
-    pub quantity: u32,
-    /// Of one portion, its options included.
-    pub unit_price: Money,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub options: Vec<Selection>,
-}
-
-impl Line {
-    pub fn total(&self) -> Result<Money, MoneyError> {
-        self.unit_price.times(self.quantity)
-    }
-}
-
-/// How the order came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// From a diner's device.
-    Online,
-    /// Sold at the counter by staff, also after the cut-off.
-    Counter,
-    /// From another till's history.
-    Import,
-}
-
-impl Channel {
-    /// Whether the order window binds it.
-    pub fn keeps_window(self) -> bool {
-        matches!(self, Channel::Online)
-    }
-
-    /// Whether the offers' prices bind it. A till's history was sold at the till's prices.
-    pub fn keeps_prices(self) -> bool {
-        !matches!(self, Channel::Import)
-    }
-
-    /// Whether the limit a diner binds it.
-    pub fn keeps_limits(self) -> bool {
-        matches!(self, Channel::Online)
-    }
-}
-
-/// How it is to be paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Terms {
-    /// From the diner's subsidy, then the wallet.
-    Balances,
-    /// In money at the till, before `pay_by`.
-    AtCounter,
-    /// It was paid before Tiffin knew of it.
-    Elsewhere,
-}
-
-/// What an order is placed with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Placement {
-    pub diner: DinerId,
-    pub canteen: CanteenId,
-    pub serving: ServingId,
-    pub lines: Vec<Line>,
-    pub total: Money,
-    pub channel: Channel,
-    pub terms: Terms,
-    /// Copied from the serving: after this a diner cannot cancel.
-    pub lock_at: Timestamp,
-    /// When it expires if it is not paid.
-    pub pay_by: Timestamp,
-}
-
-/// Why an order was refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub enum Refusal {
-    SoldOut(Vec<Shortage>),
-    Closed {
-        at: Timestamp,
-    },
-    NotYetOpen {
-        at: Timestamp,
-    },
-    PriceChanged(Vec<PriceChange>),
-    DinerLimit {
-        limit: u32,
-        held: u32,
-        asked: u32,
-    },
-    /// What the diner's accounts lack together.
-    InsufficientFunds {
-        short: Money,
-    },
-    AccountFrozen,
-    /// The dish, or the whole serving, was withdrawn.
-    Withdrawn,
-    /// The chosen dish or options are not on offer.
-    NotOffered,
-    /// The kitchen had locked before the portions were reserved.
-    TooLate,
-}
-
-impl Refusal {
-    /// What a serving's refusal means for the order; none for those that are no answer to a diner.
-    pub fn from_serving(error: &serving::Error) -> Option<Refusal> {
-        use serving::Error as E;
-        Some(match error {
-            E::SoldOut(short) => Refusal::SoldOut(short.clone()),
-            E::Closed { at } => Refusal::Closed { at: *at },
-            E::NotYetOpen { at } => Refusal::NotYetOpen { at: *at },
-            E::PriceChanged(changes) => Refusal::PriceChanged(changes.clone()),
-            E::DinerLimit { limit, held, asked } => Refusal::DinerLimit { limit: *limit, held: *held, asked: *asked },
-            E::Withdrawn => Refusal::Withdrawn,
-            E::UnknownDish { .. } | E::BadOptions { .. } | E::NotPublished => Refusal::NotOffered,
-            E::AlreadyPublished | E::ReleasedAlready | E::BelowReserved { .. } | E::BadPlan(_) | E::BadDish(_) => {
-                return None;
-            }
-        })
-    }
-
-    /// The code by which views and frontends know it.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Refusal::SoldOut(_) => "SOLD_OUT",
-            Refusal::Closed { .. } => "CLOSED",
-            Refusal::NotYetOpen { .. } => "NOT_YET_OPEN",
-            Refusal::PriceChanged(_) => "PRICE_CHANGED",
-            Refusal::DinerLimit { .. } => "DINER_LIMIT",
-            Refusal::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
-            Refusal::AccountFrozen => "ACCOUNT_FROZEN",
-            Refusal::Withdrawn => "WITHDRAWN",
-            Refusal::NotOffered => "NOT_OFFERED",
-            Refusal::TooLate => "TOO_LATE",
-        }
-    }
-}
-
-/// Where the money of a refund lies: in `prepaid` before the meal, with the canteen after it.
+/// Where the tenders of a refund take their money. Since what was recognised goes back to `prepaid` as a
+/// refund begins, that is `prepaid`; a refund recorded before then has each tender take it from the canteen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundFrom {
@@ -179,6 +31,18 @@ pub enum RefundReason {
     Withdrawn,
     /// Something was wrong with the meal.
     Complaint,
+    /// Nobody came for it, and its canteen does not charge all of it.
+    NoShow,
+    /// The order was changed, and costs less since.
+    Changed,
+}
+
+/// Who gives up what a refund after the meal gives back: of its amount `tax`, and the canteen the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Unearned {
+    pub canteen: CanteenId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tax: Vec<TaxPart>,
 }
 
 /// So many portions of the order's line with this index.
@@ -204,17 +68,30 @@ pub enum Command {
     Collect {
         code: String,
     },
-    MarkNoShow,
+    /// What the serving's rule does not charge goes back, as this refund.
+    MarkNoShow {
+        refund: RefundId,
+    },
+    /// The counter hands over what it sold at once.
+    HandOver,
     /// By the diner until the kitchen locks, by the canteen until pickup.
     Cancel {
         refund: RefundId,
         by: RefundReason,
         at: Timestamp,
     },
-    /// Gives back the money of some portions. After the meal it comes from the canteen.
+    /// Gives back the money of some portions. After the meal the canteen and the tax give it up.
     Refund {
         refund: RefundId,
         lines: Vec<LineCount>,
+        reason: RefundReason,
+    },
+    /// Gives back an amount, spread over what is left of the lines. It goes to the tenders `first` first,
+    /// by index, then as any refund to the last deducted.
+    RefundAmount {
+        refund: RefundId,
+        amount: Money,
+        first: Vec<u8>,
         reason: RefundReason,
     },
     /// What follows when a serving withdraws a dish (or everything): its lines are refunded.
@@ -224,6 +101,23 @@ pub enum Command {
     },
     SettleRefund {
         refund: RefundId,
+    },
+    /// Asks for other lines instead; until the kitchen locks.
+    Change {
+        change: Change,
+        at: Timestamp,
+    },
+    /// All that the change needs is reserved and held.
+    MakeChange {
+        change: ChangeId,
+    },
+    RefuseChange {
+        change: ChangeId,
+        refusal: Refusal,
+    },
+    /// What the change took beyond what it needs is given back.
+    SettleChange {
+        change: ChangeId,
     },
 }
 
@@ -237,14 +131,19 @@ pub enum Event {
     Readied {
         code: String,
     },
-    /// `recognised` is what the canteen has earned: the total less the refunds begun.
+    /// `recognised` is what has been earned: the total less the refunds begun. Of it `tax` is owed as tax,
+    /// the rest to the canteen.
     PickedUp {
         canteen: CanteenId,
         recognised: Money,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tax: Vec<TaxPart>,
     },
     NoShow {
         canteen: CanteenId,
         recognised: Money,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tax: Vec<TaxPart>,
     },
     Cancelled {
         reason: RefundReason,
@@ -252,28 +151,55 @@ pub enum Event {
     RefundBegun {
         refund: RefundId,
         lines: Vec<LineCount>,
+        /// What each line gives up, where that is not the price of `lines`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        amounts: Vec<LineAmount>,
+        /// Tenders that it goes to before the last deducted, by index.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        first: Vec<u8>,
         amount: Money,
         from: RefundFrom,
+        /// Of a refund after the meal: the amount is no longer earned, and is in `prepaid` again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unearned: Option<Unearned>,
         reason: RefundReason,
     },
     RefundSettled {
         refund: RefundId,
     },
+    ChangeBegun {
+        serving: ServingId,
+        change: Change,
+    },
+    /// From now on the order is for these lines. Refunds begun before are of the lines that it was for.
+    Changed(Change),
+    /// It stays as it was.
+    ChangeRefused {
+        change: ChangeId,
+        refusal: Refusal,
+    },
+    ChangeSettled {
+        change: ChangeId,
+    },
 }
 
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] = &[
-        ("Placed", 1),
+        ("Placed", 2),
         ("Confirmed", 1),
-        ("Refused", 1),
+        ("Refused", 2),
         ("Expired", 1),
         ("Preparing", 1),
         ("Readied", 1),
-        ("PickedUp", 1),
-        ("NoShow", 1),
-        ("Cancelled", 1),
-        ("RefundBegun", 1),
+        ("PickedUp", 2),
+        ("NoShow", 2),
+        ("Cancelled", 3),
+        ("RefundBegun", 3),
         ("RefundSettled", 1),
+        ("ChangeBegun", 1),
+        ("Changed", 1),
+        ("ChangeRefused", 1),
+        ("ChangeSettled", 1),
     ];
 
     fn name(&self) -> &'static str {
@@ -289,6 +215,10 @@ impl crate::Event for Event {
             Event::Cancelled { .. } => "Cancelled",
             Event::RefundBegun { .. } => "RefundBegun",
             Event::RefundSettled { .. } => "RefundSettled",
+            Event::ChangeBegun { .. } => "ChangeBegun",
+            Event::Changed(_) => "Changed",
+            Event::ChangeRefused { .. } => "ChangeRefused",
+            Event::ChangeSettled { .. } => "ChangeSettled",
         }
     }
 }
@@ -319,79 +249,18 @@ pub enum Error {
     WrongCode,
     #[error("line {line} has {left} portions left to refund, not {asked}")]
     NothingToRefund { line: u16, left: u32, asked: u32 },
-    #[error("that refund was begun already, for other lines")]
+    #[error("{asked} cannot be refunded: of the order {left} is left")]
+    TooMuch { asked: Money, left: Money },
+    #[error("that refund was begun already, for other lines or another amount")]
     OtherRefund,
-}
-
-/// A refund of this order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Refund {
-    pub lines: Vec<LineCount>,
-    pub amount: Money,
-    pub from: RefundFrom,
-    pub begun_at: Timestamp,
-    pub settled: bool,
-}
-
-/// What is known of an order once it is placed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ticket {
-    pub placed: Box<Placement>,
-    pub placed_at: Timestamp,
-    pub refunds: BTreeMap<RefundId, Refund>,
-}
-
-impl Ticket {
-    /// Portions of a line that no refund has begun for.
-    fn left(&self, line: u16) -> u32 {
-        let ordered = self.placed.lines.get(usize::from(line)).map_or(0, |line| line.quantity);
-        let refunded = self.refunds.values().flat_map(|refund| &refund.lines).filter(|one| one.line == line);
-        refunded.fold(ordered, |left, one| left.saturating_sub(one.quantity))
-    }
-
-    /// Every line with what is left of it.
-    fn remaining(&self, of: Option<DishId>) -> Vec<LineCount> {
-        let lines = self.placed.lines.iter().enumerate();
-        lines
-            .filter(|(_, line)| of.is_none_or(|dish| line.dish == dish))
-            // An order has at most MAX_LINES lines.
-            .map(|(index, _)| index as u16)
-            .map(|line| LineCount { line, quantity: self.left(line) })
-            .filter(|count| count.quantity > 0)
-            .collect()
-    }
-
-    /// The total less every refund begun.
-    pub fn net(&self) -> Money {
-        let refunded: i64 = self.refunds.values().map(|refund| refund.amount.minor).sum();
-        Money { minor: self.placed.total.minor - refunded, ..self.placed.total }
-    }
-
-    fn worth(&self, lines: &[LineCount]) -> Result<Money, Error> {
-        let mut sum = Money::zero(self.placed.total.currency);
-        for count in lines {
-            let left = self.left(count.line);
-            let same_line = lines.iter().filter(|other| other.line == count.line);
-            let asked = same_line.fold(0_u32, |sum, other| sum.saturating_add(other.quantity));
-            if count.quantity == 0 || asked > left {
-                return Err(Error::NothingToRefund { line: count.line, left, asked });
-            }
-            // `left` is zero, and so refused above, for a line that does not exist.
-            sum = sum.plus(self.placed.lines[usize::from(count.line)].unit_price.times(count.quantity)?)?;
-        }
-        Ok(sum)
-    }
-
-    fn begin(
-        &self,
-        refund: RefundId,
-        lines: Vec<LineCount>,
-        from: RefundFrom,
-        reason: RefundReason,
-    ) -> Result<Event, Error> {
-        let amount = self.worth(&lines)?;
-        Ok(Event::RefundBegun { refund, lines, amount, from, reason })
-    }
+    #[error("of the order an amount was refunded; it can be cancelled, not changed")]
+    PartlyRefunded,
+    #[error("the order is for just that already")]
+    NothingToChange,
+    #[error("the order is being changed; ask again in a moment")]
+    Changing,
+    #[error("an order is changed at most {MAX_CHANGES} times")]
+    TooManyChanges,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -471,7 +340,7 @@ impl Order {
         }
     }
 
-    fn cannot<T>(&self, wanted: &'static str) -> Result<T, Error> {
+    pub(crate) fn cannot<T>(&self, wanted: &'static str) -> Result<T, Error> {
         match self {
             Order::New => Err(Error::Unknown),
             order => Err(Error::OutOfTurn { is: order.status(), wanted }),
@@ -490,39 +359,59 @@ impl Order {
                 if locked && !by_canteen {
                     return Err(Error::KitchenLocked { at: ticket.placed.lock_at });
                 }
-                let begun = ticket.begin(refund, ticket.remaining(None), RefundFrom::Prepaid, by)?;
+                let begun = ticket.begin(refund, ticket.all(None)?, by);
                 Ok(vec![cancelled, begun])
             }
             _ => self.cannot("CANCELLED"),
         }
     }
 
-    fn refund(&self, refund: RefundId, lines: Vec<LineCount>, reason: RefundReason) -> Result<Vec<Event>, Error> {
+    fn refund(
+        &self,
+        refund: RefundId,
+        reason: RefundReason,
+        taken: impl FnOnce(&Ticket) -> Result<Taken, Error>,
+        same: impl FnOnce(&Refund) -> bool,
+    ) -> Result<Vec<Event>, Error> {
         let Some(ticket) = self.ticket() else { return Err(Error::Unknown) };
         if let Some(known) = ticket.refunds.get(&refund) {
-            return if known.lines == lines { Ok(vec![]) } else { Err(Error::OtherRefund) };
+            return if same(known) { Ok(vec![]) } else { Err(Error::OtherRefund) };
         }
-        let from = match self {
-            Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) => RefundFrom::Prepaid,
-            Order::PickedUp(_) | Order::NoShow(_) => RefundFrom::Canteen(ticket.placed.canteen),
-            _ => return self.cannot("REFUNDED"),
-        };
-        if lines.is_empty() || lines.len() > MAX_LINES {
-            return Err(Error::BadLineCount);
+        match self {
+            Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) => {
+                Ok(vec![ticket.begin(refund, taken(ticket)?, reason)])
+            }
+            Order::PickedUp(_) | Order::NoShow(_) => Ok(vec![ticket.begin_after_meal(refund, taken(ticket)?, reason)]),
+            _ => self.cannot("REFUNDED"),
         }
-        Ok(vec![ticket.begin(refund, lines, from, reason)?])
+    }
+
+    fn no_show(&self, refund: RefundId) -> Result<Vec<Event>, Error> {
+        match self {
+            Order::Confirmed(ticket) | Order::Preparing(ticket) | Order::Ready(ticket, _) => ticket.no_show(refund),
+            Order::NoShow(_) => Ok(vec![]),
+            order => order.cannot("NO_SHOW"),
+        }
+    }
+
+    fn hand_over(&self) -> Result<Vec<Event>, Error> {
+        match self {
+            Order::Confirmed(ticket) if ticket.placed.channel == Channel::WalkUp => Ok(vec![ticket.picked_up()]),
+            Order::PickedUp(_) => Ok(vec![]),
+            order => order.cannot("PICKED_UP"),
+        }
     }
 
     fn withdraw(&self, refund: RefundId, dish: Option<DishId>) -> Result<Vec<Event>, Error> {
         match self {
             Order::Placed(_) => Ok(vec![Event::Refused(Refusal::Withdrawn)]),
             Order::Confirmed(ticket) | Order::Preparing(ticket) | Order::Ready(ticket, _) => {
-                let gone = ticket.remaining(dish);
-                if gone.is_empty() || ticket.refunds.contains_key(&refund) {
+                let gone = ticket.all(dish)?;
+                if gone.lines.is_empty() || ticket.refunds.contains_key(&refund) {
                     return Ok(vec![]);
                 }
-                let everything = gone == ticket.remaining(None);
-                let begun = ticket.begin(refund, gone, RefundFrom::Prepaid, RefundReason::Withdrawn)?;
+                let everything = gone.lines == ticket.all(None)?.lines;
+                let begun = ticket.begin(refund, gone, RefundReason::Withdrawn);
                 let cancelled = everything.then_some(Event::Cancelled { reason: RefundReason::Withdrawn });
                 Ok(cancelled.into_iter().chain([begun]).collect())
             }
@@ -532,43 +421,9 @@ impl Order {
     }
 }
 
-fn check_placement(placement: &Placement) -> Result<(), Error> {
-    if placement.lines.is_empty() || placement.lines.len() > MAX_LINES {
-        return Err(Error::BadLineCount);
-    }
-    let bad = placement.lines.iter().find(|line| line.quantity == 0 || line.quantity > MAX_QUANTITY);
-    if let Some(line) = bad {
-        return Err(Error::BadQuantity { quantity: line.quantity });
-    }
-    let mut sum = Money::zero(placement.total.currency);
-    for line in &placement.lines {
-        check_line(line)?;
-        sum = sum.plus(line.total()?)?;
-    }
-    if sum == placement.total { Ok(()) } else { Err(Error::BadTotal { sum, total: placement.total }) }
-}
-
-fn check_line(line: &Line) -> Result<(), Error> {
-    let bad = |why| Err(Error::BadLine { dish: line.dish, why });
-    if line.unit_price.minor < 0 {
-        return bad("a price is never negative");
-    }
-    if too_long(&line.name) || line.options.iter().any(|one| too_long(&one.group) || too_long(&one.choice)) {
-        return bad("a name is too long");
-    }
-    if line.options.len() > MAX_OPTIONS * MAX_OPTIONS {
-        return bad("it has too many options");
-    }
-    Ok(())
-}
-
-fn too_long(name: &str) -> bool {
-    name.chars().count() > MAX_NAME
-}
-
 impl Aggregate for Order {
     const NAME: &'static str = "order";
-    const STATE_VERSION: u32 = 2;
+    const STATE_VERSION: u32 = 6;
     type Id = OrderId;
     type Command = Command;
     type Event = Event;
@@ -581,13 +436,27 @@ impl Aggregate for Order {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
             (Order::New, Command::Place(placement)) => {
-                check_placement(&placement)?;
+                check_lines(&placement.lines, placement.total)?;
                 Ok(vec![Event::Placed(placement)])
             }
             (order, Command::Place(placement)) => match order.ticket() {
                 Some(ticket) if ticket.placed == placement => Ok(vec![]),
                 _ => Err(Error::AlreadyPlaced),
             },
+            (order, Command::Change { change, at }) => order.begin_change(change, at),
+            (order, Command::MakeChange { change }) => order.make_change(change),
+            (order, Command::RefuseChange { change, refusal }) => order.refuse_change(change, refusal),
+            (order, Command::SettleChange { change }) => order.settle_change(change),
+            (
+                order,
+                Command::Prepare
+                | Command::MarkReady { .. }
+                | Command::MarkNoShow { .. }
+                | Command::Cancel { .. }
+                | Command::Refund { .. }
+                | Command::RefundAmount { .. }
+                | Command::Withdraw { .. },
+            ) if order.is_changing() => Err(Error::Changing),
             (Order::Placed(_), Command::Confirm) => Ok(vec![Event::Confirmed]),
             (
                 Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) | Order::PickedUp(_) | Order::NoShow(_),
@@ -617,17 +486,20 @@ impl Aggregate for Order {
                 if *expected != code {
                     return Err(Error::WrongCode);
                 }
-                Ok(vec![Event::PickedUp { canteen: ticket.placed.canteen, recognised: ticket.net() }])
+                Ok(vec![ticket.picked_up()])
             }
             (Order::PickedUp(_), Command::Collect { .. }) => Ok(vec![]),
             (order, Command::Collect { .. }) => order.cannot("PICKED_UP"),
-            (Order::Confirmed(ticket) | Order::Preparing(ticket) | Order::Ready(ticket, _), Command::MarkNoShow) => {
-                Ok(vec![Event::NoShow { canteen: ticket.placed.canteen, recognised: ticket.net() }])
-            }
-            (Order::NoShow(_), Command::MarkNoShow) => Ok(vec![]),
-            (order, Command::MarkNoShow) => order.cannot("NO_SHOW"),
+            (order, Command::MarkNoShow { refund }) => order.no_show(refund),
+            (order, Command::HandOver) => order.hand_over(),
             (order, Command::Cancel { refund, by, at }) => order.cancel(refund, by, at),
-            (order, Command::Refund { refund, lines, reason }) => order.refund(refund, lines, reason),
+            (order, Command::Refund { refund, lines, reason }) => {
+                order.refund(refund, reason, |ticket| ticket.portions(&lines), |known| known.lines == lines)
+            }
+            (order, Command::RefundAmount { refund, amount, first, reason }) => {
+                let same = |known: &Refund| (known.amount, &known.first) == (amount, &first) && known.lines.is_empty();
+                order.refund(refund, reason, |ticket| ticket.spread(amount, first.clone()), same)
+            }
             (order, Command::Withdraw { refund, dish }) => order.withdraw(refund, dish),
             (order, Command::SettleRefund { refund }) => match order.ticket().and_then(|t| t.refunds.get(&refund)) {
                 Some(known) if known.settled => Ok(vec![]),
@@ -639,18 +511,32 @@ impl Aggregate for Order {
 
     fn evolve(&mut self, event: &Event, at: Timestamp) {
         if let Event::Placed(placement) = event {
-            *self = Order::Placed(Ticket { placed: placement.clone(), placed_at: at, refunds: BTreeMap::new() });
+            *self = Order::Placed(Ticket::new(placement.clone(), at));
             return;
         }
         // The ticket moves from state to state; an event before Placed has nothing to change.
         let was = std::mem::take(self);
         *self = match (event, was) {
             (_, Order::New) => Order::New,
-            (Event::RefundBegun { refund, lines, amount, from, .. }, mut order) => {
+            (Event::RefundBegun { refund, lines, amounts, first, amount, from, .. }, mut order) => {
                 if let Some(ticket) = order.ticket_mut() {
-                    let (lines, amount, from) = (lines.clone(), *amount, *from);
-                    let begun = Refund { lines, amount, from, begun_at: at, settled: false };
+                    let (lines, amounts, first) = (lines.clone(), amounts.clone(), first.clone());
+                    let (amount, from) = (*amount, *from);
+                    let (begun_at, settled, before_change) = (at, false, false);
+                    let begun = Refund { lines, amounts, first, amount, from, begun_at, settled, before_change };
                     ticket.refunds.insert(*refund, begun);
+                }
+                order
+            }
+            (
+                Event::ChangeBegun { .. }
+                | Event::Changed(_)
+                | Event::ChangeRefused { .. }
+                | Event::ChangeSettled { .. },
+                mut order,
+            ) => {
+                if let Some(ticket) = order.ticket_mut() {
+                    ticket.change(event, at);
                 }
                 order
             }
@@ -670,7 +556,13 @@ impl Aggregate for Order {
 
 fn order_after(event: &Event, ticket: Ticket) -> Order {
     match event {
-        Event::Placed(_) | Event::RefundBegun { .. } | Event::RefundSettled { .. } => Order::Placed(ticket),
+        Event::Placed(_)
+        | Event::RefundBegun { .. }
+        | Event::RefundSettled { .. }
+        | Event::ChangeBegun { .. }
+        | Event::Changed(_)
+        | Event::ChangeRefused { .. }
+        | Event::ChangeSettled { .. } => Order::Placed(ticket),
         Event::Confirmed => Order::Confirmed(ticket),
         Event::Refused(refusal) => Order::Refused(ticket, refusal.clone()),
         Event::Expired => Order::Expired(ticket),

@@ -1,137 +1,18 @@
 //! How one order is paid: tenders in the order of deduction, each Planned → Held → Captured →
-//! partly or wholly Refunded; or Released.
+//! partly or wholly Refunded; or Released. What a provider pays is asked of it in between.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::extension::{Extension, ExtensionStage, MAX_TENDERS_EXTENDED};
+pub use crate::tender::{Limit, MAX_TENDERS, Part, Provider, Purse, Source, Tender, TenderState, Why, plan};
 use crate::{
-    AccountId, Aggregate, DinerId, LotId, Money, OrderId, PaymentId, PolicyId, RefundId, StreamKind, Timestamp,
+    Aggregate, ChangeId, DinerId, Money, OrderId, PaymentId, RefundId, StreamKind, Timestamp,
     order::RefundFrom,
+    trade::{MAX_PROVIDER_TEXT, PayBack, PayBackNumber, PayBackState, Trade, TradeNumber},
 };
-
-/// Most tenders of one payment.
-pub const MAX_TENDERS: usize = 8;
-
-/// Who takes money that Tiffin does not guard itself. Its ledger account is `clearing:{provider}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// The canteen's own till.
-    Counter,
-    /// Another till, before its history was imported.
-    Elsewhere,
-}
-
-impl Provider {
-    pub fn name(self) -> &'static str {
-        match self {
-            Provider::Counter => "counter",
-            Provider::Elsewhere => "elsewhere",
-        }
-    }
-}
-
-/// Where a tender's money comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// What is in no lot of it.
-    Account(AccountId),
-    /// One lot of a diner's subsidy. The payment remembers it for as long as money may go back.
-    Lot(DinerId, LotId),
-    External(Provider),
-}
-
-impl Source {
-    /// The account that Tiffin guards, unless somebody else has the money.
-    pub fn account(self) -> Option<AccountId> {
-        match self {
-            Source::Account(account) => Some(account),
-            Source::Lot(diner, _) => Some(AccountId::Subsidy(diner)),
-            Source::External(_) => None,
-        }
-    }
-
-    pub fn lot(self) -> Option<LotId> {
-        match self {
-            Source::Lot(_, lot) => Some(lot),
-            Source::Account(_) | Source::External(_) => None,
-        }
-    }
-}
-
-/// Why a tender has the amount that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// Everything that was still to be paid.
-    Rest,
-    /// All that this source had; the next source pays the rest.
-    Available,
-    /// The most that its policy gives towards one order.
-    OrderLimit,
-    /// The share of an order that its policy bears.
-    Share,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Tender {
-    pub source: Source,
-    pub amount: Money,
-    pub why: Why,
-}
-
-/// What is given back of one tender. Tenders are named by their index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Part {
-    pub tender: u8,
-    pub amount: Money,
-}
-
-/// A source that may pay, as it stands when a payment is planned.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Purse {
-    pub source: Source,
-    pub has: Money,
-    /// Whose limit it shares with the other purses of the same policy.
-    pub policy: Option<PolicyId>,
-}
-
-/// The most that purses of one policy pay together for an order, and which rule says so.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
-    pub minor: i64,
-    pub why: Why,
-}
-
-/// Deducts `total` from the purses in their order, each as far as it and the limit of its policy go.
-/// `Err` has what is short. At most [`MAX_TENDERS`] pay.
-pub fn plan(total: Money, purses: &[Purse], limits: &BTreeMap<PolicyId, Limit>) -> Result<Vec<Tender>, Money> {
-    let mut limits = limits.clone();
-    let mut tenders = Vec::new();
-    let mut rest = total.minor;
-    for purse in purses {
-        let limit = purse.policy.and_then(|policy| limits.get_mut(&policy));
-        let most = limit.as_ref().map_or(i64::MAX, |limit| limit.minor);
-        let minor = rest.min(purse.has.minor).min(most);
-        if minor <= 0 || purse.has.currency != total.currency || tenders.len() == MAX_TENDERS {
-            continue;
-        }
-        let why = match &limit {
-            _ if minor == rest => Why::Rest,
-            Some(limit) if minor == limit.minor => limit.why,
-            _ => Why::Available,
-        };
-        if let Some(limit) = limit {
-            limit.minor -= minor;
-        }
-        tenders.push(Tender { source: purse.source, amount: Money { minor, ..total }, why });
-        rest -= minor;
-    }
-    if rest == 0 { Ok(tenders) } else { Err(Money { minor: rest, ..total }) }
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -144,64 +25,222 @@ pub enum Command {
     },
     /// All that comes from accounts is held there.
     RecordHeld,
-    /// The provider, or the till, has the money of `tender`.
+    /// The till has the money of `tender`.
     RecordPaid {
+        tender: u8,
+    },
+    /// States the intent to ask the provider of `tender` for its money, before it is asked.
+    Ask {
+        tender: u8,
+        expires_at: Timestamp,
+    },
+    /// The provider has the money of `tender`, however late it comes.
+    RecordReceived {
+        tender: u8,
+        amount: Money,
+        /// The provider's number.
+        transaction: String,
+    },
+    /// The provider was asked, and did not answer.
+    RecordUnknown {
+        tender: u8,
+    },
+    /// The provider refused, with a code of its own.
+    RecordFailed {
+        tender: u8,
+        code: String,
+    },
+    /// Nobody can pay `tender` at its provider any more.
+    RecordClosed {
         tender: u8,
     },
     /// All that was held has been taken.
     RecordCaptured,
     /// Gives up what is not captured.
     Release,
-    /// Fixes from which tenders `amount` goes back: the last deducted first.
+    /// Fixes from which tenders `amount` goes back: those that are named, then the last deducted first.
     BeginRefund {
         refund: RefundId,
         amount: Money,
         from: RefundFrom,
+        first: Vec<u8>,
+    },
+    /// States the intent to have the provider of `tender` give its part back.
+    AskPayBack {
+        refund: RefundId,
+        tender: u8,
     },
     /// The provider, or the till, has given the part of `tender` back.
     RecordPaidBack {
         refund: RefundId,
         tender: u8,
     },
+    RecordPayBackUnknown {
+        refund: RefundId,
+        tender: u8,
+    },
+    /// The provider cannot give it back: finance has to find its owner.
+    DivertPayBack {
+        refund: RefundId,
+        tender: u8,
+    },
     SettleRefund {
         refund: RefundId,
+    },
+    /// Adds tenders for what a change made dearer. A repeat keeps the recorded ones.
+    Extend {
+        extension: ChangeId,
+        amount: Money,
+        tenders: Vec<Tender>,
+    },
+    /// All that the extension held has been taken.
+    RecordExtensionCaptured {
+        extension: ChangeId,
+    },
+    GiveUpExtension {
+        extension: ChangeId,
     },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Event {
-    Started { order: OrderId, diner: DinerId, total: Money, tenders: Vec<Tender> },
+    Started {
+        order: OrderId,
+        diner: DinerId,
+        total: Money,
+        tenders: Vec<Tender>,
+    },
     Held,
-    Paid { tender: u8, provider: Provider, amount: Money },
+    Asked {
+        tender: u8,
+        provider: Provider,
+        amount: Money,
+        number: TradeNumber,
+        expires_at: Timestamp,
+    },
+    OutcomeUnknown {
+        tender: u8,
+    },
+    Failed {
+        tender: u8,
+        code: String,
+    },
+    TradeClosed {
+        tender: u8,
+    },
+    Paid {
+        tender: u8,
+        provider: Provider,
+        amount: Money,
+        /// The provider's number; a till has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        transaction: Option<String>,
+    },
+    /// The provider has another amount than it was asked for: it waits in `suspense` for finance.
+    Mispaid {
+        tender: u8,
+        provider: Provider,
+        amount: Money,
+        transaction: String,
+    },
     Captured,
     Released,
-    RefundBegun { refund: RefundId, amount: Money, from: RefundFrom, parts: Vec<Part> },
-    PaidBack { refund: RefundId, tender: u8, provider: Provider, amount: Money, from: RefundFrom },
-    RefundSettled { refund: RefundId },
+    RefundBegun {
+        refund: RefundId,
+        amount: Money,
+        from: RefundFrom,
+        parts: Vec<Part>,
+    },
+    PayBackAsked {
+        refund: RefundId,
+        tender: u8,
+        provider: Provider,
+        amount: Money,
+        from: RefundFrom,
+        number: PayBackNumber,
+    },
+    PayBackUnknown {
+        refund: RefundId,
+        tender: u8,
+    },
+    PaidBack {
+        refund: RefundId,
+        tender: u8,
+        provider: Provider,
+        amount: Money,
+        from: RefundFrom,
+    },
+    /// The provider cannot give it back: the money waits in `suspense`.
+    PayBackDiverted {
+        refund: RefundId,
+        tender: u8,
+        provider: Provider,
+        amount: Money,
+        from: RefundFrom,
+    },
+    RefundSettled {
+        refund: RefundId,
+    },
+    /// `first` is the index of the first of `tenders`.
+    Extended {
+        extension: ChangeId,
+        amount: Money,
+        first: u8,
+        tenders: Vec<Tender>,
+    },
+    ExtensionCaptured {
+        extension: ChangeId,
+        amount: Money,
+    },
+    ExtensionGivenUp {
+        extension: ChangeId,
+    },
 }
 
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] = &[
-        ("Started", 2),
+        ("Started", 3),
         ("Held", 1),
-        ("Paid", 1),
+        ("Asked", 1),
+        ("OutcomeUnknown", 1),
+        ("Failed", 1),
+        ("TradeClosed", 1),
+        ("Paid", 2),
+        ("Mispaid", 1),
         ("Captured", 1),
         ("Released", 1),
         ("RefundBegun", 1),
-        ("PaidBack", 1),
+        ("PayBackAsked", 1),
+        ("PayBackUnknown", 1),
+        ("PaidBack", 2),
+        ("PayBackDiverted", 1),
         ("RefundSettled", 1),
+        ("Extended", 1),
+        ("ExtensionCaptured", 1),
+        ("ExtensionGivenUp", 1),
     ];
 
     fn name(&self) -> &'static str {
         match self {
             Event::Started { .. } => "Started",
             Event::Held => "Held",
+            Event::Asked { .. } => "Asked",
+            Event::OutcomeUnknown { .. } => "OutcomeUnknown",
+            Event::Failed { .. } => "Failed",
+            Event::TradeClosed { .. } => "TradeClosed",
             Event::Paid { .. } => "Paid",
+            Event::Mispaid { .. } => "Mispaid",
             Event::Captured => "Captured",
             Event::Released => "Released",
             Event::RefundBegun { .. } => "RefundBegun",
+            Event::PayBackAsked { .. } => "PayBackAsked",
+            Event::PayBackUnknown { .. } => "PayBackUnknown",
             Event::PaidBack { .. } => "PaidBack",
+            Event::PayBackDiverted { .. } => "PayBackDiverted",
             Event::RefundSettled { .. } => "RefundSettled",
+            Event::Extended { .. } => "Extended",
+            Event::ExtensionCaptured { .. } => "ExtensionCaptured",
+            Event::ExtensionGivenUp { .. } => "ExtensionGivenUp",
         }
     }
 }
@@ -218,6 +257,12 @@ pub enum Error {
     OutOfTurn { is: &'static str },
     #[error("tender {tender} is not one that a provider pays")]
     NotExternal { tender: u8 },
+    #[error("tender {tender} was never asked of a provider")]
+    NotAsked { tender: u8 },
+    #[error("a provider reports a payment of {paid}, which is none")]
+    NoMoney { paid: Money },
+    #[error("a provider's code or number has 1 to {MAX_PROVIDER_TEXT} letters, digits and signs")]
+    BadProviderText,
     #[error("tender {tender} is not paid yet")]
     Unpaid { tender: u8 },
     #[error("{asked} cannot be refunded: {left} is left of what was captured")]
@@ -228,6 +273,8 @@ pub enum Error {
     OtherRefund,
     #[error("tender {tender} is not paid back yet")]
     NotPaidBack { tender: u8 },
+    #[error("the payment was not extended by that change")]
+    UnknownExtension,
 }
 
 /// How far a payment is.
@@ -267,9 +314,15 @@ pub struct Sheet {
     pub total: Money,
     pub tenders: Vec<Tender>,
     pub stage: Stage,
-    /// External tenders that have been paid, by index.
-    pub paid: Vec<u8>,
+    /// External tenders that have been paid or asked for, by index.
+    pub trades: BTreeMap<u8, Trade>,
     pub refunds: BTreeMap<RefundId, Refund>,
+    /// Until when providers were asked to take the diner's money.
+    pub asked_until: Option<Timestamp>,
+    /// What providers were asked to give back, of refunds and of what came too late.
+    pub pay_backs: Vec<PayBack>,
+    /// What changes of the order added.
+    pub extensions: BTreeMap<ChangeId, Extension>,
 }
 
 impl Sheet {
@@ -279,12 +332,17 @@ impl Sheet {
         parts.filter(|part| part.tender == tender).map(|part| part.amount.minor).sum()
     }
 
-    /// Takes `amount` back from the last tender first.
-    fn parts(&self, amount: Money) -> Result<Vec<Part>, Error> {
+    /// Takes `amount` back from the tenders `first`, then from the last first.
+    fn parts(&self, amount: Money, first: &[u8]) -> Result<Vec<Part>, Error> {
         let mut rest = amount.minor;
-        let mut parts = Vec::new();
-        for (index, tender) in self.tenders.iter().enumerate().rev() {
-            let number = index as u8; // A payment has at most MAX_TENDERS tenders.
+        let mut parts: Vec<Part> = Vec::new();
+        // A payment has at most MAX_TENDERS_EXTENDED tenders.
+        let last_first = (0..self.tenders.len() as u8).rev();
+        for number in first.iter().copied().chain(last_first) {
+            let Some(tender) = self.tenders.get(usize::from(number)) else { continue };
+            if parts.iter().any(|part| part.tender == number) || !self.is_captured(number) {
+                continue;
+            }
             let take = rest.min(tender.amount.minor - self.refunded(number));
             if take > 0 {
                 parts.push(Part { tender: number, amount: Money { minor: take, ..amount } });
@@ -298,17 +356,46 @@ impl Sheet {
         Err(Error::TooMuch { asked: amount, left: Money { minor: self.total.minor - refunded, ..self.total } })
     }
 
-    /// Gives up the payment. What a till has taken meanwhile goes back, under the payment's own id.
+    /// Gives up the payment. What a till or provider has taken meanwhile goes back.
     fn release(&self) -> Vec<Event> {
-        let paid_back = self.paid.iter().filter_map(|tender| {
-            let (provider, amount) = self.external(*tender).ok()?;
-            let (refund, from) = (RefundId(self.order.0), RefundFrom::Prepaid);
-            Some(Event::PaidBack { refund, tender: *tender, provider, amount, from })
-        });
-        [Event::Released].into_iter().chain(paid_back).collect()
+        let back = self.paid().filter_map(|tender| self.give_back(tender).ok());
+        [Event::Released].into_iter().chain(back).collect()
     }
 
-    fn external(&self, tender: u8) -> Result<(Provider, Money), Error> {
+    /// Gives back the money of a dead order, under the payment's own id.
+    pub(crate) fn give_back(&self, tender: u8) -> Result<Event, Error> {
+        let (provider, amount) = self.external(tender)?;
+        let (refund, from) = (RefundId(self.order.0), RefundFrom::Prepaid);
+        Ok(if provider.is_remote() {
+            let number = PayBackNumber { refund, tender };
+            Event::PayBackAsked { refund, tender, provider, amount, from, number }
+        } else {
+            Event::PaidBack { refund, tender, provider, amount, from }
+        })
+    }
+
+    pub fn state_of(&self, tender: u8) -> TenderState {
+        if let Some(state) = self.extended_state(tender) {
+            return state;
+        }
+        match (self.stage, self.trades.get(&tender)) {
+            (_, Some(Trade::Unknown)) => TenderState::Unknown,
+            (_, Some(Trade::Failed | Trade::Mispaid)) => TenderState::Failed,
+            (_, Some(Trade::Closed)) => TenderState::Closed,
+            (Stage::Planned, Some(Trade::Asked)) => TenderState::Asked,
+            (Stage::Planned, Some(Trade::Paid)) | (Stage::Held, _) => TenderState::Held,
+            (Stage::Planned, None) => TenderState::Planned,
+            (Stage::Captured, _) => TenderState::Captured,
+            (Stage::Released, None | Some(Trade::Asked | Trade::Paid)) => TenderState::Released,
+        }
+    }
+
+    /// External tenders that have been paid.
+    pub fn paid(&self) -> impl Iterator<Item = u8> {
+        self.trades.iter().filter(|(_, trade)| **trade == Trade::Paid).map(|(tender, _)| *tender)
+    }
+
+    pub(crate) fn external(&self, tender: u8) -> Result<(Provider, Money), Error> {
         match self.tenders.get(usize::from(tender)) {
             Some(Tender { source: Source::External(provider), amount, .. }) => Ok((*provider, *amount)),
             _ => Err(Error::NotExternal { tender }),
@@ -325,7 +412,7 @@ impl Sheet {
     pub fn unpaid(&self) -> Option<u8> {
         let external = |tender: &Tender| matches!(tender.source, Source::External(_));
         (0..self.tenders.len() as u8)
-            .find(|index| external(&self.tenders[usize::from(*index)]) && !self.paid.contains(index))
+            .find(|index| external(&self.tenders[usize::from(*index)]) && self.trades.get(index) != Some(&Trade::Paid))
     }
 }
 
@@ -348,7 +435,13 @@ impl Payment {
     }
 }
 
-fn check_plan(total: Money, tenders: &[Tender]) -> Result<(), Error> {
+/// Refuses what a provider would not send, before it is recorded.
+pub(crate) fn check_text(text: &str) -> Result<(), Error> {
+    let fits = (1..=MAX_PROVIDER_TEXT).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(()) } else { Err(Error::BadProviderText) }
+}
+
+pub(crate) fn check_plan(total: Money, tenders: &[Tender]) -> Result<(), Error> {
     let bad = Error::BadPlan { total };
     let sum = Money::sum(total.currency, tenders.iter().map(|tender| tender.amount));
     let positive = tenders.iter().all(|tender| tender.amount.is_positive());
@@ -357,7 +450,7 @@ fn check_plan(total: Money, tenders: &[Tender]) -> Result<(), Error> {
 
 impl Aggregate for Payment {
     const NAME: &'static str = "payment";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 5;
     type Id = PaymentId;
     type Command = Command;
     type Event = Event;
@@ -391,36 +484,52 @@ impl Aggregate for Payment {
                 None => Ok(vec![Event::Held]),
             },
             (Held | Captured, Command::RecordHeld) => Ok(vec![]),
-            (Planned, Command::RecordPaid { tender }) => {
-                let (provider, amount) = sheet.external(tender)?;
-                if sheet.paid.contains(&tender) {
-                    Ok(vec![])
-                } else {
-                    Ok(vec![Event::Paid { tender, provider, amount }])
+            (_, Command::RecordPaid { tender }) if sheet.paid().any(|paid| paid == tender) => Ok(vec![]),
+            (Planned, Command::RecordPaid { tender }) => match sheet.external(tender)? {
+                (provider, amount) if !provider.is_remote() => {
+                    Ok(vec![Event::Paid { tender, provider, amount, transaction: None }])
                 }
+                _ => Err(Error::Unpaid { tender }),
+            },
+            (Planned, Command::Ask { tender, expires_at }) => sheet.ask(tender, expires_at),
+            (_, Command::Ask { tender, .. }) if sheet.trades.contains_key(&tender) => Ok(vec![]),
+            (_, Command::RecordReceived { tender, amount, transaction }) => sheet.received(tender, amount, transaction),
+            (_, Command::RecordUnknown { tender }) => {
+                let known = sheet.trade(tender)?;
+                Ok((known == Trade::Asked).then_some(Event::OutcomeUnknown { tender }).into_iter().collect())
             }
-            (Held | Captured | Released, Command::RecordPaid { tender }) if sheet.paid.contains(&tender) => Ok(vec![]),
+            (_, Command::RecordFailed { tender, code }) => {
+                check_text(&code)?;
+                Ok(sheet.trade(tender)?.is_open().then_some(Event::Failed { tender, code }).into_iter().collect())
+            }
+            (_, Command::RecordClosed { tender }) => {
+                Ok(sheet.trade(tender)?.is_open().then_some(Event::TradeClosed { tender }).into_iter().collect())
+            }
             (Held, Command::RecordCaptured) => Ok(vec![Event::Captured]),
             (Captured, Command::RecordCaptured) => Ok(vec![]),
             (Planned | Held, Command::Release) => Ok(sheet.release()),
             (Released, Command::Release) => Ok(vec![]),
-            (Captured, Command::BeginRefund { refund, amount, from }) => {
+            (Captured, Command::BeginRefund { refund, amount, from, first }) => {
                 if let Some(known) = sheet.refunds.get(&refund) {
                     let same = (known.amount, known.from) == (amount, from);
                     return if same { Ok(vec![]) } else { Err(Error::OtherRefund) };
                 }
-                let parts = sheet.parts(amount)?;
+                let parts = sheet.parts(amount, &first)?;
                 Ok(vec![Event::RefundBegun { refund, amount, from, parts }])
             }
-            (_, Command::RecordPaidBack { refund, tender }) => {
-                let begun = sheet.refunds.get(&refund).ok_or(Error::UnknownRefund)?;
-                let part = begun.parts.iter().find(|part| part.tender == tender).ok_or(Error::UnknownRefund)?;
-                let (provider, _) = sheet.external(tender)?;
-                if begun.paid_back.contains(&tender) {
-                    return Ok(vec![]);
-                }
-                Ok(vec![Event::PaidBack { refund, tender, provider, amount: part.amount, from: begun.from }])
+            (_, Command::AskPayBack { refund, tender }) => sheet.ask_pay_back(refund, tender),
+            (_, Command::RecordPaidBack { refund, tender }) => sheet.paid_back(refund, tender),
+            (_, Command::RecordPayBackUnknown { refund, tender }) => {
+                let known = sheet.pay_back(PayBackNumber { refund, tender }).ok_or(Error::UnknownRefund)?;
+                let asked = known.state == PayBackState::Asked;
+                Ok(asked.then_some(Event::PayBackUnknown { refund, tender }).into_iter().collect())
             }
+            (_, Command::DivertPayBack { refund, tender }) => sheet.divert(refund, tender),
+            (_, Command::Extend { extension, amount, tenders }) => sheet.extend(extension, amount, tenders),
+            (_, Command::RecordExtensionCaptured { extension }) => {
+                sheet.end_extension(extension, ExtensionStage::Captured)
+            }
+            (_, Command::GiveUpExtension { extension }) => sheet.end_extension(extension, ExtensionStage::GivenUp),
             (_, Command::SettleRefund { refund }) => match sheet.refunds.get(&refund) {
                 Some(begun) if begun.settled => Ok(vec![]),
                 Some(begun) => match sheet.not_paid_back(begun) {
@@ -442,8 +551,11 @@ impl Aggregate for Payment {
                     total: *total,
                     tenders: tenders.clone(),
                     stage: Stage::Planned,
-                    paid: Vec::new(),
+                    trades: BTreeMap::new(),
+                    asked_until: None,
                     refunds: BTreeMap::new(),
+                    pay_backs: Vec::new(),
+                    extensions: BTreeMap::new(),
                 }));
                 return;
             }
@@ -457,7 +569,15 @@ impl Aggregate for Payment {
         match event {
             Event::Started { .. } => {}
             Event::Held => sheet.stage = Stage::Held,
-            Event::Paid { tender, .. } => sheet.paid.push(*tender),
+            Event::Asked { tender, expires_at, .. } => {
+                sheet.asked_until = Some(*expires_at);
+                sheet.hear(*tender, Trade::Asked);
+            }
+            Event::OutcomeUnknown { tender } => sheet.hear(*tender, Trade::Unknown),
+            Event::Failed { tender, .. } => sheet.hear(*tender, Trade::Failed),
+            Event::TradeClosed { tender } => sheet.hear(*tender, Trade::Closed),
+            Event::Paid { tender, .. } => sheet.hear(*tender, Trade::Paid),
+            Event::Mispaid { tender, .. } => sheet.hear(*tender, Trade::Mispaid),
             Event::Captured => sheet.stage = Stage::Captured,
             Event::Released => sheet.stage = Stage::Released,
             Event::RefundBegun { refund, amount, from, parts } => {
@@ -465,15 +585,27 @@ impl Aggregate for Payment {
                     Refund { amount: *amount, from: *from, parts: parts.clone(), paid_back: vec![], settled: false };
                 sheet.refunds.insert(*refund, begun);
             }
+            Event::PayBackAsked { refund, tender, amount, from, .. } => {
+                let number = PayBackNumber { refund: *refund, tender: *tender };
+                let state = PayBackState::Asked;
+                sheet.pay_backs.push(PayBack { number, amount: *amount, from: *from, state });
+            }
+            Event::PayBackUnknown { refund, tender } => {
+                sheet.hear_back(PayBackNumber { refund: *refund, tender: *tender }, PayBackState::Unknown);
+            }
             Event::PaidBack { refund, tender, .. } => {
-                if let Some(begun) = sheet.refunds.get_mut(refund) {
-                    begun.paid_back.push(*tender);
-                }
+                sheet.hear_back(PayBackNumber { refund: *refund, tender: *tender }, PayBackState::Done);
+            }
+            Event::PayBackDiverted { refund, tender, .. } => {
+                sheet.hear_back(PayBackNumber { refund: *refund, tender: *tender }, PayBackState::Diverted);
             }
             Event::RefundSettled { refund } => {
                 if let Some(begun) = sheet.refunds.get_mut(refund) {
                     begun.settled = true;
                 }
+            }
+            Event::Extended { .. } | Event::ExtensionCaptured { .. } | Event::ExtensionGivenUp { .. } => {
+                sheet.hear_of_extension(event);
             }
         }
     }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    CompanyId, Fact, given,
+    AccountId, CompanyId, Fact, LotId, PolicyId, given,
     postings::{LedgerAccount, postings},
     testing::{canteen, cases, cny, diner, id, order, refund, step, usd},
 };
@@ -49,11 +49,11 @@ fn with_the_till() -> Event {
 }
 
 fn paid(tender: u8, minor: i64) -> Event {
-    Event::Paid { tender, provider: Provider::Counter, amount: cny(minor) }
+    Event::Paid { tender, provider: Provider::Counter, amount: cny(minor), transaction: None }
 }
 
 fn begin(number: u8, minor: i64) -> Command {
-    Command::BeginRefund { refund: refund(number), amount: cny(minor), from: RefundFrom::Prepaid }
+    Command::BeginRefund { refund: refund(number), amount: cny(minor), from: RefundFrom::Prepaid, first: vec![] }
 }
 
 fn begun(number: u8, minor: i64, parts: &[(u8, i64)]) -> Event {
@@ -262,7 +262,12 @@ fn impossible_refunds_change_nothing() {
     for minor in [-1, i64::MIN, 101, i64::MAX] {
         given().when(begin(1, minor)).refused(too_much(minor, 100));
     }
-    let dollars = |minor| Command::BeginRefund { refund: refund(1), amount: usd(minor), from: RefundFrom::Prepaid };
+    let dollars = |minor| Command::BeginRefund {
+        refund: refund(1),
+        amount: usd(minor),
+        from: RefundFrom::Prepaid,
+        first: vec![],
+    };
     for minor in [0, 5] {
         given().when(dollars(minor)).refused(Error::TooMuch { asked: usd(minor), left: cny(100) });
     }
@@ -297,7 +302,7 @@ fn a_refund_settles_once_its_provider_has_paid_back() {
 #[test]
 fn a_refund_after_the_meal_is_the_canteens() {
     let from = RefundFrom::Canteen(canteen());
-    let begin = Command::BeginRefund { refund: refund(1), amount: cny(40), from };
+    let begin = Command::BeginRefund { refund: refund(1), amount: cny(40), from, first: vec![] };
     let parts = vec![Part { tender: 1, amount: cny(40) }];
     let back = Event::PaidBack { refund: refund(1), tender: 1, provider: Provider::Counter, amount: cny(40), from };
     let booked: Vec<_> = postings(&Fact::Payment(order(1).payment(), back.clone()))

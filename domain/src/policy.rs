@@ -15,6 +15,7 @@ use crate::{
     lot::{self, Serves},
     payment::{Limit, Why},
     serving::Meal,
+    standing::{Delay, MAX_AHEAD, Standing},
 };
 
 /// Most versions of one policy.
@@ -154,11 +155,31 @@ fn plus(date: Date, span: Span) -> Date {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// For a company's diners, or those of one group of it.
-    Open { company: CompanyId, group: Option<GroupId>, currency: Currency, zone: String },
+    Open {
+        company: CompanyId,
+        group: Option<GroupId>,
+        currency: Currency,
+        zone: String,
+    },
     /// Terms for lots that are for dates from `from` on. Those granted before keep theirs.
-    SetTerms { from: Date, terms: Box<Terms> },
+    SetTerms {
+        from: Date,
+        terms: Box<Terms>,
+    },
     /// Grants nothing for dates from `from` on.
-    End { from: Date },
+    End {
+        from: Date,
+    },
+    /// Grants are to make themselves, so many days before each period begins.
+    SetStanding {
+        ahead_days: u16,
+    },
+    EndStanding,
+    /// The grants of the period that begins on `first` have to wait.
+    DelayStanding {
+        first: Date,
+        why: Delay,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -181,16 +202,36 @@ pub enum Event {
         #[schemars(with = "String")]
         from: Date,
     },
+    StandingSet {
+        ahead_days: u16,
+    },
+    StandingEnded,
+    StandingDelayed {
+        /// The first day of the period that waits.
+        #[schemars(with = "String")]
+        first: Date,
+        why: Delay,
+    },
 }
 
 impl crate::Event for Event {
-    const SCHEMAS: &'static [(&'static str, u16)] = &[("Opened", 1), ("TermsSet", 1), ("Ended", 1)];
+    const SCHEMAS: &'static [(&'static str, u16)] = &[
+        ("Opened", 1),
+        ("TermsSet", 1),
+        ("Ended", 1),
+        ("StandingSet", 1),
+        ("StandingEnded", 1),
+        ("StandingDelayed", 1),
+    ];
 
     fn name(&self) -> &'static str {
         match self {
             Event::Opened { .. } => "Opened",
             Event::TermsSet { .. } => "TermsSet",
             Event::Ended { .. } => "Ended",
+            Event::StandingSet { .. } => "StandingSet",
+            Event::StandingEnded => "StandingEnded",
+            Event::StandingDelayed { .. } => "StandingDelayed",
         }
     }
 }
@@ -215,6 +256,8 @@ pub enum Error {
     TooManyVersions,
     #[error("{first} to {last} are not 1 to {MAX_DAYS} days")]
     BadDays { first: Date, last: Date },
+    #[error("ahead_days is {days}; a standing order grants at most {MAX_AHEAD} days ahead")]
+    BadAhead { days: u16 },
 }
 
 /// Terms and the date that they start on. Versions are numbered from 1.
@@ -233,6 +276,8 @@ pub struct Book {
     pub zone: String,
     pub versions: Vec<Version>,
     pub ends: Option<Date>,
+    /// None: its grants are made on request.
+    pub standing: Option<Standing>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -291,7 +336,7 @@ impl Book {
     }
 
     /// The version of `range` that is in force for `date`, with its number.
-    fn on(&self, date: Date, range: &Range) -> Option<(u32, &Terms)> {
+    pub(crate) fn on(&self, date: Date, range: &Range) -> Option<(u32, &Terms)> {
         let known = &self.versions[..self.versions.len().min(usize::try_from(range.versions).ok()?)];
         let index = known.iter().rposition(|version| version.from <= date)?;
         Some((u32::try_from(index).ok()? + 1, &known[index].terms))
@@ -348,7 +393,7 @@ fn check_days(first: Date, last: Date) -> Result<(), Error> {
 
 impl Aggregate for Policy {
     const NAME: &'static str = "policy";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = PolicyId;
     type Command = Command;
     type Event = Event;
@@ -377,6 +422,9 @@ impl Aggregate for Policy {
                 Some(ends) if ends < from => Err(Error::Ended { from: ends }),
                 _ => Ok(vec![Event::Ended { from }]),
             },
+            (book, Command::SetStanding { ahead_days }) => book.set_standing(ahead_days),
+            (book, Command::EndStanding) => Ok(book.standing.iter().map(|_| Event::StandingEnded).collect()),
+            (book, Command::DelayStanding { first, why }) => Ok(book.delay(first, why)),
             (_, Command::Open { .. }) => Ok(vec![]),
         }
     }
@@ -386,14 +434,31 @@ impl Aggregate for Policy {
             (policy, Event::Opened { company, group, currency, zone }) => {
                 let (versions, ends) = (vec![], None);
                 let (company, group) = (*company, *group);
-                let book = Book { company, group, currency: *currency, zone: zone.clone(), versions, ends };
+                let (zone, standing) = (zone.clone(), None);
+                let book = Book { company, group, currency: *currency, zone, versions, ends, standing };
                 *policy = Policy::Open(Box::new(book));
             }
             (Policy::Open(book), Event::TermsSet { from, terms, .. }) => {
                 book.versions.push(Version { from: *from, terms: terms.clone() });
             }
             (Policy::Open(book), Event::Ended { from }) => book.ends = Some(*from),
-            (Policy::Unopened, Event::TermsSet { .. } | Event::Ended { .. }) => {}
+            (Policy::Open(book), Event::StandingSet { ahead_days }) => {
+                book.standing = Some(Standing { ahead_days: *ahead_days, delayed: None });
+            }
+            (Policy::Open(book), Event::StandingEnded) => book.standing = None,
+            (Policy::Open(book), Event::StandingDelayed { first, why }) => {
+                if let Some(standing) = &mut book.standing {
+                    standing.delayed = Some((*first, *why));
+                }
+            }
+            (
+                Policy::Unopened,
+                Event::TermsSet { .. }
+                | Event::Ended { .. }
+                | Event::StandingSet { .. }
+                | Event::StandingEnded
+                | Event::StandingDelayed { .. },
+            ) => {}
         }
     }
 }

@@ -5,13 +5,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     given,
-    menu::Choice,
+    menu::{Choice, OptionGroup},
     order::Channel,
-    testing::{at, canteen, cases, chosen, cny, diner, dish, line, order, step, usd},
+    tax::TaxRate,
+    testing::{at, canteen, cases, chosen, cny, diner, dish, line, order, six_percent, step, usd},
 };
 
 fn simple(name: &str, price: i64) -> Dish {
-    Dish { name: name.into(), category: "Mains".into(), price: cny(price), options: vec![] }
+    Dish { name: name.into(), category: "Mains".into(), price: cny(price), options: vec![], tax: TaxRate::ZERO }
 }
 
 fn group(name: &str, min: u8, max: u8, choices: &[(&str, i64)]) -> OptionGroup {
@@ -23,6 +24,7 @@ fn group(name: &str, min: u8, max: u8, choices: &[(&str, i64)]) -> OptionGroup {
 /// Ordering from second 100 to 200, locks at 300, five portions a diner.
 fn plan() -> Plan {
     let mut noodles = simple("Noodles", 1500);
+    noodles.tax = six_percent();
     noodles.options = vec![
         group("Size", 1, 1, &[("small", 0), ("large", 300)]),
         group("Extras", 0, 2, &[("egg", 200), ("tofu", 150), ("beef", 500)]),
@@ -36,6 +38,7 @@ fn plan() -> Plan {
         cut_off: at(200),
         lock_at: at(300),
         diner_limit: 5,
+        no_show_percent: 100,
         offers: vec![
             Offer { dish: dish(1), spec: simple("Rice", 1000), portions: 10 },
             Offer { dish: dish(2), spec: noodles, portions: 3 },
@@ -130,6 +133,7 @@ fn impossible_plans_are_refused() {
     says(|plan| plan.cut_off = plan.opens_at, "open before the cut-off");
     says(|plan| plan.lock_at = at(199), "lock before the cut-off");
     says(|plan| plan.diner_limit = 0, "at least one portion");
+    says(|plan| plan.no_show_percent = 101, "0 to 100 percent");
     says(|plan| plan.offers[0].spec.price = cny(-1), "between zero and");
     says(|plan| plan.offers[0].spec.price = cny(i64::MIN), "between zero and");
     says(|plan| plan.offers[0].spec.price = usd(1000), "sells in CNY");
@@ -267,6 +271,7 @@ fn a_line_is_made_up_at_the_price_of_the_moment() {
     let book = state.book().unwrap();
     let line = book.line(dish(2), 2, vec![chosen("Size", "large")]).unwrap();
     assert_eq!((line.name.as_str(), line.quantity, line.unit_price), ("Noodles", 2, cny(1900)));
+    assert_eq!(line.tax, six_percent());
     assert_eq!(book.line(dish(9), 1, vec![]), Err(Error::UnknownDish { dish: dish(9) }));
 }
 
@@ -626,4 +631,105 @@ proptest! {
             }
         }
     }
+}
+
+fn change(number: u8) -> ChangeId {
+    ChangeId(crate::testing::id(number))
+}
+
+fn widen(order_number: u8, by: u8, lines: Vec<Line>, seconds: i64) -> Command {
+    let (order, change, fresh) = (order(order_number), change(by), vec![]);
+    Command::Widen { order, change, lines, fresh, at: at(seconds), channel: Channel::Online }
+}
+
+fn narrow(order_number: u8, by: u8, lines: Vec<Line>) -> Command {
+    Command::Narrow { order: order(order_number), change: change(by), lines }
+}
+
+#[test]
+fn an_order_swaps_its_portions_and_holds_both_in_between() {
+    let large = || noodles(1, 1800, &[("Size", "large")]);
+    let wanted = || vec![line(1, 1, 1000), large()];
+    let state = given::<Serving>([published(), reserved(1, 1, &[(1, 5)])])
+        .when(widen(1, 80, wanted(), 150))
+        .then([Event::Widened { order: order(1), change: change(80), portions: portions(&[(2, 1)]) }])
+        .when(widen(1, 80, wanted(), 150))
+        .then([])
+        .when(narrow(1, 80, wanted()))
+        .then([Event::Narrowed { order: order(1), change: change(80), portions: portions(&[(1, 4)]) }])
+        .when(narrow(1, 80, wanted()))
+        .then([])
+        .when(Command::Release { order: order(1) })
+        .then([Event::Released { order: order(1), portions: portions(&[(1, 1), (2, 1)]) }])
+        .state();
+    let book = state.book().unwrap();
+    assert_eq!((book.offers[&dish(1)].reserved, book.offers[&dish(2)].reserved), (0, 0));
+}
+
+#[test]
+fn more_is_had_only_while_it_is_sold_and_less_until_the_end() {
+    let held = || given::<Serving>([published(), reserved(1, 1, &[(1, 2)]), reserved(2, 2, &[(1, 5)])]);
+    let sold_out = Error::SoldOut(vec![Shortage { dish: dish(1), asked: 4, left: 3 }]);
+    held().when(widen(1, 80, vec![line(1, 6, 1000)], 150)).refused(sold_out);
+    held().when(widen(1, 80, vec![line(1, 3, 1000)], 200)).refused(Error::Closed { at: at(200) });
+    held().when(widen(1, 80, vec![line(1, 3, 1000)], 99)).refused(Error::NotYetOpen { at: at(100) });
+    held().when(widen(9, 80, vec![line(1, 3, 1000)], 150)).refused(Error::Withdrawn);
+    let nothing = Event::Widened { order: order(1), change: change(80), portions: vec![] };
+    held().when(widen(1, 80, vec![line(1, 1, 1000)], 250)).then([nothing.clone()]);
+    // Five portions a diner: what is given back does not count.
+    let five = given::<Serving>([published(), reserved(1, 1, &[(1, 5)])]);
+    let swap = vec![line(1, 3, 1000), noodles(2, 1500, &[("Size", "small")])];
+    five.when(widen(1, 80, swap, 150)).then([Event::Widened {
+        order: order(1),
+        change: change(80),
+        portions: portions(&[(2, 2)]),
+    }]);
+    let limit = Error::DinerLimit { limit: 5, held: 5, asked: 1 };
+    let six = vec![line(1, 5, 1000), noodles(1, 1500, &[("Size", "small")])];
+    given::<Serving>([published(), reserved(1, 1, &[(1, 5)])]).when(widen(1, 80, six, 150)).refused(limit);
+    let withdrawn = Event::DishWithdrawn { dish: dish(1), orders: vec![order(1), order(2)] };
+    given::<Serving>([published(), reserved(1, 1, &[(1, 2)]), withdrawn])
+        .when(widen(1, 80, vec![line(1, 1, 1000)], 150))
+        .refused(Error::Withdrawn);
+}
+
+#[test]
+fn a_late_step_of_a_change_that_is_over_changes_nothing() {
+    let noodles = || vec![noodles(1, 1500, &[("Size", "small")])];
+    let state = given::<Serving>([published(), reserved(1, 1, &[(1, 1)])])
+        .when(widen(1, 80, noodles(), 150))
+        .then([Event::Widened { order: order(1), change: change(80), portions: portions(&[(2, 1)]) }])
+        .when(narrow(1, 80, noodles()))
+        .then([Event::Narrowed { order: order(1), change: change(80), portions: portions(&[(1, 1)]) }])
+        .when(widen(1, 81, vec![line(1, 1, 1000)], 150))
+        .then([Event::Widened { order: order(1), change: change(81), portions: portions(&[(1, 1)]) }])
+        .when(narrow(1, 80, noodles()))
+        .then([])
+        .when(widen(1, 80, noodles(), 150))
+        .then([])
+        .when(narrow(1, 81, vec![line(1, 1, 1000)]))
+        .then([Event::Narrowed { order: order(1), change: change(81), portions: portions(&[(2, 1)]) }])
+        .when(narrow(1, 80, noodles()))
+        .then([])
+        .state();
+    let book = state.book().unwrap();
+    assert_eq!((book.offers[&dish(1)].reserved, book.offers[&dish(2)].reserved), (1, 0));
+}
+
+#[test]
+fn what_is_new_has_todays_price_and_what_stays_its_own() {
+    let dearer = Event::PriceSet { dish: dish(1), price: cny(1_200) };
+    let wants = |fresh: Vec<Line>| Command::Widen {
+        order: order(1),
+        change: change(80),
+        lines: vec![line(1, 1, 1000), line(1, 1, 1200)],
+        fresh,
+        at: at(150),
+        channel: Channel::Online,
+    };
+    let held = || given::<Serving>([published(), reserved(1, 1, &[(1, 1)]), dearer.clone()]);
+    let changed = PriceChange { dish: dish(1), was: cny(1_100), now: cny(1_200) };
+    held().when(wants(vec![line(1, 1, 1100)])).refused(Error::PriceChanged(vec![changed]));
+    let more = Event::Widened { order: order(1), change: change(80), portions: portions(&[(1, 1)]) };
+    held().when(wants(vec![line(1, 1, 1200)])).then([more]);
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
-    GrantRunId, HoldId, RefundId, Timestamp,
+    GrantRunId, HoldId, InvoiceId, PayoutId, RefundId, Timestamp,
     account::{Command, Error},
 };
 
@@ -22,6 +23,11 @@ pub(crate) enum Settled {
     Adjusted(i64),
     Allocated(i64),
     TakenBack(i64),
+    /// For what it came to: the account decided that itself.
+    Invoiced,
+    InvoicePaid(i64),
+    InvoiceVoided(i64),
+    PaidOut(i64),
 }
 
 /// What an account dealt with in the last 30 days, by id, and when.
@@ -52,7 +58,7 @@ impl Settlements {
     pub(crate) fn answer(&self, command: &Command) -> Option<Result<(), Error>> {
         let repeat = |known: Settled, asked: Settled| if known == asked { Ok(()) } else { Err(Error::OtherContent) };
         match command {
-            Command::Deposit { deposit, amount } => {
+            Command::Deposit { deposit, amount, .. } => {
                 self.of(deposit).map(|known| repeat(known, Settled::Deposited(amount.minor)))
             }
             Command::Adjust { adjustment, by, .. } => {
@@ -67,6 +73,18 @@ impl Settlements {
             Command::TakeBack { run, amount } => {
                 self.of(&run_key(*run)).map(|known| repeat(known, Settled::TakenBack(amount.minor)))
             }
+            Command::HoldPayout { payout, amount } => self.of(&payout_key(*payout)).map(|known| match known {
+                Settled::Released => Err(Error::ReleasedAlready),
+                known => repeat(known, Settled::PaidOut(amount.minor)),
+            }),
+            Command::PayOut { payout } => self.of(&payout_key(*payout)).map(|known| match known {
+                Settled::PaidOut(_) => Ok(()),
+                _ => Err(Error::ReleasedAlready),
+            }),
+            Command::ReleasePayout { payout } => self.of(&payout_key(*payout)).map(|known| match known {
+                Settled::Released => Ok(()),
+                _ => Err(Error::CapturedAlready),
+            }),
             Command::Hold { hold, amount, .. } => self.of(hold).map(|known| match known {
                 Settled::Released => Err(Error::ReleasedAlready),
                 known => repeat(known, Settled::Captured(amount.minor)),
@@ -79,10 +97,21 @@ impl Settlements {
                 Settled::Released => Ok(()),
                 _ => Err(Error::CapturedAlready),
             }),
+            Command::Invoice { invoice, .. } => {
+                self.of(&invoice_key(*invoice)).map(|known| repeat(known, Settled::Invoiced))
+            }
+            Command::TakePayment { invoice, payment, amount } => {
+                let known = self.of(&payment_key(*invoice, *payment));
+                known.map(|known| repeat(known, Settled::InvoicePaid(amount.minor)))
+            }
+            Command::TakeBackInvoice { invoice, amount } => {
+                self.of(&void_key(*invoice)).map(|known| repeat(known, Settled::InvoiceVoided(amount.minor)))
+            }
             // A lot is known for as long as it could be granted.
             Command::Grant { .. }
             | Command::Expire { .. }
             | Command::SetFloor { .. }
+            | Command::SetDisclosure { .. }
             | Command::Freeze
             | Command::Unfreeze
             | Command::Close => None,
@@ -96,10 +125,26 @@ pub(crate) fn refund_key(refund: RefundId, hold: HoldId) -> String {
     format!("refund:{refund}/{}", hold.tender)
 }
 
+pub(crate) fn payout_key(payout: PayoutId) -> String {
+    format!("payout:{payout}")
+}
+
 pub(crate) fn batch_key(run: GrantRunId, batch: u32) -> String {
     format!("run:{run}/{batch}")
 }
 
 pub(crate) fn run_key(run: GrantRunId) -> String {
     format!("run:{run}")
+}
+
+pub(crate) fn invoice_key(invoice: InvoiceId) -> String {
+    format!("invoice:{invoice}")
+}
+
+pub(crate) fn payment_key(invoice: InvoiceId, payment: Uuid) -> String {
+    format!("invoice:{invoice}/{payment}")
+}
+
+pub(crate) fn void_key(invoice: InvoiceId) -> String {
+    format!("void:{invoice}")
 }

@@ -22,9 +22,11 @@ const STAFF: &[Role] = &[Canteen];
 const KITCHEN_READERS: &[Role] = &[Canteen, Auditor];
 const BUSINESS_READERS: &[Role] = &[Canteen, Finance, Auditor];
 const BOOK_READERS: &[Role] = &[Finance, Auditor];
+const COMPANY_READERS: &[Role] = &[Company, Finance, Auditor];
+const OPERATORS: &[Role] = &[Ops];
 const LOG_READERS: &[Role] = &[Auditor];
 
-/// Root field → roles that may ask for it.
+/// Root field → roles that may ask for it, whether it is queried or watched.
 pub(crate) const TABLE: &[(&str, &[Role])] = &[
     // Query.
     ("viewer", &[Diner, Canteen, Company, Finance, Auditor, Ops]),
@@ -37,15 +39,25 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("myOrders", &[Diner]),
     ("ordersOfServing", BUSINESS_READERS),
     ("ordersOfDay", BOOK_READERS),
+    ("menuSearch", TENANT),
     ("kitchenBoard", KITCHEN_READERS),
+    ("prepSheet", KITCHEN_READERS),
     ("dashboard", BUSINESS_READERS),
     ("dashboards", BUSINESS_READERS),
     ("sales", BUSINESS_READERS),
     ("myBalances", &[Diner]),
     ("account", &[Diner, Company, Finance, Auditor]),
+    ("diner", &[Diner, Company, Finance]),
+    ("payouts", BOOK_READERS),
+    ("myPayouts", &[Diner]),
+    ("corrections", BOOK_READERS),
     ("mySubsidyLots", &[Diner]),
     ("subsidyUse", BOOK_READERS),
     ("grantRuns", BOOK_READERS),
+    ("subsidyPolicies", BOOK_READERS),
+    ("companyUse", COMPANY_READERS),
+    ("invoices", COMPANY_READERS),
+    ("receivables", COMPANY_READERS),
     ("balances", BOOK_READERS),
     ("journal", BOOK_READERS),
     ("trialBalance", BOOK_READERS),
@@ -57,6 +69,11 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("event", LOG_READERS),
     ("causation", LOG_READERS),
     ("aggregate", LOG_READERS),
+    ("projections", OPERATORS),
+    ("parkedEvents", OPERATORS),
+    // Subscription; those with a query's name have its roles.
+    ("orderProgress", &[Diner, Canteen]),
+    ("portionsLeft", TENANT),
     // Mutation.
     ("openCanteen", STAFF),
     ("putDish", STAFF),
@@ -67,8 +84,10 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("withdrawDish", STAFF),
     ("withdrawServing", STAFF),
     ("placeOrder", &[Diner, Canteen]),
+    ("changeOrder", &[Diner, Canteen]),
     ("cancelOrder", &[Diner, Canteen]),
     ("refundLines", STAFF),
+    ("refundAmount", STAFF),
     ("recordPayment", STAFF),
     ("prepare", STAFF),
     ("markReady", STAFF),
@@ -77,16 +96,65 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("deposit", &[Finance]),
     ("freezeAccount", &[Finance]),
     ("unfreezeAccount", &[Finance]),
+    ("closeAccount", &[Finance]),
+    ("topUp", &[Finance]),
+    ("requestPayout", &[Diner, Finance]),
+    ("confirmPayout", &[Finance]),
+    ("cancelPayout", &[Finance]),
+    ("adjustAccount", &[Finance]),
+    ("proposeCorrection", &[Finance]),
+    ("applyCorrection", &[Finance]),
+    ("rejectCorrection", &[Finance]),
     ("openSubsidyPolicy", &[Finance]),
     ("setSubsidyTerms", &[Finance]),
     ("endSubsidyPolicy", &[Finance]),
+    ("setStandingGrants", &[Finance]),
     ("grantSubsidies", &[Finance]),
     ("employ", &[Finance]),
     ("endEmployment", &[Finance]),
+    ("issueInvoice", &[Finance]),
+    ("payInvoice", &[Finance]),
+    ("voidInvoice", &[Finance]),
+    ("setCreditLimit", &[Finance]),
+    ("setCompanyDisclosure", &[Finance]),
+    ("setDinerDetails", &[Finance]),
+    ("eraseDiner", &[Finance]),
     ("openBooks", &[Finance]),
     ("closePeriod", &[Finance]),
     ("reopenPeriod", &[Finance]),
 ];
+
+/// Root fields whose answers, with all that can be asked below them, are the same for everybody who may ask: what
+/// a tenant's canteens offer.
+pub(crate) const MENU: &[&str] = &["canteens", "canteen", "servings", "serving"];
+
+/// What an operation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Nothing but what is in [`MENU`].
+    Menu,
+    Query,
+    Mutation,
+    Subscription,
+}
+
+impl Asks {
+    pub(crate) fn is_query(self) -> bool {
+        matches!(self, Asks::Menu | Asks::Query)
+    }
+}
+
+pub(crate) fn asks(document: &ExecutableDocument, operation: &OperationDefinition) -> Asks {
+    match operation.ty {
+        OperationType::Mutation => Asks::Mutation,
+        OperationType::Subscription => Asks::Subscription,
+        OperationType::Query => {
+            let fields = all_root_fields(document, operation);
+            let is_menu = !fields.is_empty() && fields.iter().all(|field| MENU.contains(field));
+            if is_menu { Asks::Menu } else { Asks::Query }
+        }
+    }
+}
 
 /// The operation of a document that will run.
 pub(crate) fn operation<'a>(
@@ -108,9 +176,18 @@ pub(crate) fn operation<'a>(
     }
 }
 
-/// Whether `operation` changes something.
-pub(crate) fn is_mutation(operation: &OperationDefinition) -> bool {
-    operation.ty == OperationType::Mutation
+/// Whether `operation` asks about the schema. Every object's own `__typename` is no such question.
+pub(crate) fn is_about_schema(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
+    all_root_fields(document, operation).into_iter().any(|field| field.starts_with("__") && field != "__typename")
+}
+
+/// Refuses a subscription to more than one thing (the specification's "Single root field").
+pub(crate) fn check_single(document: &ExecutableDocument, operation: &OperationDefinition) -> Result<(), Failed> {
+    let fields = all_root_fields(document, operation);
+    if fields.len() == 1 && !fields[0].starts_with("__") {
+        return Ok(());
+    }
+    Err(coded(Code::BadInput, "a subscription asks for exactly one field; send one for each"))
 }
 
 /// Denies the operation unless its bearer may ask for each of its root fields. The schema itself is
@@ -120,15 +197,14 @@ pub(crate) fn check(
     operation: &OperationDefinition,
     identity: Option<&Identity>,
 ) -> Result<(), Failed> {
-    let mut fields = Vec::new();
-    root_fields(document, &operation.selection_set.node, &mut HashSet::new(), &mut fields);
-    for field in fields.into_iter().filter(|field| !field.starts_with("__")) {
+    for field in all_root_fields(document, operation).into_iter().filter(|field| !field.starts_with("__")) {
         let Some(identity) = identity else {
             return Err(coded(Code::Unauthenticated, "this needs a token: Authorization: Bearer …"));
         };
         let roles = TABLE.iter().find(|(name, _)| *name == field).map(|(_, roles)| *roles);
         if !roles.is_some_and(|roles| identity.has_any(roles)) {
-            return Err(coded(Code::Forbidden, format!("your roles do not let you ask for {field:?}")));
+            return Err(coded(Code::Forbidden, format!("your roles do not let you ask for {field:?}"))
+                .in_chinese(format!("您的角色不能查询或变更 {field}")));
         }
     }
     Ok(())
@@ -136,6 +212,12 @@ pub(crate) fn check(
 
 /// The names of all root fields, those in fragments too; directives may leave some out, and they
 /// count all the same.
+fn all_root_fields<'a>(document: &'a ExecutableDocument, operation: &'a OperationDefinition) -> Vec<&'a str> {
+    let mut fields = Vec::new();
+    root_fields(document, &operation.selection_set.node, &mut HashSet::new(), &mut fields);
+    fields
+}
+
 fn root_fields<'a>(
     document: &'a ExecutableDocument,
     selection: &'a SelectionSet,
@@ -164,7 +246,7 @@ fn root_fields<'a>(
 mod tests {
     use async_graphql::parser::{
         parse_query, parse_schema,
-        types::{TypeKind, TypeSystemDefinition},
+        types::{FieldDefinition, TypeKind, TypeSystemDefinition},
     };
     use domain::TenantId;
     use uuid::Uuid;
@@ -195,9 +277,80 @@ mod tests {
         assert!(fields.len() > 30, "{fields:?}");
         let mut table: Vec<_> = TABLE.iter().map(|(name, _)| (*name).to_owned()).collect();
         fields.sort();
+        // A query and a subscription of one name share a row.
+        fields.dedup();
         table.sort();
         assert_eq!(table, fields);
         assert!(TABLE.iter().all(|(_, roles)| !roles.is_empty()));
+    }
+
+    /// Whose answers are shared by a tenant must say nothing of who asks. Whoever adds a type here has looked.
+    #[test]
+    fn below_the_menu_there_is_nothing_of_who_asks() {
+        let document = parse_schema(crate::schema_sdl()).unwrap();
+        let mut objects = std::collections::HashMap::new();
+        for definition in document.definitions {
+            if let TypeSystemDefinition::Type(definition) = definition
+                && let TypeKind::Object(object) = definition.node.kind
+            {
+                let field = |field: async_graphql::Positioned<FieldDefinition>| {
+                    let ty = field.node.ty.node.to_string();
+                    (field.node.name.node.to_string(), ty.trim_matches(['[', ']', '!']).to_owned())
+                };
+                let fields: Vec<_> = object.fields.into_iter().map(field).collect();
+                objects.insert(definition.node.name.node.to_string(), fields);
+            }
+        }
+        let roots = objects["Query"].iter().filter(|(name, _)| MENU.contains(&name.as_str()));
+        let mut waiting: Vec<String> = roots.map(|(_, ty)| ty.clone()).collect();
+        assert_eq!(waiting.len(), MENU.len());
+        let mut found = std::collections::BTreeSet::new();
+        while let Some(ty) = waiting.pop() {
+            if let Some(fields) = objects.get(&ty)
+                && found.insert(ty)
+            {
+                waiting.extend(fields.iter().map(|(_, ty)| ty.clone()));
+            }
+        }
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        let known = [
+            "Canteen",
+            "CanteenConnection",
+            "CanteenEdge",
+            "Choice",
+            "Dish",
+            "DishConnection",
+            "DishEdge",
+            "Money",
+            "Offer",
+            "OptionGroup",
+            "PageInfo",
+            "Serving",
+            "ServingConnection",
+            "ServingEdge",
+        ];
+        assert_eq!(found, known);
+        assert!(MENU.iter().all(|field| TABLE.iter().any(|(name, roles)| name == field && *roles == TENANT)));
+    }
+
+    #[test]
+    fn only_what_asks_for_nothing_else_is_a_menu() {
+        let asked = |query: &str| {
+            let document = parse_query(query).unwrap();
+            asks(&document, operation(&document, None).unwrap())
+        };
+        assert_eq!(
+            asked("{ a: serving(id: 1) { id } ...b } fragment b on Query { canteens { nodes { id } } }"),
+            Asks::Menu
+        );
+        assert_eq!(
+            asked("{ serving(id: 1) { id } ...b } fragment b on Query { myOrders { nodes { id } } }"),
+            Asks::Query
+        );
+        assert_eq!(asked("{ serving: myBalances { balance } }"), Asks::Query);
+        assert_eq!(asked("{ __typename }"), Asks::Query);
+        assert_eq!(asked("mutation { serving { id } }"), Asks::Mutation);
+        assert_eq!(asked("subscription { serving { id } }"), Asks::Subscription);
     }
 
     #[test]

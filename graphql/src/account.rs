@@ -1,4 +1,4 @@
-//! Accounts with a limit: what they have, and the money that comes in.
+//! Accounts with a limit: what they have, and whether they may be spent from.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use domain::{
@@ -6,13 +6,14 @@ use domain::{
     account::{self as domain_account, Book},
 };
 use projections::balances as views;
+use store::Position;
 
 use crate::{
     caller::{Caller, caller},
-    errors::{Code, Failed, coded, not_found},
+    errors::{Code, Failed, coded, not_found, refused_at},
     identity::Role,
     node::NodeId,
-    scalars::{Money, MoneyInput, Uuid},
+    scalars::{Money, Uuid},
 };
 
 /// A kind of account.
@@ -36,7 +37,7 @@ pub(crate) struct AccountInput {
 }
 
 impl AccountInput {
-    fn read(&self) -> Result<AccountId, Failed> {
+    pub(crate) fn read(&self) -> Result<AccountId, Failed> {
         let owner = self.owner.0;
         if owner.is_nil() {
             return Err(coded(Code::BadInput, "an owner is not the nil UUID").at("owner"));
@@ -120,6 +121,16 @@ pub(crate) struct AccountPayload {
     consistency_token: String,
 }
 
+/// An account that was closed.
+#[derive(SimpleObject)]
+pub(crate) struct CloseAccountPayload {
+    /// Its global id.
+    #[graphql(owned)]
+    account: ID,
+    /// Brings a query up to this change.
+    consistency_token: String,
+}
+
 /// Whether this caller may see the account: its diner, its company, finance and auditors.
 fn visible(caller: &Caller<'_>, account: AccountId) -> bool {
     let identity = caller.identity;
@@ -146,14 +157,19 @@ async fn change(
     command: domain_account::Command,
 ) -> Result<AccountPayload, Failed> {
     let outcome = caller.commands().on_account(request, id, command).await?;
-    let at = caller.outcome(&outcome).await?;
+    payload(caller, id, outcome.position).await
+}
+
+/// The account after what was written at `position`.
+pub(crate) async fn payload(caller: &Caller<'_>, id: AccountId, position: Position) -> Result<AccountPayload, Failed> {
+    let at = caller.written(position).await?;
     let look = |account: &domain_account::Account| account.book().ok().map(|book| Account::of_book(id, book));
     let account = caller.commands().look(caller.tenant(), id, look).await?;
     let account = account.ok_or_else(|| coded(Code::OutOfTurn, "the account has been closed since"))?;
     Ok(AccountPayload { account, consistency_token: at.token })
 }
 
-fn account_id(id: &ID) -> Result<AccountId, Failed> {
+pub(crate) fn account_id(id: &ID) -> Result<AccountId, Failed> {
     match NodeId::decode(id) {
         Some(NodeId::Account(account)) => Ok(account),
         _ => Err(not_found("account").at("account")),
@@ -192,21 +208,6 @@ pub(crate) struct AccountMutation;
 
 #[Object]
 impl AccountMutation {
-    /// Books money from the bank into an account; the first deposit opens it. For finance.
-    async fn deposit(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Whose account.")] account: AccountInput,
-        #[graphql(desc = "How much, more than zero.")] amount: MoneyInput,
-        #[graphql(desc = "A UUID of your own making; the same again is the same deposit.")] idempotency_key: Uuid,
-    ) -> Result<AccountPayload> {
-        let caller = caller(ctx)?;
-        let (id, amount) = (account.read()?, amount.read("amount")?);
-        let request = caller.request("deposit", idempotency_key, &(id, amount))?;
-        let command = domain_account::Command::Deposit { deposit: request.id, amount };
-        Ok(change(&caller, request, id, command).await?)
-    }
-
     /// Stops an account from being spent from. What is promised is still taken, and refunds still
     /// come in. For finance.
     async fn freeze_account(
@@ -232,5 +233,21 @@ impl AccountMutation {
         let id = account_id(&account)?;
         let request = caller.request("unfreezeAccount", idempotency_key, &id)?;
         Ok(change(&caller, request, id, domain_account::Command::Unfreeze).await?)
+    }
+
+    /// Ends an account that has nothing any more; what it has is to be paid out first. For finance.
+    async fn close_account(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The account's global id.")] account: ID,
+        #[graphql(desc = "A UUID of your own making; the same again is the same request.")] idempotency_key: Uuid,
+    ) -> Result<CloseAccountPayload> {
+        let caller = caller(ctx)?;
+        let id = account_id(&account)?;
+        let request = caller.request("closeAccount", idempotency_key, &id)?;
+        let done = caller.commands().on_account(request, id, domain_account::Command::Close).await;
+        let outcome = done.map_err(|failure| refused_at(failure, "account"))?;
+        let consistency_token = caller.outcome(&outcome).await?.token;
+        Ok(CloseAccountPayload { account: NodeId::Account(id).encode(), consistency_token })
     }
 }

@@ -133,6 +133,8 @@ pub(crate) struct StatementEntry {
     amount: Money,
     /// The account's balance after it.
     balance: Money,
+    /// What it is, in plain words, such as Top-up.
+    title: String,
     /// The type of the event that moved the money, such as account.Captured.
     event: String,
     /// What it was all about: an order's UUID, for example.
@@ -140,8 +142,11 @@ pub(crate) struct StatementEntry {
 }
 
 impl From<statements::Line> for StatementEntry {
-    fn from(statements::Line { entry, balance }: statements::Line) -> Self {
+    fn from(line: statements::Line) -> Self {
+        let title = line.title().to_owned();
+        let statements::Line { entry, balance } = line;
         StatementEntry {
+            title,
             booking_date: entry.booking_date.into(),
             late: entry.late,
             occurred_at: entry.occurred_at.into(),
@@ -182,7 +187,7 @@ impl Statement {
             read(caller.views(), move |snapshot| statements::lines(snapshot, tenant, of, days, after, size.get())).await
         };
         let cursor = |line: &statements::Line| statements::Cursor::from(&line.entry);
-        let page = paging::page(first, after, cursor, fetch).await?;
+        let page = paging::page(first, after, fetch).await?;
         Ok(paging::connection(page, |line| write_cursor(masks, tenant, cursor(line)), StatementEntry::from))
     }
 }
@@ -283,7 +288,7 @@ async fn accounts(
         let asked = Accounts { prefix: prefix.clone(), after };
         read(caller.views(), move |snapshot| statements::balances(snapshot, tenant, days, &asked, size.get())).await
     };
-    paging::page(first, after, |row: &PeriodBalance| (row.account, row.currency), fetch).await
+    paging::page(first, after, fetch).await
 }
 
 fn account_cursor(row: &PeriodBalance) -> String {

@@ -7,7 +7,8 @@ use domain::books::{Error, Event};
 use crate::{
     books::{Books, ReopenReason},
     caller::{Caller, caller},
-    errors::{Code, Failed, coded},
+    errors::{self, Code, Failed},
+    language::Said,
     scalars::{Date, Uuid},
 };
 
@@ -48,13 +49,15 @@ pub(crate) enum BooksRefusal {
     TooLongAgo,
     /// Something is dated into a closed period.
     PeriodClosed,
+    /// An adjustment's limit is zero or more.
+    BadLimit,
 }
 
 /// The books refuse a change.
 #[derive(SimpleObject)]
 pub(crate) struct BooksRefused {
     /// For people.
-    message: String,
+    message: Said,
     /// Why.
     refusal: BooksRefusal,
     /// What day it is in the books' time zone, when that is why.
@@ -65,7 +68,7 @@ pub(crate) struct BooksRefused {
 
 impl From<Error> for BooksRefused {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
+        let message = Said::from(&error);
         let (refusal, today, closed_through) = match error {
             Error::NotOpen => (BooksRefusal::BooksNotOpen, None, None),
             Error::AlreadyOpen { .. } => (BooksRefusal::BooksAlreadyOpen, None, None),
@@ -74,6 +77,7 @@ impl From<Error> for BooksRefused {
             Error::TooEarly { .. } => (BooksRefusal::TooEarly, None, None),
             Error::OutOfOrder { closed_through, .. } => (BooksRefusal::OutOfOrder, None, Some(closed_through)),
             Error::TooLongAgo { forgotten } => (BooksRefusal::TooLongAgo, None, Some(forgotten)),
+            Error::BadLimit => (BooksRefusal::BadLimit, None, None),
             Error::Closed { period, .. } => (BooksRefusal::PeriodClosed, None, Some(period.through)),
         };
         BooksRefused { message, refusal, today: today.map(Date::from), closed_through: closed_through.map(Date::from) }
@@ -90,7 +94,7 @@ async fn answer(
         Err(Failure::Refused(error)) => return Ok(BooksResult::Refused(error.into())),
         Err(Failure::KeyReused) => {
             let failure = Failure::<Error>::KeyReused;
-            return Err(coded(Code::KeyReused, failure).at("idempotencyKey"));
+            return Err(errors::of(Code::KeyReused, &failure).at("idempotencyKey"));
         }
         Err(Failure::Interrupted(interrupted)) => return Err(interrupted.into()),
     };

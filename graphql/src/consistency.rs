@@ -8,6 +8,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::TenantId;
 use store::Position;
 
+/// Most tokens that a reader may bring: one for each of its writes that overlapped.
+const MOST: usize = 8;
+
 /// Masks positions with a secret that every node of a service shares.
 #[derive(Clone)]
 pub(crate) struct Masks {
@@ -32,6 +35,14 @@ impl Masks {
         let (tag, masked): ([u8; 8], [u8; 8]) = (tag.try_into().ok()?, masked.try_into().ok()?);
         let position = u64::from_le_bytes(masked) ^ u64::from_le_bytes(self.hash(b"mask", tenant, tag));
         (self.hash(b"tag", tenant, position.to_le_bytes()) == tag).then_some(position)
+    }
+
+    /// The furthest position of several tokens with commas between them, at most [`MOST`]. None if one of them is not
+    /// of this tenant.
+    pub(crate) fn furthest(&self, tenant: TenantId, tokens: &str) -> Option<Position> {
+        let positions = tokens.split(',').take(MOST + 1).map(|token| self.position(tenant, token.trim()));
+        let positions: Vec<Position> = positions.collect::<Option<_>>()?;
+        if positions.len() > MOST { None } else { positions.into_iter().max() }
     }
 
     fn hash(&self, purpose: &[u8], tenant: TenantId, bytes: [u8; 8]) -> [u8; 8] {
@@ -62,6 +73,21 @@ mod tests {
         for rubbish in ["", "abc", "AAAAAAAAAAAAAAAAAAAAAA", "!!!"] {
             assert_eq!(masks.position(ours, rubbish), None);
         }
+    }
+
+    #[test]
+    fn of_several_tokens_the_furthest_counts() {
+        let masks = Masks::new([7; 32]);
+        let tenant = TenantId(Uuid::from_u128(1));
+        let joined = |positions: &[Position]| {
+            positions.iter().map(|position| masks.token(tenant, *position)).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(masks.furthest(tenant, &joined(&[7])), Some(7));
+        assert_eq!(masks.furthest(tenant, &joined(&[7, 9, 8])), Some(9));
+        assert_eq!(masks.furthest(tenant, &joined(&[1; MOST])), Some(1));
+        assert_eq!(masks.furthest(tenant, &joined(&[1; MOST + 1])), None);
+        assert_eq!(masks.furthest(tenant, &format!("{}, x", joined(&[1]))), None);
+        assert_eq!(masks.furthest(tenant, ""), None);
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub(crate) struct Dashboard {
     view: views::ServingDashboard,
 }
 
+impl Dashboard {
+    pub(crate) fn new(serving: ServingId, view: views::ServingDashboard) -> Self {
+        Dashboard { serving, view }
+    }
+}
+
 /// So many of something.
 fn count(number: u64) -> BigInt {
     BigInt(i64::try_from(number).unwrap_or(i64::MAX))
@@ -155,6 +161,30 @@ impl Dashboard {
         };
         self.view.dishes.iter().map(sales).collect()
     }
+
+    /// What it withdrew, and how far that is.
+    async fn withdrawals(&self) -> Vec<Withdrawal> {
+        let withdrawal = |one: &views::Withdrawal| Withdrawal {
+            dish: one.dish.map(|dish| NodeId::Dish(self.view.counts.canteen, dish).encode()),
+            orders: count(one.orders),
+            told: count(one.told),
+            settled: one.settled,
+        };
+        self.view.withdrawals.iter().map(withdrawal).collect()
+    }
+}
+
+/// A dish, or everything, that a serving withdrew.
+#[derive(SimpleObject)]
+struct Withdrawal {
+    /// The dish's global id; null if it was everything.
+    dish: Option<ID>,
+    /// Orders that had it.
+    orders: BigInt,
+    /// How many of them have been refused, or have their refunds begun.
+    told: BigInt,
+    /// Whether all of them have been dealt with.
+    settled: bool,
 }
 
 /// What a canteen sold of one dish on one day.
@@ -245,11 +275,9 @@ impl DashboardQuery {
         caller.reader_of(canteen)?;
         let (views, tenant) = (caller.views(), caller.tenant());
         let servings = menu::servings_on(views, tenant, Some(canteen), date.0, None, PageSize::MAX).await;
-        let mut dashboards = Vec::new();
-        for serving in servings.map_err(Failed::from)? {
-            dashboards.extend(read(&caller, serving.serving).await?);
-        }
-        Ok(dashboards)
+        let servings = servings.map_err(Failed::from)?.iter().map(|row| row.serving).collect();
+        let found = views::of_servings(views, tenant, servings).await.map_err(Failed::from)?;
+        Ok(found.into_iter().map(|view| Dashboard { serving: view.counts.serving, view }).collect())
     }
 
     /// What was sold, by day, canteen and dish. For the canteen, finance and auditors.
@@ -272,7 +300,7 @@ impl DashboardQuery {
         let (views, tenant) = (caller.views(), caller.tenant());
         let after = paging::cursor(after.as_deref(), read_cursor)?;
         let fetch = |after, size| views::sales_by_day(views, tenant, canteen, from.0, to.0, after, size);
-        let page = paging::page(first, after, views::DaySales::cursor, fetch).await?;
+        let page = paging::page(first, after, fetch).await?;
         Ok(paging::connection(page, write_cursor, DaySales))
     }
 }

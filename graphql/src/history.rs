@@ -70,7 +70,9 @@ impl EventFilter {
     fn read(self, masks: &Masks, tenant: TenantId) -> Result<Filter, Failed> {
         let types = self.types.unwrap_or_default();
         if types.len() > MAX_TYPES {
-            return Err(coded(Code::BadInput, format!("a filter names at most {MAX_TYPES} types")).at("types"));
+            return Err(coded(Code::BadInput, format!("a filter names at most {MAX_TYPES} types"))
+                .in_chinese(format!("一个筛选最多列出 {MAX_TYPES} 种类型"))
+                .at("types"));
         }
         let types = types.iter().map(|name| EventType::parse(name)).collect::<Result<_, _>>().map_err(bad)?;
         let position = |id: Option<ID>, field| id.map(|id| event_position(masks, tenant, &id, field)).transpose();
@@ -378,7 +380,8 @@ impl HistoryQuery {
         let versions = store.versions(&[stream]).await.map_err(|error| failed(error.into()))?;
         if versions.iter().any(|version| *version > MAX_FOLDED) {
             let most = format!("it has more than {MAX_FOLDED} events, too many to fold for an answer");
-            return Err(coded(Code::TooComplex, most).into());
+            let chinese = format!("它有超过 {MAX_FOLDED} 个事件，太多了，无法还原");
+            return Err(coded(Code::TooComplex, most).in_chinese(chinese).into());
         }
         let folded = known(history::state_at(store, stream, at, caller.commands().now()).await)?;
         Ok(folded.map(|folded| AggregateState {

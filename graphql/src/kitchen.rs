@@ -10,7 +10,7 @@ use crate::{
     menu_changes::serving_of,
     node::NodeId,
     order::Selection,
-    order_changes::{OrderPayload, order_after, staff_order},
+    order_changes::{OrderPayload, finished, order_after, staff_order},
     paging,
     scalars::{DateTime, Uuid},
 };
@@ -89,6 +89,7 @@ impl KitchenQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The serving's global id.")] serving: ID,
+        #[graphql(desc = "Only what is handed over to whoever shows this pickup code.")] code: Option<String>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, Ticket>> {
@@ -97,8 +98,11 @@ impl KitchenQuery {
         let (views, tenant) = (caller.views(), caller.tenant());
         caller.reader_of_serving(serving).await?;
         let after = paging::cursor(after.as_deref(), |text| caller.service.masks.position(tenant, text))?;
-        let fetch = |after, size| views::of_serving(views, tenant, serving, after, size);
-        let page = paging::page(first, after, |row: &views::Ticket| row.placed, fetch).await?;
+        let fetch = async |after, size| match code.clone() {
+            Some(code) => views::of_code(views, tenant, (serving, code), after, size).await,
+            None => views::of_serving(views, tenant, serving, after, size).await,
+        };
+        let page = paging::page(first, after, fetch).await?;
         let cursor = |row: &views::Ticket| caller.service.masks.token(tenant, row.placed);
         Ok(paging::connection(page, cursor, Ticket::from))
     }
@@ -159,13 +163,17 @@ impl KitchenMutation {
         Ok(step(&caller(ctx)?, "collect", &order, idempotency_key, command, &code).await?)
     }
 
-    /// Nobody came for an order. For its canteen.
+    /// Nobody came for an order: it is charged what its serving says, and the rest goes back. For its canteen.
     async fn mark_no_show(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The order's global id.")] order: ID,
         #[graphql(desc = "A UUID of your own making; the same again is the same request.")] idempotency_key: Uuid,
     ) -> Result<OrderPayload> {
-        Ok(step(&caller(ctx)?, "markNoShow", &order, idempotency_key, Command::MarkNoShow, "").await?)
+        let caller = caller(ctx)?;
+        let order = staff_order(&caller, &order).await?;
+        let request = caller.request("markNoShow", idempotency_key, &(order, ""))?;
+        let marked = caller.service.ordering.mark_no_show(request, order).await.map_err(Failed::from)?;
+        Ok(finished(&caller, order, &marked).await?)
     }
 }

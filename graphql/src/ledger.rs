@@ -205,7 +205,7 @@ impl LedgerQuery {
             (None, Which::Account(account)) => Ok(journal::of_account(views, tenant, *account, after, size).await?),
             (None, Which::Between(from, to)) => Ok(journal::between(views, tenant, *from, *to, after, size).await?),
         };
-        let page = paging::page(first, after, journal::Entry::cursor, fetch).await?;
+        let page = paging::page(first, after, fetch).await?;
         let cursor = |row: &journal::Entry| write_entry(masks, tenant, row.cursor());
         Ok(paging::connection(page, cursor, JournalEntry::from))
     }
@@ -231,7 +231,7 @@ impl LedgerQuery {
             }
             None => Ok(balances::list(views, tenant, after, size).await?),
         };
-        let page = paging::page(first, after, |row: &balances::Balance| (row.account, row.currency), fetch).await?;
+        let page = paging::page(first, after, fetch).await?;
         let cursor = |row: &balances::Balance| format!("{}/{}", row.account, row.currency);
         Ok(paging::connection(page, cursor, LedgerBalance::from))
     }

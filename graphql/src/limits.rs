@@ -3,10 +3,10 @@
 //! Each fragment is measured once, however often it is spread: 31 fragments that each spread the
 //! next one twice cost 31 steps here, and would cost the library's own validation 2³¹.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, convert::Infallible};
 
 use async_graphql::{
-    Value, Variables,
+    Name, Value, Variables,
     parser::types::{ExecutableDocument, Field, OperationType, Selection, SelectionSet},
 };
 
@@ -61,13 +61,21 @@ pub(crate) const MAX_PAGE: u32 = 100;
 const COSTLY: &[(&str, u64)] = &[
     ("offers", 20),
     ("lines", 5),
-    ("dashboards", 5),
+    ("tickets", 50),
+    ("dashboards", 20),
     ("minutes", 100),
     ("commands", 20),
     ("decided", 2),
     ("books", 2),
     ("places", 5),
     ("statement", 3),
+    ("balanceChanges", 100),
+    ("mySubsidyLots", 20),
+    ("prepSheet", 50),
+    ("variants", 3),
+    ("projections", 20),
+    ("withdrawals", 5),
+    ("paymentCode", 20),
     // Introspection.
     ("types", 100),
     ("fields", 10),
@@ -77,8 +85,10 @@ const COSTLY: &[(&str, u64)] = &[
     ("enumValues", 8),
 ];
 
-/// Fields that read the log itself, and what each costs beside what it answers with.
-const LOG_READS: &[(&str, u64)] = &[("events", 2_000), ("causation", 2_000), ("aggregate", 2_000), ("changes", 2_000)];
+/// Fields that read the log itself, or all that a tenant offers on a day, and what each costs beside what it answers
+/// with.
+const LONG_READS: &[(&str, u64)] =
+    &[("events", 2_000), ("causation", 2_000), ("aggregate", 2_000), ("changes", 2_000), ("menuSearch", 2_000)];
 
 /// What a selection costs, with its fragments written out.
 #[derive(Clone, Copy, Default)]
@@ -106,6 +116,10 @@ impl Cost {
 struct Meter<'a> {
     document: &'a ExecutableDocument,
     variables: &'a Variables,
+    /// What variables are when nothing is said: the largest number that an operation gives each.
+    defaults: HashMap<&'a str, u64>,
+    /// Whether each fragment has the edges or nodes of a page.
+    pages: HashMap<&'a str, bool>,
     /// None while it is being measured: meeting it then is a cycle.
     measured: HashMap<&'a str, Option<Cost>>,
     /// Fields that were looked at, which is what this pass itself costs.
@@ -113,8 +127,10 @@ struct Meter<'a> {
     steps: usize,
 }
 
-fn too_complex(what: &str, most: impl std::fmt::Display) -> Failed {
+/// `what` there is too much of, in English and in Chinese.
+fn too_complex((what, chinese): (&str, &str), most: impl std::fmt::Display) -> Failed {
     coded(Code::TooComplex, format!("the document has too many {what}; the most is {most}"))
+        .in_chinese(format!("文档里的{chinese}太多，最多 {most} 个"))
 }
 
 /// Checks a text before it is parsed: the parser calls itself for each bracket.
@@ -128,7 +144,7 @@ pub(crate) fn check_text(query: &str, limits: &DocumentLimits) -> Result<(), Fai
             b'{' | b'(' | b'[' => {
                 depth += 1;
                 if depth > limits.nesting {
-                    return Err(too_complex("brackets within brackets", limits.nesting));
+                    return Err(too_complex(("brackets within brackets", "括号嵌套"), limits.nesting));
                 }
             }
             b'}' | b')' | b']' => depth = depth.saturating_sub(1),
@@ -158,19 +174,33 @@ fn after_string(bytes: &[u8], start: usize) -> usize {
     index
 }
 
+/// Refuses texts with the character NUL, which not every database can hold; nobody means it.
+fn check_plain(value: &Value) -> Result<(), Failed> {
+    match value {
+        Value::String(text) if text.contains('\0') => Err(coded(Code::BadInput, "a text has the character NUL")),
+        Value::List(items) => items.iter().try_for_each(check_plain),
+        Value::Object(fields) => fields.values().try_for_each(check_plain),
+        Value::Null | Value::Number(_) | Value::String(_) | Value::Boolean(_) | Value::Binary(_) | Value::Enum(_) => {
+            Ok(())
+        }
+    }
+}
+
 /// Checks every operation and every fragment, also those that would not run: the library looks at
-/// them all.
+/// them all. What the dearest operation costs, which is what the caller is charged.
 pub(crate) fn check(
     document: &ExecutableDocument,
     variables: &Variables,
     limits: &DocumentLimits,
-) -> Result<(), Failed> {
+) -> Result<u64, Failed> {
+    variables.values().try_for_each(check_plain)?;
+    let mut dearest = 0;
     let mut meter = Meter::new(document, variables);
     if document.operations.iter().len() > limits.operations {
-        return Err(too_complex("operations", limits.operations));
+        return Err(too_complex(("operations", "操作"), limits.operations));
     }
     if document.fragments.len() > limits.fragments {
-        return Err(too_complex("fragments", limits.fragments));
+        return Err(too_complex(("fragments", "片段"), limits.fragments));
     }
     for name in document.fragments.keys() {
         let cost = meter.fragment(name, 0)?;
@@ -178,21 +208,25 @@ pub(crate) fn check(
     }
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
+        let defaults = operation.variable_definitions.iter().filter_map(|one| one.node.default_value.as_ref());
+        defaults.map(|default| &default.node).try_for_each(check_plain)?;
         let mut cost = meter.selection(&operation.selection_set.node, 0)?;
         cost.directives = cost.directives.saturating_add(operation.directives.len() as u64);
         if operation.ty == OperationType::Mutation {
             cost.complexity = cost.complexity.saturating_add(cost.here.saturating_mul(MUTATION_COST));
         }
         if cost.here > limits.root_fields {
-            return Err(too_complex("fields at the top", limits.root_fields));
+            return Err(too_complex(("fields at the top", "顶层字段"), limits.root_fields));
         }
         let (complexity, depth) = match is_introspection(&operation.selection_set.node) {
             true => (INTROSPECTION_COMPLEXITY, INTROSPECTION_DEPTH),
             false => (limits.complexity, limits.depth),
         };
         within(cost, limits, complexity, depth)?;
+        // The schema is reckoned much larger than it is; nothing is read for it.
+        dearest = dearest.max(cost.complexity.min(limits.complexity));
     }
-    Ok(())
+    Ok(dearest)
 }
 
 /// Whether every root field is about the schema itself. Root fields in fragments count as others.
@@ -208,32 +242,44 @@ fn within(cost: Cost, limits: &DocumentLimits, complexity: u64, depth: u32) -> R
         return Err(coded(
             Code::TooComplex,
             format!("the document is {} fields deep; the most is {depth}", cost.depth),
-        ));
+        )
+        .in_chinese(format!("文档有 {} 层字段，最多 {depth} 层", cost.depth)));
     }
     if cost.fields > limits.fields {
-        return Err(too_complex("fields", limits.fields));
+        return Err(too_complex(("fields", "字段"), limits.fields));
     }
     if cost.aliases > limits.aliases {
-        return Err(too_complex("aliases", limits.aliases));
+        return Err(too_complex(("aliases", "别名"), limits.aliases));
     }
     if cost.directives > limits.directives {
-        return Err(too_complex("directives", limits.directives));
+        return Err(too_complex(("directives", "指令"), limits.directives));
     }
     if cost.complexity > complexity {
         let found = cost.complexity;
         return Err(coded(
             Code::TooComplex,
             format!("the document costs {found}; the most is {complexity}: ask for fewer fields or smaller pages"),
-        ));
+        )
+        .in_chinese(format!("文档的费用是 {found}，最多 {complexity}：请减少字段或每页项数")));
     }
     Ok(())
 }
 
 impl<'a> Meter<'a> {
     fn new(document: &'a ExecutableDocument, variables: &'a Variables) -> Self {
+        let mut defaults: HashMap<&str, u64> = HashMap::new();
+        let definitions = document.operations.iter().flat_map(|(_, operation)| &operation.node.variable_definitions);
+        for definition in definitions {
+            if let Some(Value::Number(number)) = definition.node.default_value.as_ref().map(|value| &value.node) {
+                let known = defaults.entry(definition.node.name.node.as_str()).or_default();
+                *known = number.as_u64().unwrap_or_default().max(*known);
+            }
+        }
         Meter {
             document,
             variables,
+            defaults,
+            pages: HashMap::new(),
             measured: HashMap::new(),
             #[cfg(test)]
             steps: 0,
@@ -243,7 +289,7 @@ impl<'a> Meter<'a> {
     /// `nesting` bounds this pass's own stack.
     fn selection(&mut self, selection: &'a SelectionSet, nesting: u32) -> Result<Cost, Failed> {
         if nesting > 150 {
-            return Err(too_complex("levels, fragments counted", 150));
+            return Err(too_complex(("levels, fragments counted", "层次（片段计算在内）"), 150));
         }
         let mut sum = Cost::default();
         for item in &selection.items {
@@ -263,11 +309,16 @@ impl<'a> Meter<'a> {
         {
             self.steps += 1;
         }
+        for (_, value) in &field.arguments {
+            // Variables are looked at once, as they are.
+            let said = value.node.clone().into_const_with(|_| Ok::<_, Infallible>(Value::Null));
+            check_plain(&said.unwrap_or_default())?;
+        }
         let inner = self.selection(&field.selection_set.node, nesting + 1)?;
         // A field without fields of its own is a value of that name, such as an event's causation.
         let (times, reads) = match field.selection_set.node.items.is_empty() {
             true => (1, 0),
-            false => (self.times(field), log_reads(&field.name.node)),
+            false => (self.times(field), long_reads(&field.name.node)),
         };
         Ok(Cost {
             here: 1,
@@ -280,12 +331,14 @@ impl<'a> Meter<'a> {
     }
 
     /// How many items a field may answer with.
-    fn times(&self, field: &Field) -> u64 {
-        let first = field.get_argument("first").and_then(|value| {
-            let known = |name| self.variables.get(&name).cloned().ok_or(());
+    fn times(&mut self, field: &'a Field) -> u64 {
+        let first = field.get_argument("first").map(|value| {
+            let said = |name: &str| self.variables.get(name).cloned();
+            let default = |name: &str| self.defaults.get(name).map(|default| Value::from(*default));
+            let known = |name: Name| said(&name).or_else(|| default(&name)).ok_or(());
             match value.node.clone().into_const_with(known) {
-                Ok(Value::Number(number)) => number.as_u64(),
-                _ => None,
+                Ok(Value::Number(number)) => number.as_u64().unwrap_or(u64::from(DEFAULT_PAGE)),
+                _ => u64::from(DEFAULT_PAGE),
             }
         });
         let listed = COSTLY.iter().find(|(name, _)| *name == field.name.node.as_str());
@@ -295,9 +348,32 @@ impl<'a> Meter<'a> {
             (None, Some((_, times))) => *times,
             // A page of which the caller did not say the length has its length said by its edges.
             (None, None) if matches!(field.name.node.as_str(), "edges" | "nodes") => 1,
-            (None, None) if is_connection(field) => u64::from(DEFAULT_PAGE),
+            (None, None) if self.is_page(&field.selection_set.node, 0) => u64::from(DEFAULT_PAGE),
             (None, None) => 1,
         }
+    }
+
+    /// Whether a selection has the edges or nodes of a page, itself or in its fragments.
+    fn is_page(&mut self, selection: &'a SelectionSet, nesting: u32) -> bool {
+        nesting <= 150
+            && selection.items.iter().any(|item| match &item.node {
+                Selection::Field(field) => matches!(field.node.name.node.as_str(), "edges" | "nodes"),
+                Selection::InlineFragment(inline) => self.is_page(&inline.node.selection_set.node, nesting + 1),
+                Selection::FragmentSpread(spread) => {
+                    let name = spread.node.fragment_name.node.as_str();
+                    if let Some(known) = self.pages.get(name) {
+                        return *known;
+                    }
+                    // One within itself is an error elsewhere.
+                    self.pages.insert(name, false);
+                    let document = self.document;
+                    let fragment = document.fragments.get(name);
+                    let is_page =
+                        fragment.is_some_and(|fragment| self.is_page(&fragment.node.selection_set.node, nesting + 1));
+                    self.pages.insert(name, is_page);
+                    is_page
+                }
+            })
     }
 
     fn fragment(&mut self, name: &str, nesting: u32) -> Result<Cost, Failed> {
@@ -319,18 +395,9 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// What a field costs for reading the log itself.
-fn log_reads(name: &str) -> u64 {
-    LOG_READS.iter().find(|(known, _)| *known == name).map_or(0, |(_, cost)| *cost)
-}
-
-/// Whether a field asks for the edges or nodes of a page.
-fn is_connection(field: &Field) -> bool {
-    field.selection_set.node.items.iter().any(|item| match &item.node {
-        Selection::Field(inner) => matches!(inner.node.name.node.as_str(), "edges" | "nodes"),
-        // A page's content in a fragment is reckoned as a page too.
-        Selection::FragmentSpread(_) | Selection::InlineFragment(_) => field.get_argument("after").is_some(),
-    })
+/// What a field costs for reading long.
+fn long_reads(name: &str) -> u64 {
+    LONG_READS.iter().find(|(known, _)| *known == name).map_or(0, |(_, cost)| *cost)
 }
 
 #[cfg(test)]

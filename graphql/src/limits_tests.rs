@@ -8,7 +8,7 @@ fn checked(query: &str) -> Result<(), Code> {
     let limits = DocumentLimits::default();
     let answer =
         check_text(query, &limits).and_then(|()| check(&parse_query(query).unwrap(), &Variables::default(), &limits));
-    answer.map_err(|failed| failed.code)
+    answer.map(|_| ()).map_err(|failed| failed.code)
 }
 
 fn doubling(fragments: usize, leaf: &str) -> String {
@@ -92,7 +92,7 @@ fn mutations_cost_more_than_queries() {
     let document = parse_query(mutations(3)).unwrap();
     let limits = DocumentLimits { complexity: 3 * MUTATION_COST, ..DocumentLimits::default() };
     let refused = check(&document, &Variables::default(), &limits).unwrap_err();
-    assert!(refused.message.contains("costs 306"), "{refused:?}");
+    assert!(refused.said.english.contains("costs 306"), "{refused:?}");
 }
 
 #[test]
@@ -108,6 +108,29 @@ fn a_page_is_reckoned_also_from_a_variable_or_unsaid() {
     assert_eq!(cost(query, serde_json::json!({ "n": 7 })), 15);
     assert_eq!(cost("{ myOrders { nodes { id } } }", serde_json::json!({})), 41);
     assert_eq!(cost("{ serving(id: 1) { offers { left } } }", serde_json::json!({})), 22);
+}
+
+#[test]
+fn a_page_costs_the_same_however_it_is_written() {
+    let inline = "{ canteens(first: 100) { nodes { dishes(first: 100) { nodes { id } } } } }";
+    assert_eq!(checked(inline), Err(Code::TooComplex));
+    for same in [
+        "query($n: Int = 100) { canteens(first: $n) { nodes { dishes(first: $n) { nodes { id } } } } }",
+        "{ canteens(first: 100) { ...c } }
+         fragment c on CanteenConnection { nodes { dishes(first: 100) { ... { nodes { id } } } } }",
+        "query($n: Int = 100) { canteens(first: $n) { ...c } }
+         fragment c on CanteenConnection { nodes { dishes(first: $n) { ...d } } }
+         fragment d on DishConnection { ...e } fragment e on DishConnection { nodes { id } }",
+        // Unsaid, it is twenty: as dear by a third level.
+        "{ canteens { ...c } } fragment c on CanteenConnection { nodes { dishes { ...d } } }
+         fragment d on DishConnection { nodes { canteen { dishes { ...d2 } } } }
+         fragment d2 on DishConnection { nodes { id name category } }",
+    ] {
+        assert_eq!(checked(same), Err(Code::TooComplex), "{same}");
+    }
+    // A fragment of a thing is no page.
+    let thing = "{ canteens { nodes { ...c } } } fragment c on Canteen { id name ...d } fragment d on Canteen { zone }";
+    assert_eq!(checked(thing), Ok(()));
 }
 
 #[test]
@@ -137,4 +160,42 @@ fn tools_may_read_the_whole_schema_but_not_without_end() {
     let endless = "fields { type { ".repeat(5);
     let query = format!("{{ __schema {{ types {{ {endless} name {} }} }} }}", "} }".repeat(5));
     assert_eq!(checked(&query), Err(Code::TooComplex));
+}
+
+#[test]
+fn a_search_of_a_whole_day_costs_what_a_read_of_the_log_does() {
+    let searches = |count: usize| {
+        let one = |number| {
+            format!(
+                "s{number}: menuSearch(date: \"2026-11-23\", name: \"x\", first: 1) {{ nodes {{ offer {{ name }} }} }} "
+            )
+        };
+        format!("{{ {} }}", (0..count).map(one).collect::<String>())
+    };
+    assert_eq!(checked(&searches(9)), Ok(()));
+    assert_eq!(checked(&searches(10)), Err(Code::TooComplex));
+}
+
+#[test]
+fn the_character_nul_is_refused_wherever_it_stands() {
+    let asked = |query: &str, variables: serde_json::Value| {
+        let document = parse_query(query).unwrap();
+        let answer = check(&document, &Variables::from_json(variables), &DocumentLimits::default());
+        answer.map(|_| ()).map_err(|failed| failed.code)
+    };
+    let nothing = serde_json::json!({});
+    assert_eq!(asked("{ a(b: \"x\", c: [{ d: \"\\u0001\" }]) }", nothing.clone()), Ok(()));
+    for query in [
+        "{ a(b: \"\\u0000\") }",
+        "{ a(b: [{ c: [\"x\", \"y\\u0000\"] }]) }",
+        "{ a { b { c(d: \"\\u0000\") } } }",
+        "{ ...f } fragment f on Query { a(b: \"\\u0000\") }",
+        "query($b: String = \"\\u0000\") { a(b: $b) }",
+    ] {
+        assert_eq!(asked(query, nothing.clone()), Err(Code::BadInput), "{query}");
+    }
+    let query = "query($b: B) { a(b: $b) }";
+    for variables in [serde_json::json!({ "b": "\0" }), serde_json::json!({ "b": { "c": ["x", { "d": "y\0" }] } })] {
+        assert_eq!(asked(query, variables.clone()), Err(Code::BadInput), "{variables}");
+    }
 }

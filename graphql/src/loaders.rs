@@ -1,15 +1,22 @@
 //! Edges, loaded together: one read of the views for all of one kind that a request needs.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use async_graphql::dataloader::{DataLoader, Loader};
-use domain::{CanteenId, ServingId, TenantId};
-use projections::{
-    Views, args,
-    menu::{self, Canteen, ServingMenu},
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::{errors::Failed, http::Service};
+use async_graphql::dataloader::{DataLoader, Loader};
+use domain::{CanteenId, CorrectionId, ServingId, TenantId};
+use projections::{
+    PageSize, Views,
+    corrections::{self, CorrectionEntry},
+    menu::{self, Canteen, ServingMenu},
+    preview::Preview,
+};
+
+use crate::{errors::Failed, gathering::Waiting, http::Service};
 
 /// Most things that are looked up in one read.
 const BATCH: usize = 100;
@@ -22,9 +29,13 @@ pub(crate) struct Reads {
 
 pub(crate) type Loaders = DataLoader<Reads>;
 
-pub(crate) fn of(service: &Service, tenant: TenantId) -> Loaders {
-    let reads = Reads { views: service.views.clone(), tenant };
-    DataLoader::new(reads, tokio::spawn).delay(Duration::ZERO).max_batch_size(BATCH)
+/// Loaders whose reads begin when whoever executes `waiting` says.
+pub(crate) fn of(service: &Service, tenant: TenantId, waiting: Waiting) -> Loaders {
+    gathering(Reads { views: service.views.clone(), tenant }, waiting)
+}
+
+fn gathering<T: Send + Sync + 'static>(reads: T, waiting: Waiting) -> DataLoader<T> {
+    DataLoader::new(reads, move |load| waiting.push(load)).delay(Duration::ZERO).max_batch_size(BATCH)
 }
 
 impl Loader<ServingId> for Reads {
@@ -42,14 +53,90 @@ impl Loader<CanteenId> for Reads {
     type Error = Failed;
 
     async fn load(&self, keys: &[CanteenId]) -> Result<HashMap<CanteenId, Canteen>, Failed> {
-        let (keys, tenant) = (keys.to_vec(), self.tenant);
-        let rows = self.views.read(move |snapshot| {
-            let one = |canteen: CanteenId| {
-                snapshot.fetch_one::<Canteen>("WHERE tenant = ?1 AND canteen = ?2", args![tenant, canteen])
-            };
-            keys.into_iter().filter_map(|canteen| one(canteen).transpose()).collect::<Result<Vec<_>, _>>()
-        });
-        Ok(rows.await?.into_iter().map(|row| (row.canteen, row)).collect())
+        let rows = menu::canteens_of(&self.views, self.tenant, keys.to_vec()).await?;
+        Ok(rows.into_iter().map(|row| (row.canteen, row)).collect())
+    }
+}
+
+/// The first page of something's own list: so many rows, and one more if there are more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct First<K> {
+    pub(crate) of: K,
+    pub(crate) size: PageSize,
+}
+
+impl<K> First<K> {
+    fn rows(&self) -> u32 {
+        // A page has at most a hundred.
+        self.size.get() as u32 + 1
+    }
+}
+
+/// Sorts rows by whose they are. `all` are whose were asked, of one size.
+fn by_owner<K: Copy + Eq + Hash, R>(
+    all: impl IntoIterator<Item = First<K>>,
+    rows: Vec<R>,
+    owner: impl Fn(&R) -> K,
+    into: &mut HashMap<First<K>, Vec<R>>,
+) {
+    let mut firsts = HashMap::new();
+    for first in all {
+        firsts.insert(first.of, first);
+        into.insert(first, vec![]);
+    }
+    for row in rows {
+        if let Some(first) = firsts.get(&owner(&row)) {
+            into.entry(*first).or_default().push(row);
+        }
+    }
+}
+
+/// The keys by their size: usually there is one.
+fn by_size<K: Copy>(keys: &[First<K>]) -> Vec<(u32, Vec<First<K>>)> {
+    let mut sizes: BTreeMap<u32, Vec<First<K>>> = BTreeMap::new();
+    keys.iter().for_each(|key| sizes.entry(key.rows()).or_default().push(*key));
+    sizes.into_iter().collect()
+}
+
+impl Loader<First<CanteenId>> for Reads {
+    type Value = Vec<menu::Dish>;
+    type Error = Failed;
+
+    async fn load(&self, keys: &[First<CanteenId>]) -> Result<HashMap<First<CanteenId>, Self::Value>, Failed> {
+        let mut found = HashMap::new();
+        for (rows, keys) in by_size(keys) {
+            let canteens = keys.iter().map(|key| key.of).collect();
+            let dishes = menu::first_dishes(&self.views, self.tenant, canteens, rows).await?;
+            by_owner(keys, dishes, |dish| dish.canteen, &mut found);
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<First<CorrectionId>> for Reads {
+    type Value = Vec<CorrectionEntry>;
+    type Error = Failed;
+
+    async fn load(&self, keys: &[First<CorrectionId>]) -> Result<HashMap<First<CorrectionId>, Self::Value>, Failed> {
+        let mut found = HashMap::new();
+        for (rows, keys) in by_size(keys) {
+            let of = keys.iter().map(|key| key.of).collect();
+            let entries = corrections::first_entries(&self.views, self.tenant, of, rows).await?;
+            by_owner(keys, entries, |entry| entry.correction, &mut found);
+        }
+        Ok(found)
+    }
+}
+
+/// What each correction would make of the balances, while it is proposed.
+impl Loader<CorrectionId> for Reads {
+    type Value = Arc<Preview>;
+    type Error = Failed;
+
+    async fn load(&self, keys: &[CorrectionId]) -> Result<HashMap<CorrectionId, Self::Value>, Failed> {
+        let (tenant, of) = (self.tenant, keys.to_vec());
+        let previews = self.views.read(move |snapshot| corrections::previews(snapshot, tenant, &of)).await?;
+        Ok(previews.into_iter().map(|(correction, preview)| (correction, Arc::new(preview))).collect())
     }
 }
 
@@ -58,6 +145,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::gathering::gathered;
 
     /// Counts the reads that its keys take.
     struct Counting(AtomicUsize);
@@ -72,14 +160,29 @@ mod tests {
         }
     }
 
-    /// As [`of`] sets loaders up, edges that are asked for at once are read together.
-    #[tokio::test]
-    async fn edges_of_one_answer_take_one_read() {
-        let loader = DataLoader::new(Counting(AtomicUsize::new(0)), tokio::spawn).delay(Duration::ZERO);
-        let loader = loader.max_batch_size(BATCH);
-        let loads = (0..50).map(|key| loader.load_one(key % 10));
+    async fn loads(loader: &DataLoader<Counting>, keys: impl Iterator<Item = u32>) {
+        let loads = keys.map(|key| async move {
+            // As a long list lets others have their turn.
+            for _ in 0..key % 3 {
+                tokio::task::yield_now().await;
+            }
+            loader.load_one(key).await
+        });
         let loaded = futures::future::join_all(loads).await;
         assert!(loaded.into_iter().all(|one| one.unwrap().is_some()));
-        assert_eq!(loader.loader().0.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn edges_of_one_answer_take_one_read() {
+        let waiting = Waiting::default();
+        let loader = gathering(Counting(AtomicUsize::new(0)), waiting.clone());
+        gathered(waiting, async {
+            loads(&loader, (0..90).chain(0..90)).await;
+            assert_eq!(loader.loader().0.load(Ordering::SeqCst), 1);
+            // What they lead to is loaded together too.
+            loads(&loader, 0..90).await;
+        })
+        .await;
+        assert_eq!(loader.loader().0.load(Ordering::SeqCst), 2);
     }
 }

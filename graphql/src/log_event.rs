@@ -39,6 +39,14 @@ pub(crate) enum StreamKind {
     Diner,
     /// The periods of the books; the key is the tenant's.
     Books,
+    /// What a company was asked for.
+    Invoice,
+    /// What finance proposes to put right in the books.
+    Correction,
+    /// Money that comes into an account.
+    TopUp,
+    /// Money that an account's owner takes out.
+    Payout,
 }
 
 /// The events of one thing, in their order.

@@ -16,10 +16,10 @@ use store::Position;
 use crate::{
     caller::{Caller, caller},
     errors::{Failed, not_found},
-    loaders::Loaders,
+    loaders::{First, Loaders},
     node::{self, NodeId},
     paging,
-    scalars::{Date, DateTime, Money, MoneyInput},
+    scalars::{Date, DateTime, Decimal, Money, MoneyInput},
 };
 
 /// A page of dishes.
@@ -74,14 +74,16 @@ impl Canteen {
         let caller = caller(ctx)?;
         caller.fresh(self.seen_at).await?;
         let (tenant, canteen) = (caller.tenant(), self.id);
-        let after = paging::cursor(after.as_deref(), |text| dish_of(canteen, text))?;
-        let page = paging::page(
-            first,
-            after,
-            |row: &views::Dish| row.dish,
-            |after, size| views::dishes(caller.views(), tenant, canteen, after, size),
-        );
         let cursor = |row: &views::Dish| NodeId::Dish(canteen, row.dish).encode().0;
+        let Some(after) = paging::cursor(after.as_deref(), |text| dish_of(canteen, text))? else {
+            // Together with those of the other canteens of the answer.
+            let size = paging::size(first)?;
+            let dishes = ctx.data::<Loaders>()?.load_one(First { of: canteen, size }).await?;
+            let page = paging::first_page(dishes.unwrap_or_default(), size);
+            return Ok(paging::connection(page, cursor, Dish::from));
+        };
+        let page =
+            paging::page(first, Some(after), |after, size| views::dishes(caller.views(), tenant, canteen, after, size));
         Ok(paging::connection(page.await?, cursor, Dish::from))
     }
 }
@@ -105,6 +107,8 @@ pub(crate) struct Dish {
     category: String,
     /// Of one portion without options.
     price: Money,
+    /// Percent of tax that the price and those of the options include; 0 is none.
+    tax_rate: Decimal,
     /// What is asked of everybody who orders it.
     options: Vec<OptionGroup>,
     /// Whether it is off the menu. Servings that were published before keep it.
@@ -118,6 +122,7 @@ impl Dish {
             name: spec.name.clone(),
             category: spec.category.clone(),
             price: spec.price.into(),
+            tax_rate: spec.tax.into(),
             options: groups(&spec.options),
             retired: false,
         }
@@ -129,6 +134,7 @@ impl From<views::Dish> for Dish {
         Dish {
             id: NodeId::Dish(row.canteen, row.dish).encode(),
             price: row.price().into(),
+            tax_rate: row.tax.into(),
             options: groups(&row.options),
             name: row.name,
             category: row.category,
@@ -259,6 +265,7 @@ impl Serving {
             name: sale.spec.name.clone(),
             category: sale.spec.category.clone(),
             price: sale.spec.price.into(),
+            tax_rate: sale.spec.tax.into(),
             options: groups(&sale.spec.options),
             portions: sale.portions,
             left: if book.withdrawn { 0 } else { sale.left() },
@@ -351,6 +358,8 @@ pub(crate) struct Offer {
     category: String,
     /// Of one portion without options.
     price: Money,
+    /// Percent of tax that the price and those of the options include; 0 is none.
+    tax_rate: Decimal,
     /// What is asked of everybody who orders it.
     options: Vec<OptionGroup>,
     /// How many there are to sell in all.
@@ -362,12 +371,13 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    fn of_row(serving: &views::Serving, row: &views::Offer) -> Self {
+    pub(crate) fn of_row(serving: &views::Serving, row: &views::Offer) -> Self {
         Offer {
             dish: NodeId::Dish(serving.canteen, row.dish).encode(),
             name: row.name.clone(),
             category: row.category.clone(),
             price: row.price().into(),
+            tax_rate: row.tax.into(),
             options: groups(&row.options),
             portions: row.portions,
             left: if serving.withdrawn { 0 } else { row.left() },
@@ -432,12 +442,8 @@ impl MenuQuery {
     ) -> Result<Connection<String, Canteen>> {
         let caller = caller(ctx)?;
         let after = paging::cursor(after.as_deref(), |text| node::canteen(&ID::from(text)))?;
-        let page = paging::page(
-            first,
-            after,
-            |row: &views::Canteen| row.canteen,
-            |after, size| views::canteens(caller.views(), caller.tenant(), after, size),
-        );
+        let page =
+            paging::page(first, after, |after, size| views::canteens(caller.views(), caller.tenant(), after, size));
         let cursor = |row: &views::Canteen| NodeId::Canteen(row.canteen).encode().0;
         Ok(paging::connection(page.await?, cursor, Canteen::from))
     }
@@ -469,12 +475,9 @@ impl MenuQuery {
             Some(id) => Some(node::canteen(&id).ok_or_else(|| not_found("canteen").at("canteen"))?),
         };
         let after = paging::cursor(after.as_deref(), |text| node::serving(&ID::from(text)))?;
-        let page = paging::page(
-            first,
-            after,
-            |row: &views::Serving| row.serving,
-            |after, size| views::servings_on(caller.views(), caller.tenant(), canteen, date.0, after, size),
-        );
+        let page = paging::page(first, after, |after, size| {
+            views::servings_on(caller.views(), caller.tenant(), canteen, date.0, after, size)
+        });
         let cursor = |row: &views::Serving| NodeId::Serving(row.serving).encode().0;
         Ok(paging::connection(page.await?, cursor, |row| Serving::from(&row)))
     }

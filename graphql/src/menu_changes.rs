@@ -2,15 +2,18 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use commands::{NewOffer, NewServing};
-use domain::{CanteenId, DishId, ServingId, menu, serving};
+use domain::{
+    CanteenId, DishId, ServingId, menu, serving,
+    tax::{NotATaxRate, TaxRate},
+};
 use jiff::tz::TimeZone;
 
 use crate::{
     caller::{Caller, Written, caller},
-    errors::{Code, Failed, coded, not_found},
+    errors::{self, Code, Failed, coded, not_found},
     menu::{Canteen, Dish, Meal, OptionGroupInput, Serving, look_canteen, look_serving},
     node::{self, NodeId},
-    scalars::{Date, LocalDateTime, MoneyInput, PositiveInt, Uuid},
+    scalars::{Date, Decimal, LocalDateTime, MoneyInput, PositiveInt, Uuid},
 };
 
 /// A canteen after a change.
@@ -49,6 +52,8 @@ pub(crate) struct DishInput {
     category: String,
     /// Of one portion without options; in the canteen's currency, never negative.
     price: MoneyInput,
+    /// Percent of tax that the price includes, from 0 (none) to 100, with at most two decimal places.
+    tax_rate: Option<Decimal>,
     /// What is asked of everybody who orders it, at most 20 groups.
     #[graphql(default)]
     options: Vec<OptionGroupInput>,
@@ -58,11 +63,17 @@ impl DishInput {
     fn read(self) -> Result<menu::Dish, Failed> {
         Ok(menu::Dish {
             price: self.price.read("price")?,
+            tax: self.tax_rate.map_or(Ok(TaxRate::ZERO), tax_rate)?,
             options: self.options.into_iter().map(OptionGroupInput::read).collect::<Result<_, _>>()?,
             name: self.name,
             category: self.category,
         })
     }
+}
+
+fn tax_rate(percent: Decimal) -> Result<TaxRate, Failed> {
+    let refused = || errors::of(Code::BadInput, &NotATaxRate(percent.0.to_string())).at("taxRate");
+    TaxRate::from_percent(percent.0.0).ok_or_else(refused)
 }
 
 /// A serving as the canteen wants it. Times are the canteen's local ones.
@@ -82,6 +93,9 @@ pub(crate) struct ServingInput {
     lock: Option<LocalDateTime>,
     /// Most portions that one diner may hold.
     diner_limit: PositiveInt,
+    /// What a no-show is charged, in percent of what was paid, 0 to 100.
+    #[graphql(default = 100)]
+    no_show_percent: u8,
     /// What it offers, 1 to 500 dishes.
     offers: Vec<OfferInput>,
 }
@@ -114,6 +128,7 @@ impl ServingInput {
             cut_off: self.cut_off.0,
             lock: self.lock.map(|lock| lock.0),
             diner_limit: self.diner_limit.0,
+            no_show_percent: self.no_show_percent,
             offers: self.offers.into_iter().map(offer).collect::<Result<_, Failed>>()?,
         })
     }
@@ -181,7 +196,8 @@ impl MenuMutation {
             return Err(coded(Code::Forbidden, "only staff of all canteens may open another").into());
         }
         let request = caller.request("openCanteen", idempotency_key, &(&name, &zone, &currency))?;
-        let known = currency.parse().map_err(|error| coded(Code::BadInput, error).at("currency"))?;
+        let known =
+            currency.parse().map_err(|error: domain::MoneyError| errors::of(Code::BadInput, &error).at("currency"))?;
         if TimeZone::get(&zone).is_err() {
             let unknown = coded(Code::BadInput, "there is no such time zone; use one such as Asia/Shanghai");
             return Err(unknown.at("zone").into());

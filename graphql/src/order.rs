@@ -1,10 +1,12 @@
 //! Orders as diners and staff see them.
 
+use std::collections::BTreeMap;
+
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection};
 use domain::{
-    AccountId, CanteenId, DinerId, OrderId, ServingId, Timestamp,
-    order::{self as domain_order, Line, LineCount, Refusal, Terms},
-    payment::{Payment, Provider, Source, Why},
+    CanteenId, DinerId, OrderId, ServingId, Timestamp,
+    order::{self as domain_order, Line, LineAmount, LineCount, Refusal, Terms},
+    payment::Payment,
 };
 use projections::{as_of::orders, diner_orders as views};
 use store::Position;
@@ -17,7 +19,8 @@ use crate::{
     menu_changes::serving_of,
     node::{self, NodeId},
     paging,
-    scalars::{Date, DateTime, Money, Uuid},
+    scalars::{Date, DateTime, Decimal, Money, Uuid},
+    tender::{PaymentTerms, Tender},
 };
 
 /// How far an order is.
@@ -50,22 +53,12 @@ pub(crate) enum OrderStatus {
 pub(crate) enum Channel {
     /// From a diner's device.
     Online,
-    /// Sold at the counter by staff, also after the cut-off.
+    /// Sold at the counter by staff, also after the cut-off, and cooked like any other.
     Counter,
+    /// Sold, paid and handed over at the counter at once.
+    WalkUp,
     /// From another till's history.
     Import,
-}
-
-/// How an order is to be paid.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "Terms")]
-pub(crate) enum PaymentTerms {
-    /// From the diner's subsidy, then the wallet.
-    Balances,
-    /// In money at the counter, within 15 minutes.
-    AtCounter,
-    /// It was paid before this service knew of it.
-    Elsewhere,
 }
 
 /// Why an order could not be had.
@@ -91,6 +84,8 @@ pub(crate) enum RefusalReason {
     NotOffered,
     /// The kitchen had locked before the portions were reserved.
     TooLate,
+    /// The provider refused the payment, or gave it up.
+    PaymentFailed,
 }
 
 impl From<&Refusal> for RefusalReason {
@@ -106,6 +101,7 @@ impl From<&Refusal> for RefusalReason {
             Refusal::Withdrawn => RefusalReason::Withdrawn,
             Refusal::NotOffered => RefusalReason::NotOffered,
             Refusal::TooLate => RefusalReason::TooLate,
+            Refusal::PaymentFailed => RefusalReason::PaymentFailed,
         }
     }
 }
@@ -121,8 +117,19 @@ pub(crate) struct OrderLine {
     quantity: u32,
     /// Of one portion, its options included.
     unit_price: Money,
+    /// Percent of tax that the price includes; 0 is none.
+    tax_rate: Decimal,
     /// What was chosen.
     options: Vec<Selection>,
+}
+
+/// Tax at one rate.
+#[derive(SimpleObject)]
+pub(crate) struct TaxPart {
+    /// In percent.
+    rate: Decimal,
+    /// How much of the price it is.
+    amount: Money,
 }
 
 /// A choice that was made.
@@ -142,62 +149,6 @@ impl Selection {
     }
 }
 
-/// One source of an order's money.
-#[derive(SimpleObject)]
-pub(crate) struct Tender {
-    /// Where the money comes from.
-    source: TenderSource,
-    /// The account, unless the money does not come from one.
-    account: Option<ID>,
-    /// How much.
-    amount: Money,
-    /// How much of it is refunded or about to be.
-    refunded: Money,
-    /// Why it is that much.
-    why: TenderReason,
-}
-
-/// A kind of source of money.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TenderSource {
-    /// The diner's subsidy.
-    Subsidy,
-    /// The diner's wallet.
-    Wallet,
-    /// A company's funds.
-    Company,
-    /// Money at the counter.
-    Counter,
-    /// Another till, before its history was imported.
-    Elsewhere,
-}
-
-impl TenderSource {
-    fn of(source: Source) -> Self {
-        match source {
-            Source::Account(AccountId::Subsidy(_)) | Source::Lot(..) => TenderSource::Subsidy,
-            Source::Account(AccountId::Wallet(_)) => TenderSource::Wallet,
-            Source::Account(AccountId::Company(_)) => TenderSource::Company,
-            Source::External(Provider::Counter) => TenderSource::Counter,
-            Source::External(Provider::Elsewhere) => TenderSource::Elsewhere,
-        }
-    }
-}
-
-/// Why a tender has the amount that it has.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "Why")]
-pub(crate) enum TenderReason {
-    /// It is all that was still to be paid.
-    Rest,
-    /// It is all that this source had.
-    Available,
-    /// It is the most that its policy gives towards one order.
-    OrderLimit,
-    /// It is the share of an order that its policy bears.
-    Share,
-}
-
 /// Money of an order that goes back.
 #[derive(SimpleObject, Clone)]
 pub(crate) struct Refund {
@@ -205,25 +156,46 @@ pub(crate) struct Refund {
     id: Uuid,
     /// How much goes back.
     amount: Money,
-    /// For which portions.
+    /// What it takes of which lines.
     lines: Vec<RefundedLine>,
     /// Whether all of it has arrived.
     settled: bool,
+    /// Whether it is of what the order was for before it was changed. It names no lines then.
+    before_change: bool,
 }
 
-/// Some portions of an order's line.
-#[derive(SimpleObject, Clone, Copy)]
+/// What a refund takes of an order's line.
+#[derive(SimpleObject, Clone)]
 pub(crate) struct RefundedLine {
     /// The line's index in the order, from 0.
     line: u16,
-    /// How many portions.
+    /// How many portions; none, of a refund by amount.
     quantity: u32,
+    /// How much of what the line came to.
+    amount: Money,
+    #[graphql(skip)]
+    minor: i64,
 }
 
 impl Refund {
-    fn new(id: uuid::Uuid, amount: domain::Money, lines: &[LineCount], settled: bool) -> Self {
-        let lines = lines.iter().map(|count| RefundedLine { line: count.line, quantity: count.quantity }).collect();
-        Refund { id: id.into(), amount: amount.into(), lines, settled }
+    fn new(
+        id: uuid::Uuid,
+        amount: domain::Money,
+        (ordered, portions, amounts): (&[Line], &[LineCount], &[LineAmount]),
+        (settled, before_change): (bool, bool),
+    ) -> Self {
+        let (portions, amounts) = if before_change { (&[][..], &[][..]) } else { (portions, amounts) };
+        let mut minor: BTreeMap<u16, i64> = BTreeMap::new();
+        for (line, taken) in domain_order::taken(ordered, portions, amounts) {
+            *minor.entry(line).or_default() += taken;
+        }
+        let quantity = |line| portions.iter().filter(|count| count.line == line).map(|count| count.quantity).sum();
+        let line = |(line, minor)| {
+            let amount = domain::Money { minor, ..amount }.into();
+            RefundedLine { line, quantity: quantity(line), amount, minor }
+        };
+        let lines = minor.into_iter().map(line).collect();
+        Refund { id: id.into(), amount: amount.into(), lines, settled, before_change }
     }
 }
 
@@ -254,8 +226,10 @@ pub(crate) struct Order {
 impl From<views::Order> for Order {
     fn from(row: views::Order) -> Self {
         let money = |minor| domain::Money::new(minor, row.currency);
-        let refund =
-            |one: &views::Refunded| Refund::new(one.refund.0, money(one.amount), &one.lines, one.settled_at.is_some());
+        let refund = |one: &views::Refunded| {
+            let of = (&row.lines.0[..], &one.lines[..], &one.amounts[..]);
+            Refund::new(one.refund.0, money(one.amount), of, (one.settled_at.is_some(), one.before_change))
+        };
         Order {
             id: row.order_id,
             diner: row.diner,
@@ -296,7 +270,10 @@ impl Order {
             State::Refused(_, refusal) => (OrderStatus::Refused, Some(RefusalReason::from(refusal)), None),
             State::Expired(_) => (OrderStatus::Expired, None, None),
         };
-        let refunds = ticket.refunds.iter();
+        let refund = |(id, one): (&domain::RefundId, &domain_order::Refund)| {
+            let of = (&placed.lines[..], &one.lines[..], &one.amounts[..]);
+            Refund::new(id.0, one.amount, of, (one.settled, one.before_change))
+        };
         Some(Order {
             id,
             diner: placed.diner,
@@ -313,7 +290,7 @@ impl Order {
             placed_at: ticket.placed_at,
             lock_at: placed.lock_at,
             pay_by: placed.pay_by,
-            refunds: refunds.map(|(id, one)| Refund::new(id.0, one.amount, &one.lines, one.settled)).collect(),
+            refunds: ticket.refunds.iter().map(refund).collect(),
             tenders: None,
             written: None,
         })
@@ -321,18 +298,6 @@ impl Order {
 
     fn seen_at(&self) -> Position {
         self.written.as_ref().map_or(0, |(position, _)| *position)
-    }
-
-    fn tender(&self, from: &views::PaidFrom) -> Tender {
-        let money = |minor| Money::from(domain::Money::new(minor, self.total.currency));
-        let account = from.source.account().map(|account| NodeId::Account(account).encode());
-        Tender {
-            source: TenderSource::of(from.source),
-            account,
-            amount: money(from.amount),
-            refunded: money(from.refunded),
-            why: from.why.into(),
-        }
     }
 }
 
@@ -381,6 +346,7 @@ impl Order {
             name: line.name.clone(),
             quantity: line.quantity,
             unit_price: line.unit_price.into(),
+            tax_rate: line.tax.into(),
             options: Selection::all(&line.options),
         };
         self.lines.iter().map(line).collect()
@@ -391,9 +357,16 @@ impl Order {
         self.total.into()
     }
 
-    /// How much of it is refunded or about to be.
+    /// How much of these lines is refunded or about to be.
     async fn refunded(&self) -> Money {
         self.refunded.into()
+    }
+
+    /// The tax within what it comes to less its refunds, by rising rate; rounded once a rate, half up.
+    async fn tax(&self) -> Vec<TaxPart> {
+        let refunded = self.refunds.iter().flat_map(|refund| &refund.lines).map(|line| (line.line, line.minor));
+        let part = |part: domain::tax::TaxPart| TaxPart { rate: part.rate.into(), amount: part.amount.into() };
+        domain_order::tax_of(&self.lines, refunded).into_iter().map(part).collect()
     }
 
     /// Why it was refused, if it was.
@@ -423,8 +396,9 @@ impl Order {
 
     /// Where its money comes from, in the order of deduction; empty until that is planned.
     async fn tenders(&self, ctx: &Context<'_>) -> Result<Vec<Tender>> {
+        let currency = self.total.currency;
         if let Some(tenders) = &self.tenders {
-            return Ok(tenders.iter().map(|from| self.tender(from)).collect());
+            return Ok(tenders.iter().map(|from| Tender::of(from, currency)).collect());
         }
         let caller = caller(ctx)?;
         let look = |payment: &Payment| {
@@ -433,13 +407,26 @@ impl Order {
                 source: tender.source,
                 amount: tender.amount.minor,
                 why: tender.why,
+                state: sheet.state_of(number),
                 refunded: sheet.refunded(number),
             };
             (0..).zip(&sheet.tenders).map(from).collect()
         };
         let looked = caller.commands().look(caller.tenant(), self.id.payment(), look).await;
         let from: Vec<views::PaidFrom> = looked.map_err(Failed::from)?;
-        Ok(from.iter().map(|from| self.tender(from)).collect())
+        Ok(from.iter().map(|from| Tender::of(from, currency)).collect())
+    }
+
+    /// What the diner's device needs to pay the provider, while the order waits for that: a text to show as
+    /// a QR code, or to hand to the provider's app. For the diner alone.
+    async fn payment_code(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        let caller = caller(ctx)?;
+        let waits = matches!(self.terms, Terms::BalancesThen(_)) && self.status == OrderStatus::Placed;
+        if !waits || caller.identity.diner() != Some(self.diner) {
+            return Ok(None);
+        }
+        let handle = caller.service.ordering.handle(caller.tenant(), self.id).await.map_err(Failed::from)?;
+        Ok(handle.map(|handle| handle.0))
     }
 
     /// What goes back of its money.
@@ -491,7 +478,7 @@ impl OrderQuery {
         let diner = caller.identity.diner().ok_or_else(|| not_found("diner"))?;
         let before = paging::cursor(after.as_deref(), |text| caller.service.masks.position(tenant, text))?;
         let fetch = |before, size| views::of_diner(views, tenant, diner, before, size);
-        let page = paging::page(first, before, |row: &views::Order| row.placed, fetch).await?;
+        let page = paging::page(first, before, fetch).await?;
         let cursor = |row: &views::Order| caller.service.masks.token(tenant, row.placed);
         Ok(paging::connection(page, cursor, Order::from))
     }
@@ -510,7 +497,7 @@ impl OrderQuery {
         caller.reader_of_serving(serving).await?;
         let after = paging::cursor(after.as_deref(), |text| caller.service.masks.position(tenant, text))?;
         let fetch = |after, size| views::of_serving(views, tenant, serving, after, size);
-        let page = paging::page(first, after, |row: &views::Order| row.placed, fetch).await?;
+        let page = paging::page(first, after, fetch).await?;
         let cursor = |row: &views::Order| caller.service.masks.token(tenant, row.placed);
         Ok(paging::connection(page, cursor, Order::from))
     }
@@ -537,7 +524,7 @@ impl OrderQuery {
             Some(moment) => orders::of_day(store, views, tenant, (canteen, date.0), after, size, moment).await,
             None => Ok(views::of_day(views, tenant, canteen, date.0, after, size).await?),
         };
-        let page = paging::page(first, after, |row: &views::Order| row.placed, fetch).await?;
+        let page = paging::page(first, after, fetch).await?;
         let cursor = |row: &views::Order| caller.service.masks.token(tenant, row.placed);
         Ok(paging::connection(page, cursor, Order::from))
     }

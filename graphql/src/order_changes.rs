@@ -3,19 +3,20 @@
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use commands::{Failure, Finished};
 use domain::{
-    CanteenId, DinerId, OrderId,
-    order::{self as domain_order, LineCount, RefundReason},
+    CanteenId, ChangeId, DinerId, OrderId,
+    order::{self as domain_order, LineCount, Made, RefundReason},
+    payment::MAX_TENDERS_EXTENDED,
 };
-use sagas::{NewOrder, PayError};
+use sagas::{NewOrder, PayError, PlaceError};
 
 use crate::{
     caller::{Caller, caller},
-    errors::{Code, Failed, Refusal, coded, not_found},
+    errors::{self, Code, Failed, Refusal, coded, not_found, refused_at},
     menu_changes::serving_of,
     node,
     order::Order,
-    place_order::{PlaceOrderInput, PlaceOrderResult, refused, turned_away},
-    scalars::{PositiveInt, Uuid},
+    place_order::{OrderLineInput, PlaceOrderInput, PlaceOrderResult, refused, turned_away},
+    scalars::{MoneyInput, PositiveInt, Uuid},
 };
 
 /// An order after a change.
@@ -105,7 +106,7 @@ fn diner_of(
 async fn place(caller: &Caller<'_>, input: PlaceOrderInput, key: Uuid) -> Result<PlaceOrderResult, Failed> {
     let serving = serving_of(&input.serving)?;
     if input.lines.len() > domain_order::MAX_LINES {
-        return Err(coded(Code::BadInput, domain_order::Error::BadLineCount).at("lines"));
+        return Err(errors::of(Code::BadInput, &domain_order::Error::BadLineCount).at("lines"));
     }
     let lines = input.lines.into_iter().map(|line| line.read()).collect::<Result<Vec<_>, _>>()?;
     // Staff sell for their own canteen, and diners only what its serving offers.
@@ -114,7 +115,13 @@ async fn place(caller: &Caller<'_>, input: PlaceOrderInput, key: Uuid) -> Result
         (None, Some((canteen, _))) => *canteen,
         (None, None) => CanteenId(uuid::Uuid::nil()),
     };
-    let (diner, channel) = diner_of(caller, input.diner, canteen)?;
+    let (diner, mut channel) = diner_of(caller, input.diner, canteen)?;
+    if input.hand_over {
+        if channel != domain_order::Channel::Counter {
+            return Err(coded(Code::BadInput, "only staff hand over what they sell").at("handOver"));
+        }
+        channel = domain_order::Channel::WalkUp;
+    }
     let canteens: Vec<_> = lines.iter().map(|(canteen, line)| (line.dish, *canteen)).collect();
     let lines = lines.into_iter().map(|(_, line)| line).collect();
     let new = NewOrder { diner, serving, lines, channel, terms: input.pay_with.into() };
@@ -132,6 +139,35 @@ async fn place(caller: &Caller<'_>, input: PlaceOrderInput, key: Uuid) -> Result
             turned_away(failure, |dish| canteens.iter().find(|(known, _)| *known == dish).map(|(_, canteen)| *canteen))
         }
     }
+}
+
+async fn change(
+    caller: &Caller<'_>,
+    id: &ID,
+    lines: Vec<OrderLineInput>,
+    key: Uuid,
+) -> Result<PlaceOrderResult, Failed> {
+    let order = order_id(id)?;
+    let owner = owner_of(caller, order).await?;
+    // Whoever may cancel it may change it.
+    canceller(caller, &owner)?;
+    if lines.len() > domain_order::MAX_LINES {
+        return Err(errors::of(Code::BadInput, &domain_order::Error::BadLineCount).at("lines"));
+    }
+    let lines = lines.into_iter().map(|line| line.read().map(|(_, line)| line)).collect::<Result<Vec<_>, _>>()?;
+    let request = caller.request("changeOrder", key, &(order, &lines))?;
+    let changed = match caller.service.ordering.change_order(request, order, lines).await {
+        Ok(changed) => changed,
+        Err(Failure::Refused(PlaceError::Invalid(error))) if !matches!(error.code(), Code::BadInput) => {
+            return Err(errors::of(error.code(), &error).at("order"));
+        }
+        Err(failure) => return turned_away(failure, |_| Some(owner.canteen)),
+    };
+    if let Some(Made::Refused(refusal)) = changed.value.made_of(ChangeId(request.id)) {
+        caller.written(changed.position).await?;
+        return Ok(refused(refusal, owner.canteen, None));
+    }
+    Ok(PlaceOrderResult::Order(Box::new(finished(caller, order, &changed).await?.order)))
 }
 
 /// Who cancels: its own diner, or else staff of its canteen.
@@ -169,6 +205,21 @@ impl OrderMutation {
         Ok(place(&caller(ctx)?, input, idempotency_key).await?)
     }
 
+    /// Changes what an order is for, until the kitchen locks; more of something only while the serving sells
+    /// it. What stays keeps its price. What it costs more is paid from the diner's balances, what it costs
+    /// less goes back. A refusal leaves the order as it was. For its diner, and its canteen.
+    async fn change_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The order's global id.")] order: ID,
+        #[graphql(desc = "All that it is to be for, 1 to 50 lines; what is not named is given up.")] lines: Vec<
+            OrderLineInput,
+        >,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<PlaceOrderResult> {
+        Ok(change(&caller(ctx)?, &order, lines, idempotency_key).await?)
+    }
+
     /// Cancels an order and refunds it: its diner until the kitchen locks, its canteen until pickup.
     async fn cancel_order(
         &self,
@@ -203,6 +254,36 @@ impl OrderMutation {
         let refund = caller.service.ordering.refund_lines(request, order, lines, RefundReason::Complaint);
         let refunded = refund.await.map_err(Failed::from)?;
         Ok(finished(&caller, order, &refunded).await?)
+    }
+
+    /// Refunds an amount of an order, spread over what is left of its lines. For its canteen.
+    async fn refund_amount(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The order's global id.")] order: ID,
+        #[graphql(desc = "How much; at most what no refund has begun for.")] amount: MoneyInput,
+        #[graphql(
+            desc = "Indices of tenders that it goes to first, as the order lists them; else to the last deducted first."
+        )]
+        first_to: Option<Vec<u8>>,
+        #[graphql(desc = "A UUID of your own making; the same again is the same refund.")] idempotency_key: Uuid,
+    ) -> Result<OrderPayload> {
+        let caller = caller(ctx)?;
+        let order = staff_order(&caller, &order).await?;
+        let amount = amount.read("amount")?;
+        let first = first_to.unwrap_or_default();
+        if first.len() > MAX_TENDERS_EXTENDED {
+            let why = format!("a payment has at most {MAX_TENDERS_EXTENDED} tenders");
+            let failed = coded(Code::BadInput, why).in_chinese(format!("一笔付款最多分为 {MAX_TENDERS_EXTENDED} 笔"));
+            return Err(failed.at("firstTo").into());
+        }
+        let request = caller.request("refundAmount", idempotency_key, &(order, amount, &first))?;
+        let refund = caller.service.ordering.refund_amount(request, order, amount, first, RefundReason::Complaint);
+        let refunded = refund.await.map_err(|failure| match &failure {
+            Failure::Refused(domain_order::Error::TooMuch { .. }) => refused_at(failure, "amount"),
+            _ => Failed::from(failure),
+        });
+        Ok(finished(&caller, order, &refunded?).await?)
     }
 
     /// Notes that the counter has the money of an order that is paid there. For its canteen.

@@ -24,7 +24,9 @@ pub(crate) fn size(first: Option<i32>) -> Result<PageSize, Failed> {
     let asked = first.map_or(Some(DEFAULT_PAGE), |first| u32::try_from(first).ok());
     match asked.filter(|size| (1..=MAX_PAGE).contains(size)) {
         Some(size) => Ok(PageSize::clamped(size as usize)),
-        None => Err(coded(Code::BadInput, format!("a page has 1 to {MAX_PAGE} items")).at("first")),
+        None => Err(coded(Code::BadInput, format!("a page has 1 to {MAX_PAGE} items"))
+            .in_chinese(format!("一页要有 1 到 {MAX_PAGE} 项"))
+            .at("first")),
     }
 }
 
@@ -40,13 +42,9 @@ pub(crate) fn cursor<C>(after: Option<&str>, read: impl FnOnce(&str) -> Option<C
     }
 }
 
-/// The page after `after`. `fetch` gives at most so many rows after a cursor.
-pub(crate) async fn page<R, C, E, F, Fut>(
-    first: Option<i32>,
-    after: Option<C>,
-    cursor_of: impl Fn(&R) -> C,
-    fetch: F,
-) -> Result<Page<R>, Failed>
+/// The page after `after`. `fetch` gives at most so many rows after a cursor: it is asked for one more than the
+/// page has.
+pub(crate) async fn page<R, C, E, F, Fut>(first: Option<i32>, after: Option<C>, fetch: F) -> Result<Page<R>, Failed>
 where
     F: Fn(Option<C>, PageSize) -> Fut,
     Fut: Future<Output = Result<Vec<R>, E>>,
@@ -54,13 +52,15 @@ where
 {
     let size = size(first)?;
     let has_previous = after.is_some();
-    let rows = fetch(after, size).await?;
-    let last = rows.last().filter(|_| rows.len() >= size.get()).map(cursor_of);
-    let has_next = match last {
-        Some(last) => !fetch(Some(last), PageSize::clamped(1)).await?.is_empty(),
-        None => false,
-    };
-    Ok(Page { rows, has_previous, has_next })
+    let page = first_page(fetch(after, size.and_one()).await?, size);
+    Ok(Page { has_previous, ..page })
+}
+
+/// A first page out of `rows`, which are one more than its size when there are more.
+pub(crate) fn first_page<R>(mut rows: Vec<R>, size: PageSize) -> Page<R> {
+    let has_next = rows.len() > size.get();
+    rows.truncate(size.get());
+    Page { rows, has_previous: false, has_next }
 }
 
 /// As clients see it. `cursor_of` writes a row's cursor.

@@ -5,11 +5,13 @@ use commands::Failure;
 use domain::{
     CanteenId, DishId, OrderId,
     order::{self as domain_order, Refusal, Terms},
+    payment::Provider,
 };
 use sagas::{NewLine, PlaceError};
 
 use crate::{
-    errors::{Code, Failed, Refusal as _, coded, not_found},
+    errors::{self, Code, Failed, Refusal as _, not_found},
+    language::{Chinese, Said},
     node::NodeId,
     order::Order,
     scalars::{DateTime, Money, MoneyInput, PositiveInt, Uuid},
@@ -23,6 +25,10 @@ pub(crate) enum PayWith {
     Balances,
     /// In money at the counter, within 15 minutes.
     AtCounter,
+    /// From the diner's subsidy and wallet, and what they lack by WeChat Pay within 15 minutes.
+    WechatPay,
+    /// From the diner's subsidy and wallet, and what they lack by Alipay within 15 minutes.
+    Alipay,
 }
 
 impl From<PayWith> for Terms {
@@ -30,6 +36,8 @@ impl From<PayWith> for Terms {
         match with {
             PayWith::Balances => Terms::Balances,
             PayWith::AtCounter => Terms::AtCounter,
+            PayWith::WechatPay => Terms::BalancesThen(Provider::WechatPay),
+            PayWith::Alipay => Terms::BalancesThen(Provider::Alipay),
         }
     }
 }
@@ -47,6 +55,10 @@ pub(crate) struct PlaceOrderInput {
     /// Whose order it is, when staff sell at the counter; it is not bound by the window or the limit
     /// a diner. Diners leave it out.
     pub(crate) diner: Option<Uuid>,
+    /// Whether staff hand it over at once: order, payment and pickup in one. Money at the counter is then in
+    /// the till already.
+    #[graphql(default)]
+    pub(crate) hand_over: bool,
 }
 
 /// Some portions of a dish.
@@ -85,7 +97,7 @@ impl OrderLineInput {
     }
 }
 
-/// What came of placing an order.
+/// What came of placing or changing an order.
 #[derive(Union)]
 pub(crate) enum PlaceOrderResult {
     Order(Box<Order>),
@@ -99,13 +111,14 @@ pub(crate) enum PlaceOrderResult {
     Withdrawn(Withdrawn),
     NotOffered(NotOffered),
     TooLate(TooLate),
+    PaymentFailed(PaymentFailed),
 }
 
 /// Less is left than was asked.
 #[derive(SimpleObject)]
 pub(crate) struct SoldOut {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// The dishes of which too little is left.
@@ -127,7 +140,7 @@ pub(crate) struct Shortage {
 #[derive(SimpleObject)]
 pub(crate) struct Closed {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// When it closed.
@@ -138,7 +151,7 @@ pub(crate) struct Closed {
 #[derive(SimpleObject)]
 pub(crate) struct NotYetOpen {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// When it opens.
@@ -149,7 +162,7 @@ pub(crate) struct NotYetOpen {
 #[derive(SimpleObject)]
 pub(crate) struct PriceChanged {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// The dishes that cost something else.
@@ -171,7 +184,7 @@ pub(crate) struct PriceChange {
 #[derive(SimpleObject)]
 pub(crate) struct DinerLimit {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// Most portions that one diner may hold.
@@ -186,7 +199,7 @@ pub(crate) struct DinerLimit {
 #[derive(SimpleObject)]
 pub(crate) struct InsufficientFunds {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// What is missing.
@@ -197,7 +210,7 @@ pub(crate) struct InsufficientFunds {
 #[derive(SimpleObject)]
 pub(crate) struct AccountFrozen {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
 }
@@ -207,7 +220,7 @@ pub(crate) struct AccountFrozen {
 #[derive(SimpleObject)]
 pub(crate) struct Withdrawn {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
 }
@@ -216,7 +229,7 @@ pub(crate) struct Withdrawn {
 #[derive(SimpleObject)]
 pub(crate) struct NotOffered {
     /// For people.
-    message: String,
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
     /// The dish's global id, if it is known which.
@@ -227,7 +240,16 @@ pub(crate) struct NotOffered {
 #[derive(SimpleObject)]
 pub(crate) struct TooLate {
     /// For people.
-    message: String,
+    message: Said,
+    /// The order's global id, if it is recorded as refused.
+    order: Option<ID>,
+}
+
+/// The provider refused the payment, or gave it up.
+#[derive(SimpleObject)]
+pub(crate) struct PaymentFailed {
+    /// For people.
+    message: Said,
     /// The order's global id, if it is recorded as refused.
     order: Option<ID>,
 }
@@ -237,7 +259,7 @@ pub(crate) fn refused(refusal: &Refusal, canteen: CanteenId, recorded: Option<Or
     use PlaceOrderResult as R;
     let order = recorded.map(|order| NodeId::Order(order).encode());
     let dish = |dish: DishId| NodeId::Dish(canteen, dish).encode();
-    let say = ToOwned::to_owned;
+    let say = |english: &str| Said::new(english.to_owned(), refusal.chinese());
     match refusal {
         Refusal::SoldOut(shortages) => R::SoldOut(SoldOut {
             message: say("there is not enough left"),
@@ -245,10 +267,10 @@ pub(crate) fn refused(refusal: &Refusal, canteen: CanteenId, recorded: Option<Or
             offers: shortages.iter().map(|s| Shortage { dish: dish(s.dish), asked: s.asked, left: s.left }).collect(),
         }),
         Refusal::Closed { at } => {
-            R::Closed(Closed { message: format!("ordering closed at {at}"), order, at: (*at).into() })
+            R::Closed(Closed { message: say(&format!("ordering closed at {at}")), order, at: (*at).into() })
         }
         Refusal::NotYetOpen { at } => {
-            R::NotYetOpen(NotYetOpen { message: format!("ordering opens at {at}"), order, at: (*at).into() })
+            R::NotYetOpen(NotYetOpen { message: say(&format!("ordering opens at {at}")), order, at: (*at).into() })
         }
         Refusal::PriceChanged(changes) => R::PriceChanged(PriceChanged {
             message: say("the price has changed; order again if it suits"),
@@ -259,14 +281,14 @@ pub(crate) fn refused(refusal: &Refusal, canteen: CanteenId, recorded: Option<Or
                 .collect(),
         }),
         Refusal::DinerLimit { limit, held, asked } => R::DinerLimit(DinerLimit {
-            message: format!("one diner may hold {limit} portions of this serving"),
+            message: say(&format!("one diner may hold {limit} portions of this serving")),
             order,
             limit: *limit,
             held: *held,
             asked: *asked,
         }),
         Refusal::InsufficientFunds { short } => R::InsufficientFunds(InsufficientFunds {
-            message: format!("{} {} is missing", short.to_decimal(), short.currency),
+            message: say(&format!("{} {} is missing", short.to_decimal(), short.currency)),
             order,
             short: (*short).into(),
         }),
@@ -274,6 +296,9 @@ pub(crate) fn refused(refusal: &Refusal, canteen: CanteenId, recorded: Option<Or
         Refusal::Withdrawn => R::Withdrawn(Withdrawn { message: say("it is not sold any more"), order }),
         Refusal::NotOffered => R::NotOffered(NotOffered { message: say("it is not on offer"), order, dish: None }),
         Refusal::TooLate => R::TooLate(TooLate { message: say("the kitchen has begun"), order }),
+        Refusal::PaymentFailed => {
+            R::PaymentFailed(PaymentFailed { message: say("the provider refused the payment; pay another way"), order })
+        }
     }
 }
 
@@ -284,10 +309,12 @@ pub(crate) fn turned_away(
 ) -> Result<PlaceOrderResult, Failed> {
     let error = match failure {
         Failure::Refused(error) => error,
-        Failure::KeyReused => return Err(coded(Code::KeyReused, Failure::<PlaceError>::KeyReused).at("idempotencyKey")),
+        Failure::KeyReused => {
+            return Err(errors::of(Code::KeyReused, &Failure::<PlaceError>::KeyReused).at("idempotencyKey"));
+        }
         Failure::Interrupted(interrupted) => return Err(interrupted.into()),
     };
-    let not_offered = |dish: DishId, message: String| {
+    let not_offered = |dish: DishId, message: Said| {
         let dish = canteen(dish).map(|canteen| NodeId::Dish(canteen, dish).encode());
         PlaceOrderResult::NotOffered(NotOffered { message, order: None, dish })
     };
@@ -302,9 +329,16 @@ pub(crate) fn turned_away(
             let of = first.and_then(&canteen).unwrap_or(CanteenId(uuid::Uuid::nil()));
             Ok(refused(&refusal, of, None))
         }
+        PlaceError::NoProvider(_) => Err(errors::of(Code::BadInput, &error).at("payWith")),
         PlaceError::UnknownServing => Err(not_found("serving").at("serving")),
-        PlaceError::UnknownDish(dish) => Ok(not_offered(dish, "this serving does not offer that dish".to_owned())),
-        PlaceError::BadOptions { dish, why } => Ok(not_offered(dish, format!("the options are not on offer: {why}"))),
-        PlaceError::Invalid(error) => Err(coded(error.code(), error).at("lines")),
+        PlaceError::UnknownDish(dish) => {
+            let message = Said::new("this serving does not offer that dish", error.chinese());
+            Ok(not_offered(dish, message))
+        }
+        PlaceError::BadOptions { dish, ref why } => {
+            let message = Said::new(format!("the options are not on offer: {why}"), error.chinese());
+            Ok(not_offered(dish, message))
+        }
+        PlaceError::Invalid(error) => Err(errors::of(error.code(), &error).at("lines")),
     }
 }

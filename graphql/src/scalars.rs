@@ -7,7 +7,7 @@ use async_graphql::{
 };
 use domain::Currency;
 
-use crate::errors::{Code, Failed, coded};
+use crate::errors::{self, Code, Failed};
 
 /// Longest text of any scalar here, in bytes.
 const MAX_TEXT: usize = 64;
@@ -79,6 +79,13 @@ impl std::fmt::Display for Exact {
     }
 }
 
+/// In percent.
+impl From<domain::tax::TaxRate> for Decimal {
+    fn from(rate: domain::tax::TaxRate) -> Self {
+        Decimal(Exact(rate.percent()))
+    }
+}
+
 /// A whole number from 1 to 2147483647.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PositiveInt(pub(crate) u32);
@@ -129,8 +136,8 @@ impl MoneyInput {
     /// `field` is what an error names.
     pub(crate) fn read(&self, field: &'static str) -> Result<domain::Money, Failed> {
         let currency: Currency =
-            self.currency.parse().map_err(|error: domain::MoneyError| coded(Code::BadInput, error).at(field))?;
+            self.currency.parse().map_err(|error: domain::MoneyError| errors::of(Code::BadInput, &error).at(field))?;
         let money = domain::Money::from_decimal(self.amount.0.0, currency);
-        money.map_err(|error| coded(Code::BadInput, error).at(field))
+        money.map_err(|error| errors::of(Code::BadInput, &error).at(field))
     }
 }

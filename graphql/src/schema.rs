@@ -2,24 +2,38 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_graphql::{EmptySubscription, MergedObject, Schema, SchemaBuilder, connection::Connection};
+use async_graphql::{MergedObject, MergedSubscription, Schema, SchemaBuilder, connection::Connection};
 
 use crate::{
     account::{AccountMutation, AccountQuery},
     books::{AccountPeriod, Books, BooksQuery, Payable, Period, StatementEntry},
     books_changes::BooksMutation,
+    company_use::{CompanyUseDay, CompanyUseMutation, CompanyUseQuery},
+    correction::{CorrectionEntry, CorrectionMutation, CorrectionQuery, CorrectionRecord},
     dashboard::{DashboardQuery, DaySales},
+    dashboard_live::DashboardSubscription,
+    diner::{DinerMutation, DinerQuery},
+    edge::Introspection,
     history::{HistoryQuery, Scanned, StateChange},
     http::Service,
+    invoice::{Invoice, InvoiceMutation, InvoiceQuery, Receivable},
     kitchen::{KitchenMutation, KitchenQuery, Ticket},
+    kitchen_live::KitchenSubscription,
     ledger::{JournalEntry, LedgerBalance, LedgerQuery},
     log_event::LogEvent,
     menu::{Canteen, Dish, MenuQuery, Serving},
     menu_changes::MenuMutation,
+    menu_search::{FoundOffer, MenuSearchQuery},
     node_query::NodeQuery,
+    operations::{OperationsQuery, ParkedEvent},
     order::{Order, OrderQuery},
     order_changes::OrderMutation,
-    subsidy::{SubsidyMutation, SubsidyQuery},
+    order_progress::OrderSubscription,
+    payout::{PayoutMutation, PayoutQuery, PayoutRecord},
+    portions_left::PortionsSubscription,
+    prep_sheet::PrepQuery,
+    subsidy::{GrantRun, SubsidyMutation, SubsidyPolicy, SubsidyQuery, SubsidyUse},
+    top_up::TopUpMutation,
 };
 
 /// What can be read. Everything belongs to the tenant of the token.
@@ -35,14 +49,22 @@ use crate::{
 pub(crate) struct Query(
     NodeQuery,
     MenuQuery,
+    MenuSearchQuery,
     OrderQuery,
     KitchenQuery,
+    PrepQuery,
     DashboardQuery,
     AccountQuery,
     LedgerQuery,
     BooksQuery,
     HistoryQuery,
     SubsidyQuery,
+    InvoiceQuery,
+    CompanyUseQuery,
+    DinerQuery,
+    PayoutQuery,
+    CorrectionQuery,
+    OperationsQuery,
 );
 
 /// What can be changed. The same `idempotencyKey` again gives the first outcome and changes nothing;
@@ -56,12 +78,25 @@ pub(crate) struct Mutation(
     AccountMutation,
     BooksMutation,
     SubsidyMutation,
+    InvoiceMutation,
+    CompanyUseMutation,
+    DinerMutation,
+    TopUpMutation,
+    PayoutMutation,
+    CorrectionMutation,
 );
 
-pub(crate) type Api = Schema<Query, Mutation, EmptySubscription>;
+/// What can be watched, over a WebSocket that speaks `graphql-transport-ws`. A subscription asks for one of
+/// these fields. Each message has a cursor; to subscribe again `after` it gives what came since, nothing twice
+/// and nothing left out. When that is not known any more the subscription ends with `CURSOR_EXPIRED`: then
+/// query the state, and subscribe without a cursor.
+#[derive(MergedSubscription, Default)]
+pub(crate) struct Subscription(OrderSubscription, KitchenSubscription, PortionsSubscription, DashboardSubscription);
 
-fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription);
+pub(crate) type Api = Schema<Query, Mutation, Subscription>;
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    let schema = Schema::build(Query::default(), Mutation::default(), Subscription::default());
     // The library describes everything of a connection but the connection.
     schema
         .override_output_type_description::<Connection<String, Canteen>>("A page of canteens.")
@@ -76,12 +111,28 @@ fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
         .override_output_type_description::<Connection<String, StatementEntry>>("A page of a statement.")
         .override_output_type_description::<Connection<String, AccountPeriod>>("A page of a trial balance.")
         .override_output_type_description::<Connection<String, Payable>>("A page of what is owed to canteens.")
+        .override_output_type_description::<Connection<String, Invoice>>("A page of invoices.")
+        .override_output_type_description::<Connection<String, CompanyUseDay>>("A page of a company's use.")
+        .override_output_type_description::<Connection<String, CorrectionRecord>>("A page of corrections.")
+        .override_output_type_description::<Connection<String, CorrectionEntry>>("A page of a correction's entries.")
+        .override_output_type_description::<Connection<String, PayoutRecord>>("A page of payouts.")
+        .override_output_type_description::<Connection<String, Receivable>>("A page of what companies have open.")
+        .override_output_type_description::<Connection<String, SubsidyUse>>("A page of what became of subsidies.")
+        .override_output_type_description::<Connection<String, SubsidyPolicy>>("A page of policies.")
+        .override_output_type_description::<Connection<String, GrantRun>>("A page of runs of grants.")
+        .override_output_type_description::<Connection<String, FoundOffer>>("A page of what was found.")
+        .override_output_type_description::<Connection<String, ParkedEvent>>("A page of parked events.")
         .override_output_type_description::<Connection<String, StateChange>>("A page of changes.")
         .override_output_type_description::<Connection<String, LogEvent, Scanned>>("A page of the log.")
 }
 
-pub(crate) fn build(service: Arc<Service>) -> Api {
-    builder().data(service).finish()
+pub(crate) fn build(service: Arc<Service>, introspection: Introspection) -> Api {
+    let schema = builder().data(service);
+    match introspection {
+        Introspection::Open => schema.finish(),
+        // Hints at what was meant would tell it piece by piece.
+        Introspection::Closed => schema.disable_introspection().disable_suggestions().finish(),
+    }
 }
 
 /// The schema in GraphQL's own language, as it is checked in beside this crate.

@@ -1,21 +1,24 @@
 //! Subsidies: what a diner's lots have, what companies grant, and whom they employ.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
 use domain::{
     CompanyId, Currency, DinerId, GroupId, PolicyId, diner,
     policy::{self, Calendar, Terms},
+    standing::MAX_AHEAD,
 };
 use projections::{
     PageSize, grant_runs,
+    policies::{self, PolicyRow},
     subsidies::{self as views, PolicyUse},
 };
 use sagas::{Granted, NewGrants};
 
 use crate::{
     caller::{Caller, caller},
-    errors::{Code, Failed, coded, not_found},
+    errors::{self, Code, Failed, not_found},
     menu::Meal,
     node::canteen,
+    paging,
     scalars::{BigInt, Date, DateTime, Money, MoneyInput, Uuid},
 };
 
@@ -89,6 +92,48 @@ impl From<PolicyUse> for SubsidyUse {
             refunded: money(row.refunded_minor),
             lapsed: money(row.lapsed_minor),
             left: money(row.granted_minor - row.spent_minor + row.refunded_minor - row.lapsed_minor),
+        }
+    }
+}
+
+/// A policy, and how its grants stand.
+#[derive(SimpleObject)]
+pub(crate) struct SubsidyPolicy {
+    /// Its UUID.
+    policy: Uuid,
+    /// The company's UUID.
+    company: Uuid,
+    /// Only for the diners of the group with this UUID, unless null.
+    group: Option<Uuid>,
+    /// ISO 4217 code of what it grants.
+    currency: String,
+    /// IANA name of the zone whose midnight clears and grants.
+    zone: String,
+    /// So many days before a period begins its grants make themselves; only on request, if null.
+    ahead_days: Option<u32>,
+    /// The first day of the period whose grants wait for the company's funds; null if none does.
+    waits_for: Option<Date>,
+    /// What the company lacked for it; null if its account is frozen, closed or was never opened.
+    short: Option<Money>,
+    /// The UUID of its last run of grants.
+    last_run: Option<Uuid>,
+    /// When that began.
+    last_run_at: Option<DateTime>,
+}
+
+impl From<PolicyRow> for SubsidyPolicy {
+    fn from(row: PolicyRow) -> Self {
+        SubsidyPolicy {
+            policy: row.policy.0.into(),
+            company: row.company.0.into(),
+            group: row.of_group.map(|group| group.0.into()),
+            currency: row.currency.to_string(),
+            ahead_days: row.ahead_days,
+            waits_for: row.waits_for.map(Date::from),
+            short: row.short().map(Money::from),
+            last_run: row.last_run.map(|run| run.0.into()),
+            last_run_at: row.last_run_at.map(DateTime::from),
+            zone: row.zone,
         }
     }
 }
@@ -259,7 +304,7 @@ async fn on_diner(
 }
 
 fn currency(code: &str) -> Result<Currency, Failed> {
-    code.parse().map_err(|error: domain::MoneyError| coded(Code::BadInput, error).at("currency"))
+    code.parse().map_err(|error: domain::MoneyError| errors::of(Code::BadInput, &error).at("currency"))
 }
 
 #[derive(Default)]
@@ -276,19 +321,50 @@ impl SubsidyQuery {
         Ok(rows.map_err(Failed::from)?.into_iter().map(SubsidyLot::from).collect())
     }
 
-    /// What became of the money of each policy; at most a hundred policies. For finance and auditors.
-    async fn subsidy_use(&self, ctx: &Context<'_>) -> Result<Vec<SubsidyUse>> {
+    /// What became of the money of each policy, in a stable order. For finance and auditors.
+    async fn subsidy_use(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, SubsidyUse>> {
         let caller = caller(ctx)?;
-        let rows = views::policy_use(caller.views(), caller.tenant(), PageSize::MAX).await.map_err(Failed::from)?;
-        Ok(rows.into_iter().map(SubsidyUse::from).collect())
+        let after = paging::cursor(after.as_deref(), |text| {
+            let (policy, currency) = text.split_once('/')?;
+            Some((policy.parse().ok()?, currency.parse().ok()?))
+        })?;
+        let fetch = |after, size| views::policy_use(caller.views(), caller.tenant(), after, size);
+        let page = paging::page(first, after, fetch).await?;
+        Ok(paging::connection(page, |row| format!("{}/{}", row.policy, row.currency), SubsidyUse::from))
     }
 
-    /// The latest runs of grants, the latest first; at most a hundred. For finance and auditors.
-    async fn grant_runs(&self, ctx: &Context<'_>) -> Result<Vec<GrantRun>> {
+    /// Policies, what of them stands, and why their grants wait, in a stable order. For finance and auditors.
+    async fn subsidy_policies(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, SubsidyPolicy>> {
         let caller = caller(ctx)?;
-        let rows =
-            grant_runs::list(caller.views(), caller.tenant(), None, PageSize::MAX).await.map_err(Failed::from)?;
-        Ok(rows.into_iter().map(GrantRun::from).collect())
+        let after: Option<PolicyId> = paging::cursor(after.as_deref(), |text| text.parse().ok())?;
+        let fetch = |after, size| policies::list(caller.views(), caller.tenant(), after, size);
+        let page = paging::page(first, after, fetch).await?;
+        Ok(paging::connection(page, |row| row.policy.to_string(), SubsidyPolicy::from))
+    }
+
+    /// Runs of grants, the latest first. For finance and auditors.
+    async fn grant_runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, GrantRun>> {
+        let caller = caller(ctx)?;
+        let (tenant, masks) = (caller.tenant(), &caller.service.masks);
+        let before = paging::cursor(after.as_deref(), |text| masks.position(tenant, text))?;
+        let fetch = |before, size| grant_runs::list(caller.views(), tenant, before, size);
+        let page = paging::page(first, before, fetch).await?;
+        Ok(paging::connection(page, |row| masks.token(tenant, row.begun), GrantRun::from))
     }
 }
 
@@ -340,6 +416,25 @@ impl SubsidyMutation {
         let caller = caller(ctx)?;
         let request = caller.request("endSubsidyPolicy", idempotency_key, &(PolicyId(policy.0), from_date.0))?;
         Ok(on_policy(&caller, request, policy, policy::Command::End { from: from_date.0 }).await?)
+    }
+
+    /// Lets a policy's grants make themselves at midnight in its zone, some days before each period begins;
+    /// what the company cannot pay for is tried again every hour. For finance.
+    async fn set_standing_grants(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The policy's UUID.")] policy: Uuid,
+        #[graphql(desc = "How many days before, at most 31; null ends it.")] ahead_days: Option<u16>,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<SubsidyPolicyPayload> {
+        let caller = caller(ctx)?;
+        if let Some(days) = ahead_days.filter(|days| *days > MAX_AHEAD) {
+            return Err(errors::of(Code::BadInput, &policy::Error::BadAhead { days }).at("aheadDays").into());
+        }
+        let set = |ahead_days| policy::Command::SetStanding { ahead_days };
+        let request = caller.request("setStandingGrants", idempotency_key, &(PolicyId(policy.0), ahead_days))?;
+        let command = ahead_days.map_or(policy::Command::EndStanding, set);
+        Ok(on_policy(&caller, request, policy, command).await?)
     }
 
     /// Grants what the company's diners lack for some dates. It goes on though the answer times out: ask

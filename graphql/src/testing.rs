@@ -8,19 +8,23 @@ use axum::{
     http::{Request, Response, StatusCode, header},
 };
 use commands::{Commands, Limits, ManualClock, SeededIds};
-use domain::{DinerId, TenantId, Timestamp};
+use domain::{DinerId, TenantId, Timestamp, payment::Provider};
 use projections::{Runner, Views};
-use sagas::{Ordering, Subsidies};
+use providers::{PaymentProvider, Providers, StandIn};
+use sagas::{Finance, Ordering, People, Subsidies};
 use serde_json::{Value, json};
-use store::{EventStore, MemoryLog, Position};
+use store::{
+    EventStore, MemoryLog, Position,
+    keys::{Keyring, MemoryKeys},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower_service::Service as _;
 use uuid::Uuid;
 
 use crate::{
-    HttpLimits, Setup,
-    identity::{Identity, Issuer, Role},
-    router,
+    Edge, HttpLimits, Setup,
+    http::{self, Door},
+    identity::{Identity, Issuer, Role, Verifier},
 };
 
 /// Noon in Shanghai on 2026-11-23 is 04:00 UTC.
@@ -28,10 +32,14 @@ pub(crate) const TEN_IN_THE_MORNING: &str = "2026-11-23T02:00:00Z";
 
 pub(crate) struct House {
     pub(crate) router: Router,
+    pub(crate) door: Arc<Door>,
     pub(crate) issuer: Issuer,
     pub(crate) store: Arc<MemoryLog>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) commands: Commands,
+    pub(crate) ordering: Ordering,
+    /// Plays WeChat Pay and Alipay.
+    pub(crate) stand_in: Arc<StandIn>,
     pub(crate) draining: CancellationToken,
     pub(crate) views: Views,
     _runner: Option<DropGuard>,
@@ -50,6 +58,29 @@ impl Answered {
     pub(crate) fn data(self) -> Value {
         assert!(self.body.get("errors").is_none(), "{:#}", self.body);
         self.body["data"].clone()
+    }
+
+    /// The input field that the first error names.
+    #[track_caller]
+    pub(crate) fn field(&self) -> &str {
+        self.body["errors"][0]["extensions"]["field"].as_str().unwrap_or_else(|| panic!("no field: {:#}", self.body))
+    }
+
+    /// The body without what each answer says of its caller's bucket.
+    pub(crate) fn without_cost(&self) -> Value {
+        let mut body = self.body.clone();
+        let extensions = body.get_mut("extensions").and_then(Value::as_object_mut);
+        let is_empty =
+            extensions.is_some_and(|extensions| extensions.remove("cost").is_some() && extensions.is_empty());
+        if is_empty && let Some(body) = body.as_object_mut() {
+            body.remove("extensions");
+        }
+        body
+    }
+
+    /// The code of the first error, if there is one.
+    pub(crate) fn error_code(&self) -> Option<&str> {
+        self.body["errors"][0]["extensions"]["code"].as_str()
     }
 
     /// The code of the first error.
@@ -75,6 +106,10 @@ pub(crate) fn diner(number: u128) -> Identity {
     Identity::diner_of(tenant(1), DinerId(Uuid::from_u128(number)))
 }
 
+fn keyring() -> Keyring {
+    Keyring::new(Arc::new(MemoryKeys::default()))
+}
+
 pub(crate) fn key() -> String {
     Uuid::now_v7().to_string()
 }
@@ -84,8 +119,57 @@ impl House {
         House::with(HttpLimits::default(), true).await
     }
 
+    pub(crate) async fn without_providers() -> House {
+        House::built(
+            HttpLimits::default(),
+            true,
+            Some(keyring()),
+            Arc::default(),
+            Providers::default(),
+            None,
+            Edge::default(),
+        )
+        .await
+    }
+
+    pub(crate) async fn without_keys() -> House {
+        House::built(HttpLimits::default(), true, None, Arc::default(), Providers::default(), None, Edge::default())
+            .await
+    }
+
     /// Without a runner the views stand still.
     pub(crate) async fn with(limits: HttpLimits, runs: bool) -> House {
+        let stand_in = Arc::new(StandIn::default());
+        let port = || Arc::clone(&stand_in) as Arc<dyn PaymentProvider>;
+        let providers = Providers::default().with(Provider::WechatPay, port()).with(Provider::Alipay, port());
+        House::built(limits, runs, Some(keyring()), Arc::clone(&stand_in), providers, None, Edge::default()).await
+    }
+
+    /// Takes the tokens that `verifier` takes.
+    pub(crate) async fn checking(verifier: Verifier) -> House {
+        House::checking_within(verifier, HttpLimits::default()).await
+    }
+
+    pub(crate) async fn checking_within(verifier: Verifier, limits: HttpLimits) -> House {
+        let (keys, providers) = (Some(keyring()), Providers::default());
+        House::built(limits, true, keys, Arc::default(), providers, Some(verifier), Edge::default()).await
+    }
+
+    /// Meets the network as `edge` says.
+    pub(crate) async fn behind(edge: Edge) -> House {
+        let (limits, keys, providers) = (HttpLimits::default(), Some(keyring()), Providers::default());
+        House::built(limits, true, keys, Arc::default(), providers, None, edge).await
+    }
+
+    async fn built(
+        limits: HttpLimits,
+        runs: bool,
+        keys: Option<Keyring>,
+        stand_in: Arc<StandIn>,
+        providers: Providers,
+        verifier: Option<Verifier>,
+        edge: Edge,
+    ) -> House {
         let store = Arc::new(MemoryLog::new());
         let clock = Arc::new(ManualClock::at(TEN_IN_THE_MORNING.parse().unwrap()));
         let commands = Commands::start(store.clone(), clock.clone(), Arc::new(SeededIds::new(1)), Limits::default());
@@ -99,18 +183,55 @@ impl House {
         });
         let issuer = Issuer::random();
         let draining = CancellationToken::new();
+        let ordering = Ordering::new(commands.clone()).with_providers(providers);
         let setup = Setup {
             limits,
+            edge,
             draining: draining.clone(),
             ..Setup::new(
-                Ordering::new(commands.clone()),
+                ordering.clone(),
                 Subsidies::new(commands.clone(), views.clone()),
+                Finance::new(commands.clone(), views.clone()),
+                People::new(commands.clone(), views.clone(), keys),
                 views.clone(),
-                issuer.verifier().unwrap(),
+                verifier.unwrap_or_else(|| issuer.verifier().unwrap()),
                 issuer.token_secret(),
             )
         };
-        House { router: router(setup), issuer, store, clock, commands, draining, views, _runner: guard }
+        let door = http::door(setup);
+        let router = http::routes(Arc::clone(&door));
+        House { router, door, issuer, store, clock, commands, ordering, stand_in, draining, views, _runner: guard }
+    }
+
+    /// The same house behind a door that was just opened, and knows nothing of before.
+    pub(crate) fn started_anew(&self) -> House {
+        let (ordering, commands, views) = (self.ordering.clone(), self.commands.clone(), self.views.clone());
+        let door = http::door(Setup::new(
+            ordering.clone(),
+            Subsidies::new(commands.clone(), views.clone()),
+            Finance::new(commands.clone(), views.clone()),
+            People::new(commands.clone(), views.clone(), Some(keyring())),
+            views.clone(),
+            self.issuer.verifier().unwrap(),
+            self.issuer.token_secret(),
+        ));
+        House {
+            router: http::routes(Arc::clone(&door)),
+            door,
+            issuer: self.issuer.clone(),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            commands,
+            ordering,
+            stand_in: Arc::clone(&self.stand_in),
+            draining: CancellationToken::new(),
+            views,
+            _runner: None,
+        }
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self._runner.is_some()
     }
 
     pub(crate) fn at(&self, time: &str) {
@@ -150,10 +271,15 @@ impl House {
         self.send(self.request(Some(who), body)).await
     }
 
-    /// Asks once the views have everything.
+    /// Asks with the consistency token of everything there is.
     pub(crate) async fn read(&self, who: &Identity, query: &str, variables: Value) -> Value {
-        self.views.wait_for(self.head().await, Duration::from_secs(10)).await.unwrap();
-        self.ask(who, query, variables).await.data()
+        let head = self.head().await;
+        self.views.wait_for(head, Duration::from_secs(10)).await.unwrap();
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        let mut request = self.request(Some(who), body);
+        let token = self.door.service.masks.token(who.tenant, head);
+        request.headers_mut().insert("x-consistency-token", token.parse().unwrap());
+        self.send(request).await.data()
     }
 
     /// A canteen with rice (no options, 3.00) and noodles (a choice of sauce, 12.50), serving

@@ -2,13 +2,32 @@
 
 mod as_of;
 mod books;
+mod changing;
+mod companies;
+mod compatibility;
+mod edge;
+mod enumeration;
+mod finance;
+mod graphiql;
+mod guides;
 mod history;
 mod http;
 mod incomplete;
 mod isolation;
+mod languages;
+mod large_amounts;
+mod live;
 mod lunch;
+mod menus;
+mod paying;
+mod people;
 mod refusals;
+mod schema_pages;
+mod searching;
+mod socket;
+mod statements;
 mod subsidies;
+mod tax;
 
 use std::path::Path;
 

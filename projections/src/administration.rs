@@ -6,7 +6,9 @@
 use domain::StreamId;
 use uuid::Uuid;
 
-use crate::{Build, Dropped, Parked, ViewError, Views, catalogue, db::Connection, lease, parking};
+use store::Position;
+
+use crate::{Build, Dropped, PageSize, Parked, ViewError, Views, catalogue, db::Connection, lease, parking};
 
 impl Views {
     /// Begins a new build of each of these projections (none named: all) beside the live one. One
@@ -48,6 +50,22 @@ impl Views {
                 parked.extend(parking::of_build(snapshot.connection(), build)?);
             }
             Ok(parked)
+        })
+        .await
+    }
+
+    /// A page of the parked events of a projection's live build, the oldest first, from after the position `after`.
+    pub async fn parked_after(
+        &self,
+        name: &str,
+        after: Option<Position>,
+        page: PageSize,
+    ) -> Result<Vec<Parked>, ViewError> {
+        let names = self.projections(&[name.to_owned()])?;
+        self.read(move |snapshot| {
+            let live = names.first().and_then(|name| snapshot.live_build(name));
+            let page = |build| parking::page_of_build(snapshot.connection(), build, after.unwrap_or(0), page);
+            Ok(live.map(page).transpose()?.unwrap_or_default())
         })
         .await
     }

@@ -103,10 +103,12 @@ impl Audit {
                 let found = format!("its ledger account stands at {ledger}");
                 differences.push(Difference { subject: subject.clone(), found, expected: format!("{}", book.posted) });
             }
-            let row = seen.get(key).map(|row| (row.posted_minor, row.held_minor, row.floor_minor, row.frozen));
-            let own = (book.posted, book.held, book.floor, book.frozen);
+            let row = seen.get(key);
+            let row =
+                row.map(|row| (row.posted_minor, row.held_minor, row.floor_minor, row.receivable_minor, row.frozen));
+            let own = (book.posted, book.held, book.floor, book.receivable, book.frozen);
             if row != Some(own) {
-                let expected = format!("(posted, held, floor, frozen) = {own:?}");
+                let expected = format!("(posted, held, floor, receivable, frozen) = {own:?}");
                 differences.push(Difference { subject, found: format!("its view's row has {row:?}"), expected });
             }
         }

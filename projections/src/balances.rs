@@ -34,6 +34,8 @@ row! {
         posted_minor: i64,
         held_minor: i64,
         floor_minor: i64,
+        /// Invoiced and not paid: it uses up credit.
+        receivable_minor: i64,
         frozen: bool,
         closed: bool,
     }
@@ -48,9 +50,10 @@ impl LimitedAccount {
         Money::new(self.held_minor, self.currency)
     }
 
-    /// What can be spent: posted less held, above the floor. Negative after a debt.
+    /// What can be spent: posted less held and less what is invoiced, above the floor. Negative after a debt.
     pub fn available(&self) -> Money {
-        Money::new(self.posted_minor - self.held_minor - self.floor_minor, self.currency)
+        let used = self.held_minor + self.receivable_minor;
+        Money::new(self.posted_minor - used - self.floor_minor, self.currency)
     }
 }
 
@@ -71,7 +74,7 @@ impl Projection for Balances {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -92,7 +95,11 @@ impl Projection for Balances {
             | Fact::Policy(..)
             | Fact::Grant(..)
             | Fact::Diner(..)
-            | Fact::Books(..) => Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => Ok(()),
         }
     }
 }
@@ -125,6 +132,7 @@ fn of_account(tenant: TenantId, id: AccountId, event: &account::Event, rows: &mu
             posted_minor: 0,
             held_minor: 0,
             floor_minor: 0,
+            receivable_minor: 0,
             frozen: false,
             closed: false,
         });
@@ -143,6 +151,19 @@ fn of_account(tenant: TenantId, id: AccountId, event: &account::Event, rows: &mu
         Event::Lapsed { amount, .. } | Event::Allocated { amount, .. } => {
             let account = limited(tenant, id, rows)?;
             account.posted_minor = add(account.posted_minor, -amount.minor)?;
+        }
+        Event::PayoutHeld { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.held_minor = add(account.held_minor, amount.minor)?;
+        }
+        Event::PaidOut { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.held_minor = add(account.held_minor, -amount.minor)?;
+            account.posted_minor = add(account.posted_minor, -amount.minor)?;
+        }
+        Event::PayoutReleased { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.held_minor = add(account.held_minor, -amount.minor)?;
         }
         Event::Held { hold, amount, .. } => {
             let account = limited(tenant, id, rows)?;
@@ -164,6 +185,22 @@ fn of_account(tenant: TenantId, id: AccountId, event: &account::Event, rows: &mu
             }
         }
         Event::FloorSet { floor } => limited(tenant, id, rows)?.floor_minor = floor.minor,
+        Event::Invoiced { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.posted_minor = add(account.posted_minor, amount.minor)?;
+            account.receivable_minor = add(account.receivable_minor, amount.minor)?;
+        }
+        Event::InvoicePaid { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.receivable_minor = add(account.receivable_minor, -amount.minor)?;
+        }
+        Event::InvoiceVoided { amount, .. } => {
+            let account = limited(tenant, id, rows)?;
+            account.posted_minor = add(account.posted_minor, -amount.minor)?;
+            account.receivable_minor = add(account.receivable_minor, -amount.minor)?;
+        }
+        // What a company sees is no money.
+        Event::DisclosureSet { .. } => {}
         Event::Frozen => limited(tenant, id, rows)?.frozen = true,
         Event::Unfrozen => limited(tenant, id, rows)?.frozen = false,
         Event::Closed => limited(tenant, id, rows)?.closed = true,

@@ -6,9 +6,10 @@ use std::{
 };
 
 use domain::{
-    AccountId, ActorId, CanteenId, CommandId, CompanyId, Currency, DinerId, DishId, GrantRunId, GroupId, LotId,
-    OrderId, PaymentId, PolicyId, RefundId, ServingId, StreamKind, TenantId, Timestamp, order::Channel,
-    order::RefundReason, order::Terms, postings::LedgerAccount, serving::Meal,
+    AccountId, ActorId, CanteenId, CommandId, CompanyId, CorrectionId, Currency, DinerId, DishId, GrantRunId, GroupId,
+    InvoiceId, LotId, OrderId, PaymentId, PayoutId, PolicyId, RefundId, ServingId, StreamKind, TenantId, Timestamp,
+    TopUpId, order::Channel, order::RefundReason, order::Terms, payment::Provider, postings::LedgerAccount,
+    serving::Meal, tax::TaxRate,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -132,7 +133,7 @@ macro_rules! ids {
 
 ids! {
     TenantId CompanyId CanteenId DinerId DishId ServingId OrderId PaymentId RefundId ActorId CommandId PolicyId LotId
-    GroupId GrantRunId
+    GroupId GrantRunId InvoiceId TopUpId PayoutId CorrectionId
 }
 
 impl Column for Uuid {
@@ -228,7 +229,7 @@ macro_rules! displayed {
     )*};
 }
 
-displayed! { AccountId: Text, LedgerAccount: Text, jiff::civil::Date: Date }
+displayed! { AccountId: Text, LedgerAccount: Text, TaxRate: Text, jiff::civil::Date: Date }
 
 macro_rules! words {
     ($($name:ident { $($variant:ident = $word:literal),* $(,)? })*) => {$(
@@ -255,15 +256,42 @@ words! {
     StreamKind {
         Menu = "menu", Serving = "serving", Order = "order", Payment = "payment", Wallet = "wallet",
         Subsidy = "subsidy", Company = "company", Policy = "policy", Grant = "grant", Diner = "diner",
-        Books = "books",
+        Books = "books", Correction = "correction", TopUp = "top_up", Payout = "payout",
+        Invoice = "invoice",
     }
-    Channel { Online = "online", Counter = "counter", Import = "import" }
-    Terms { Balances = "balances", AtCounter = "at_counter", Elsewhere = "elsewhere" }
+    Channel { Online = "online", Counter = "counter", WalkUp = "walk_up", Import = "import" }
     RefundReason {
         CancelledByDiner = "cancelled_by_diner", CancelledByCanteen = "cancelled_by_canteen",
-        Withdrawn = "withdrawn", Complaint = "complaint",
+        Withdrawn = "withdrawn", Complaint = "complaint", NoShow = "no_show", Changed = "changed",
     }
 }
+
+/// As a word; with a provider, as `balances_then_wechat_pay`.
+impl Column for Terms {
+    const TYPE: ColumnType = <String as Column>::TYPE;
+    fn to_value(&self) -> Result<Value<'_>, Misfit> {
+        Ok(Value::Text(match self {
+            Terms::Balances => Cow::Borrowed("balances"),
+            Terms::AtCounter => Cow::Borrowed("at_counter"),
+            Terms::Elsewhere => Cow::Borrowed("elsewhere"),
+            Terms::BalancesThen(provider) => Cow::Owned(format!("{BALANCES_THEN}{}", provider.name())),
+        }))
+    }
+    fn from_value(value: Value<'_>) -> Result<Self, Misfit> {
+        let text = value.text()?;
+        match &*text {
+            "balances" => Ok(Terms::Balances),
+            "at_counter" => Ok(Terms::AtCounter),
+            "elsewhere" => Ok(Terms::Elsewhere),
+            other => {
+                let provider = other.strip_prefix(BALANCES_THEN).and_then(Provider::named);
+                provider.map(Terms::BalancesThen).ok_or_else(|| Misfit(format!("{other:?} is not a word for Terms")))
+            }
+        }
+    }
+}
+
+const BALANCES_THEN: &str = "balances_then_";
 
 /// Null when there is none.
 impl<C: Column> Column for Option<C> {

@@ -1,15 +1,25 @@
 //! How a serving goes: orders, portions, takings, refusals by reason, by minute and by dish; and
 //! what was sold, by day and dish.
 
+mod reads;
+
+use std::collections::BTreeSet;
+
 use domain::{
-    CanteenId, Currency, DishId, Fact, Money, OrderId, ServingId, TenantId, Timestamp,
-    order::{self, LineCount, Placement},
+    CanteenId, Currency, DishId, Fact, Money, OrderId, RefundId, ServingId, TenantId, Timestamp,
+    order::{self, Change, Line, LineAmount, LineCount, Placement, Refusal},
+    serving,
 };
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use store::Recorded;
 
-use crate::{Json, PageSize, Poison, Projection, Row, Rows, Snapshot, TableSpec, ViewError, Views, args, row};
+use crate::{Json, Poison, Projection, Row, Rows, TableSpec, row};
+
+pub(crate) use self::reads::in_snapshot;
+pub use self::reads::{
+    DaySales, MAX_MINUTES, SalesCursor, ServingDashboard, Takings, Totals, of_serving, of_servings, sales_by_day,
+    sales_total, totals,
+};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 
@@ -75,6 +85,18 @@ impl DishSales {
     }
 }
 
+row! {
+    /// What a serving withdrew (a dish, or `all`), and how many of its orders have been told, and are refunded.
+    pub struct Withdrawal in "dashboard_withdrawals" {
+        key { tenant: TenantId, serving: ServingId, what: String }
+        /// None if it was everything.
+        dish: Option<DishId>,
+        orders: u64,
+        told: u64,
+        settled: bool,
+    }
+}
+
 /// What is still to be known of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sold {
@@ -82,6 +104,8 @@ pub struct Sold {
     name: String,
     left: u32,
     unit_minor: i64,
+    /// Minor units that no refund has begun for.
+    worth_minor: i64,
 }
 
 row! {
@@ -92,6 +116,10 @@ row! {
         minute: Timestamp,
         currency: Currency,
         confirmed: bool,
+        /// Picked up, not fetched or cancelled: only refunds can still come.
+        ended: bool,
+        /// What was withdrawn of it and it has not been told: a dish, or everything.
+        untold: Json<BTreeSet<Option<DishId>>>,
         lines: Json<Vec<Sold>>,
     }
 }
@@ -105,25 +133,32 @@ impl Projection for Dashboard {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
-        &[Counts::TABLE, Refused::TABLE, Minute::TABLE, DishSales::TABLE, OpenOrder::TABLE]
+        &[Counts::TABLE, Refused::TABLE, Minute::TABLE, DishSales::TABLE, Withdrawal::TABLE, OpenOrder::TABLE]
     }
 
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
         use order::Event;
         let (order_id, event) = match &it.fact {
             Fact::Order(order_id, event) => (*order_id, event),
+            Fact::Serving(serving, event) => {
+                withdraw(it.tenant, *serving, event, rows);
+                return Ok(());
+            }
             Fact::Menu(..)
-            | Fact::Serving(..)
             | Fact::Payment(..)
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
             | Fact::Diner(..)
-            | Fact::Books(..) => return Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => return Ok(()),
         };
         if let Event::Placed(placement) = event {
             place(it, order_id, placement, rows);
@@ -132,7 +167,7 @@ impl Projection for Dashboard {
         let key = (it.tenant, order_id);
         let order = rows.get::<OpenOrder>(&key).cloned();
         // The last refund has been counted: only its settlement can still come.
-        let Some(order) = order else {
+        let Some(mut order) = order else {
             return match event {
                 Event::RefundSettled { .. } => Ok(()),
                 _ => Err(Poison(format!("order {order_id} goes on before it was placed"))),
@@ -148,6 +183,9 @@ impl Projection for Dashboard {
                 let row = (order.tenant, order.serving, reason.clone());
                 let new = || Refused { tenant: order.tenant, serving: order.serving, reason, orders: 0 };
                 rows.get_or_insert_with::<Refused>(&row, new).orders += 1;
+                if matches!(refusal, Refusal::Withdrawn) {
+                    tell(&mut order, |_| true, rows);
+                }
                 rows.delete::<OpenOrder>(&key);
             }
             Event::Expired => {
@@ -157,17 +195,80 @@ impl Projection for Dashboard {
             Event::Cancelled { .. } => {
                 count(&order, rows)?.cancelled += 1;
                 // A confirmed one is kept for the refund that follows.
-                if !order.confirmed {
+                if order.confirmed {
+                    rows.put(OpenOrder { ended: true, ..order });
+                } else {
                     rows.delete::<OpenOrder>(&key);
                 }
             }
-            Event::PickedUp { .. } => count(&order, rows)?.picked_up += 1,
-            Event::NoShow { .. } => count(&order, rows)?.no_show += 1,
-            Event::RefundBegun { lines, .. } => refund(order, lines, rows)?,
-            Event::Preparing | Event::Readied { .. } | Event::RefundSettled { .. } => {}
+            Event::PickedUp { .. } => {
+                count(&order, rows)?.picked_up += 1;
+                rows.put(OpenOrder { ended: true, ..order });
+            }
+            Event::NoShow { .. } => {
+                count(&order, rows)?.no_show += 1;
+                rows.put(OpenOrder { ended: true, ..order });
+            }
+            Event::RefundBegun { refund: id, lines, amounts, .. } => {
+                let serving = order.serving;
+                tell(&mut order, |dish| RefundId::of_withdrawal(order_id, serving, dish) == *id, rows);
+                refund(order, lines, amounts, rows)?;
+            }
+            Event::Changed(to) => change(order, to, rows)?,
+            Event::Preparing
+            | Event::Readied { .. }
+            | Event::RefundSettled { .. }
+            | Event::ChangeBegun { .. }
+            | Event::ChangeRefused { .. }
+            | Event::ChangeSettled { .. } => {}
         }
         Ok(())
     }
+}
+
+fn what(dish: Option<DishId>) -> String {
+    dish.map_or_else(|| "all".to_owned(), |dish| dish.to_string())
+}
+
+fn withdraw(tenant: TenantId, serving: ServingId, event: &serving::Event, rows: &mut Rows) {
+    use serving::Event;
+    let mut begin = |dish: Option<DishId>, of: &[OrderId]| {
+        let orders = of.len() as u64;
+        rows.put(Withdrawal { tenant, serving, what: what(dish), dish, orders, told: 0, settled: false });
+        for order in of {
+            if let Some(row) = rows.get_mut::<OpenOrder>(&(tenant, *order)) {
+                row.untold.insert(dish);
+            }
+        }
+    };
+    match event {
+        Event::DishWithdrawn { dish, orders } => begin(Some(*dish), orders),
+        Event::Withdrawn { orders } => begin(None, orders),
+        Event::WithdrawalSettled { dish } => {
+            if let Some(row) = rows.get_mut::<Withdrawal>(&(tenant, serving, what(*dish))) {
+                // Orders that had ended needed nothing.
+                (row.told, row.settled) = (row.orders, true);
+            }
+        }
+        Event::Published(_)
+        | Event::Reserved { .. }
+        | Event::Released { .. }
+        | Event::Widened { .. }
+        | Event::Narrowed { .. }
+        | Event::PortionsSet { .. }
+        | Event::PriceSet { .. } => {}
+    }
+}
+
+/// An order has been told of those withdrawals that `is_it` says.
+fn tell(order: &mut OpenOrder, is_it: impl Fn(Option<DishId>) -> bool, rows: &mut Rows) {
+    let (told, untold): (BTreeSet<_>, BTreeSet<_>) = order.untold.iter().partition(|dish| is_it(**dish));
+    for dish in told {
+        if let Some(row) = rows.get_mut::<Withdrawal>(&(order.tenant, order.serving, what(dish))) {
+            row.told += 1;
+        }
+    }
+    order.untold = Json(untold);
 }
 
 fn place(it: &Recorded, order_id: OrderId, placement: &Placement, rows: &mut Rows) {
@@ -189,12 +290,6 @@ fn place(it: &Recorded, order_id: OrderId, placement: &Placement, rows: &mut Row
     counts.placed += 1;
     let new = || Minute { tenant, serving, minute, placed: 0, confirmed: 0, refused: 0 };
     rows.get_or_insert_with::<Minute>(&(tenant, serving, minute), new).placed += 1;
-    let lines = placement.lines.iter().map(|line| Sold {
-        dish: line.dish,
-        name: line.name.clone(),
-        left: line.quantity,
-        unit_minor: line.unit_price.minor,
-    });
     rows.create(OpenOrder {
         tenant,
         order_id,
@@ -202,37 +297,79 @@ fn place(it: &Recorded, order_id: OrderId, placement: &Placement, rows: &mut Row
         minute,
         currency: placement.total.currency,
         confirmed: false,
-        lines: Json(lines.collect()),
+        ended: false,
+        untold: Json::default(),
+        lines: Json(sold(&placement.lines)),
     });
+}
+
+fn sold(lines: &[Line]) -> Vec<Sold> {
+    let sold = |line: &Line| Sold {
+        dish: line.dish,
+        name: line.name.clone(),
+        left: line.quantity,
+        unit_minor: line.unit_price.minor,
+        // Within the bound of money, as the order's total is.
+        worth_minor: line.unit_price.minor * i64::from(line.quantity),
+    };
+    lines.iter().map(sold).collect()
 }
 
 fn confirm(mut order: OpenOrder, rows: &mut Rows) -> Result<(), Poison> {
     count(&order, rows)?.confirmed += 1;
     minute(&order, rows)?.confirmed += 1;
-    for line in order.lines.iter() {
-        let sales = sales(&order, line, rows);
-        let worth = Money::new(line.unit_minor, order.currency).times(line.left)?;
-        sales.portions += u64::from(line.left);
-        sales.paid_minor = sales.paid().plus(worth)?.minor;
-    }
     order.confirmed = true;
+    sell(&order, rows)?;
     rows.put(order);
     Ok(())
 }
 
-fn refund(mut order: OpenOrder, lines: &[LineCount], rows: &mut Rows) -> Result<(), Poison> {
+fn sell(order: &OpenOrder, rows: &mut Rows) -> Result<(), Poison> {
+    for line in order.lines.iter() {
+        let sales = sales(order, line, rows);
+        sales.portions += u64::from(line.left);
+        sales.paid_minor = sales.paid().plus(Money::new(line.worth_minor, order.currency))?.minor;
+    }
+    Ok(())
+}
+
+/// What is left of the old lines was not sold after all; the new ones are.
+fn change(mut order: OpenOrder, to: &Change, rows: &mut Rows) -> Result<(), Poison> {
+    for line in order.lines.iter() {
+        let sales = sales(&order, line, rows);
+        sales.portions = sales.portions.saturating_sub(u64::from(line.left));
+        sales.paid_minor = sales.paid().minus(Money::new(line.worth_minor, order.currency))?.minor;
+    }
+    order.lines = Json(sold(&to.lines));
+    sell(&order, rows)?;
+    rows.put(order);
+    Ok(())
+}
+
+fn refund(mut order: OpenOrder, lines: &[LineCount], amounts: &[LineAmount], rows: &mut Rows) -> Result<(), Poison> {
     for count in lines {
         let known = order.lines.get(usize::from(count.line)).cloned();
         let Some(line) = known.filter(|line| line.left >= count.quantity) else {
             return Err(Poison(format!("order {} has too few portions in line {}", order.order_id, count.line)));
         };
         let sales = sales(&order, &line, rows);
-        let worth = Money::new(line.unit_minor, order.currency).times(count.quantity)?;
+        let price = Money::new(line.unit_minor, order.currency).times(count.quantity)?;
+        // Where the refund says what it takes of each line, that is what counts.
+        let worth = if amounts.is_empty() { price } else { Money::zero(order.currency) };
         sales.refunded_portions += u64::from(count.quantity);
         sales.refunded_minor = Money::new(sales.refunded_minor, order.currency).plus(worth)?.minor;
-        order.lines[usize::from(count.line)].left -= count.quantity;
+        let left = &mut order.lines[usize::from(count.line)];
+        left.left -= count.quantity;
+        left.worth_minor -= worth.minor;
     }
-    if order.lines.iter().all(|line| line.left == 0) {
+    for one in amounts {
+        let known = order.lines.get(usize::from(one.line)).cloned();
+        let line = known.ok_or_else(|| Poison(format!("order {} has no line {}", order.order_id, one.line)))?;
+        let sales = sales(&order, &line, rows);
+        sales.refunded_minor = Money::new(sales.refunded_minor, order.currency).plus(one.amount)?.minor;
+        order.lines[usize::from(one.line)].worth_minor -= one.amount.minor;
+    }
+    if order.ended && order.lines.iter().all(|line| line.left == 0) {
         rows.delete::<OpenOrder>(&order.key());
     } else {
         rows.put(order);
@@ -262,209 +399,4 @@ fn sales<'a>(order: &OpenOrder, line: &Sold, rows: &'a mut Rows) -> &'a mut Dish
         paid_minor: 0,
         refunded_minor: 0,
     })
-}
-
-/// Everything about one serving.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServingDashboard {
-    pub counts: Counts,
-    /// By currency; usually one.
-    pub takings: Vec<Takings>,
-    /// Most frequent first.
-    pub refusals: Vec<Refused>,
-    /// In the order of time, at most the first [`MAX_MINUTES`].
-    pub minutes: Vec<Minute>,
-    /// Most portions first.
-    pub dishes: Vec<DishSales>,
-}
-
-/// Most minutes that one dashboard shows: a week of ordering ahead.
-pub const MAX_MINUTES: u32 = 7 * 24 * 60;
-
-/// Portions and money in one currency.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Takings {
-    pub currency: Currency,
-    /// Confirmed, and of these refunded.
-    pub portions: u64,
-    pub refunded_portions: u64,
-    pub paid: Money,
-    pub refunded: Money,
-}
-
-impl Takings {
-    /// What was paid less what was refunded.
-    pub fn net(&self) -> Money {
-        Money::new(self.paid.minor - self.refunded.minor, self.currency)
-    }
-}
-
-/// A serving's dashboard; none before its first order.
-pub async fn of_serving(
-    views: &Views,
-    tenant: TenantId,
-    serving: ServingId,
-) -> Result<Option<ServingDashboard>, ViewError> {
-    views
-        .read(move |snapshot| {
-            let one = "WHERE tenant = ?1 AND serving = ?2";
-            let Some(counts) = snapshot.fetch_one::<Counts>(one, args![tenant, serving])? else { return Ok(None) };
-            let reasons = format!("{one} ORDER BY orders DESC, reason");
-            let minutes = format!("{one} ORDER BY minute LIMIT {MAX_MINUTES}");
-            let dishes = format!("{one} ORDER BY portions DESC, dish");
-            Ok(Some(ServingDashboard {
-                counts,
-                takings: takings(snapshot, one, args![tenant, serving])?,
-                refusals: snapshot.fetch(&reasons, args![tenant, serving])?,
-                minutes: snapshot.fetch(&minutes, args![tenant, serving])?,
-                dishes: snapshot.fetch(&dishes, args![tenant, serving])?,
-            }))
-        })
-        .await
-}
-
-/// What all servings of a tenant came to together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Totals {
-    pub placed: u64,
-    pub confirmed: u64,
-    pub refused: u64,
-    pub cancelled: u64,
-    pub expired: u64,
-    pub picked_up: u64,
-    pub no_show: u64,
-    /// Reason and number of orders, most frequent first.
-    pub refusals: Vec<(String, u64)>,
-    pub takings: Vec<Takings>,
-}
-
-/// The sum over all servings of one tenant.
-pub async fn totals(views: &Views, tenant: TenantId) -> Result<Totals, ViewError> {
-    views
-        .read(move |snapshot| {
-            let sums = snapshot.query(
-                "SELECT coalesce(sum(placed), 0), coalesce(sum(confirmed), 0), coalesce(sum(refused), 0),
-                        coalesce(sum(cancelled), 0), coalesce(sum(expired), 0), coalesce(sum(picked_up), 0),
-                        coalesce(sum(no_show), 0) FROM {dashboard} WHERE tenant = ?1",
-                args![tenant],
-                |row| (0..7).map(|index| row.get::<u64>(index)).collect::<Result<Vec<_>, _>>(),
-            )?;
-            let sum = |index: usize| sums.first().and_then(|sums| sums.get(index)).copied().unwrap_or(0);
-            let refusals = snapshot.query(
-                "SELECT reason, sum(orders) FROM {dashboard_refusals} WHERE tenant = ?1
-                 GROUP BY reason ORDER BY 2 DESC, 1",
-                args![tenant],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
-            Ok(Totals {
-                placed: sum(0),
-                confirmed: sum(1),
-                refused: sum(2),
-                cancelled: sum(3),
-                expired: sum(4),
-                picked_up: sum(5),
-                no_show: sum(6),
-                refusals,
-                takings: takings(snapshot, "WHERE tenant = ?1", args![tenant])?,
-            })
-        })
-        .await
-}
-
-fn takings(snapshot: &Snapshot<'_>, rest: &str, args: &[crate::Param<'_>]) -> Result<Vec<Takings>, ViewError> {
-    let sql = format!(
-        "SELECT currency, sum(portions), sum(refunded_portions), sum(paid_minor), sum(refunded_minor)
-         FROM {{dashboard_dishes}} {rest} GROUP BY currency ORDER BY currency"
-    );
-    snapshot.query(&sql, args, |row| {
-        let currency = row.get(0)?;
-        Ok(Takings {
-            currency,
-            portions: row.get(1)?,
-            refunded_portions: row.get(2)?,
-            paid: Money::new(row.get(3)?, currency),
-            refunded: Money::new(row.get(4)?, currency),
-        })
-    })
-}
-
-/// What a canteen sold of one dish on one day, over all its servings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DaySales {
-    pub date: Date,
-    pub canteen: CanteenId,
-    pub dish: DishId,
-    pub name: String,
-    /// Less refunded ones.
-    pub units: u64,
-    /// Less refunds.
-    pub takings: Money,
-}
-
-/// Where a page of [`sales`] goes on: after this day, canteen, dish and currency.
-pub type SalesCursor = (Date, CanteenId, DishId, Currency);
-
-impl DaySales {
-    pub fn cursor(&self) -> SalesCursor {
-        (self.date, self.canteen, self.dish, self.takings.currency)
-    }
-}
-
-/// Sales by day and dish from `from` to `to` (both included), of one canteen or of all, in the
-/// order of day, canteen, dish and currency.
-pub async fn sales_by_day(
-    views: &Views,
-    tenant: TenantId,
-    canteen: Option<CanteenId>,
-    from: Date,
-    to: Date,
-    after: Option<SalesCursor>,
-    page: PageSize,
-) -> Result<Vec<DaySales>, ViewError> {
-    let start = after.map_or(from, |(date, ..)| date.max(from));
-    let (canteen_after, dish_after, currency_after) =
-        after.map_or((None, None, None), |(_, canteen, dish, currency)| (Some(canteen), Some(dish), Some(currency)));
-    let date_after = after.map(|(date, ..)| date);
-    views
-        .read(move |snapshot| {
-            let sql = "SELECT s.date, s.canteen, d.dish, max(d.name), sum(d.portions - d.refunded_portions),
-                        sum(d.paid_minor - d.refunded_minor), d.currency
-                 FROM {servings} AS s JOIN {dashboard_dishes} AS d ON d.tenant = s.tenant AND d.serving = s.serving
-                 WHERE s.tenant = ?1 AND s.date BETWEEN ?2 AND ?3 AND (?4 IS NULL OR s.canteen = ?4)
-                   AND (?5 IS NULL OR (s.date, s.canteen, d.dish, d.currency) > (?5, ?6, ?7, ?8))
-                 GROUP BY s.date, s.canteen, d.dish, d.currency ORDER BY 1, 2, 3, 7 LIMIT ?9";
-            let args = args![tenant, start, to, canteen, date_after, canteen_after, dish_after, currency_after, page];
-            snapshot.query(sql, args, |row| {
-                Ok(DaySales {
-                    date: row.get(0)?,
-                    canteen: row.get(1)?,
-                    dish: row.get(2)?,
-                    name: row.get(3)?,
-                    units: row.get(4)?,
-                    takings: Money::new(row.get(5)?, row.get(6)?),
-                })
-            })
-        })
-        .await
-}
-
-/// Units and takings of all sales from `from` to `to` (both included), by currency.
-pub async fn sales_total(
-    views: &Views,
-    tenant: TenantId,
-    canteen: Option<CanteenId>,
-    from: Date,
-    to: Date,
-) -> Result<Vec<(u64, Money)>, ViewError> {
-    views
-        .read(move |snapshot| {
-            let sql = "SELECT sum(d.portions - d.refunded_portions), sum(d.paid_minor - d.refunded_minor), d.currency
-                 FROM {servings} AS s JOIN {dashboard_dishes} AS d ON d.tenant = s.tenant AND d.serving = s.serving
-                 WHERE s.tenant = ?1 AND s.date BETWEEN ?2 AND ?3 AND (?4 IS NULL OR s.canteen = ?4)
-                 GROUP BY d.currency ORDER BY d.currency";
-            snapshot.query(sql, args![tenant, from, to, canteen], |row| {
-                Ok((row.get(0)?, Money::new(row.get(1)?, row.get(2)?)))
-            })
-        })
-        .await
 }

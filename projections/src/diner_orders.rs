@@ -2,8 +2,8 @@
 
 use domain::{
     CanteenId, Currency, DinerId, Fact, Money, OrderId, RefundId, ServingId, TenantId, Timestamp,
-    order::{self, Channel, Line, LineCount, Placement, RefundReason, Refusal, Terms},
-    payment::{self, Source, Tender, Why},
+    order::{self, Channel, Line, LineAmount, LineCount, Placement, RefundReason, Refusal, Terms},
+    payment::{self, Source, Tender, TenderState, Why},
 };
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,16 @@ words! {
     }
 }
 
+impl Status {
+    /// Whether more is to come of the order.
+    pub fn is_open(self) -> bool {
+        match self {
+            Status::Placed | Status::Confirmed | Status::Preparing | Status::Ready => true,
+            Status::PickedUp | Status::NoShow | Status::Cancelled | Status::Refused | Status::Expired => false,
+        }
+    }
+}
+
 /// A source of the order's money, and what of it went back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PaidFrom {
@@ -40,9 +50,18 @@ pub struct PaidFrom {
     /// Minor units of the order's currency.
     pub amount: i64,
     pub why: Why,
+    #[serde(default)]
+    pub state: TenderState,
     /// What of it is refunded or about to be.
     #[serde(default)]
     pub refunded: i64,
+}
+
+impl PaidFrom {
+    /// Whether its provider has the last word already.
+    fn is_over(&self) -> bool {
+        matches!(self.state, TenderState::Failed | TenderState::Closed | TenderState::Unknown)
+    }
 }
 
 /// Money going back.
@@ -52,10 +71,16 @@ pub struct Refunded {
     /// Minor units of the order's currency.
     pub amount: i64,
     pub lines: Vec<LineCount>,
+    /// Of each line, where it is not the price of `lines`.
+    #[serde(default)]
+    pub amounts: Vec<LineAmount>,
     pub reason: RefundReason,
     pub begun_at: Timestamp,
     /// When every tender had its part.
     pub settled_at: Option<Timestamp>,
+    /// Whether it is of lines that the order is not for any more, since it was changed.
+    #[serde(default)]
+    pub before_change: bool,
 }
 
 row! {
@@ -68,10 +93,10 @@ row! {
         channel: Channel,
         terms: Terms,
         status: Status,
-        /// As ordered; what was refunded of them is in `refunds`.
+        /// As ordered, or changed since; what was refunded of them is in `refunds`.
         lines: Json<Vec<Line>>,
         total_minor: i64,
-        /// The sum of all refunds begun.
+        /// The sum of all refunds begun of these lines.
         refunded_minor: i64,
         currency: Currency,
         refusal: Option<Json<Refusal>>,
@@ -112,7 +137,7 @@ impl Projection for DinerOrders {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -133,7 +158,11 @@ impl Projection for DinerOrders {
             | Fact::Policy(..)
             | Fact::Grant(..)
             | Fact::Diner(..)
-            | Fact::Books(..) => Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => Ok(()),
         }
     }
 }
@@ -202,15 +231,17 @@ fn of_order(it: &Recorded, event: &order::Event, order: &mut Order) -> Result<()
             end(order, Status::Cancelled);
             order.cancelled = Some(*reason);
         }
-        Event::RefundBegun { refund, lines, amount, reason, .. } => {
+        Event::RefundBegun { refund, lines, amounts, amount, reason, .. } => {
             order.refunded_minor = order.refunded().plus(*amount)?.minor;
             order.refunds.push(Refunded {
                 refund: *refund,
                 amount: amount.minor,
                 lines: lines.clone(),
+                amounts: amounts.clone(),
                 reason: *reason,
                 begun_at: at,
                 settled_at: None,
+                before_change: false,
             });
         }
         Event::RefundSettled { refund } => {
@@ -218,6 +249,12 @@ fn of_order(it: &Recorded, event: &order::Event, order: &mut Order) -> Result<()
             begun.ok_or_else(|| Poison(format!("refund {refund} is settled before it was begun")))?.settled_at =
                 Some(at);
         }
+        Event::Changed(change) => {
+            (order.lines, order.total_minor, order.refunded_minor) =
+                (Json(change.lines.clone()), change.total.minor, 0);
+            order.refunds.iter_mut().for_each(|refund| refund.before_change = true);
+        }
+        Event::ChangeBegun { .. } | Event::ChangeRefused { .. } | Event::ChangeSettled { .. } => {}
     }
     Ok(())
 }
@@ -226,14 +263,13 @@ fn of_payment(tenant: TenantId, order_id: OrderId, event: &payment::Event, rows:
     use payment::Event;
     match event {
         Event::Started { tenders, .. } => {
-            let from = |tender: &Tender| PaidFrom {
-                source: tender.source,
-                amount: tender.amount.minor,
-                why: tender.why,
-                refunded: 0,
-            };
-            order_mut(tenant, order_id, rows)?.tenders = Json(tenders.iter().map(from).collect());
+            order_mut(tenant, order_id, rows)?.tenders = Json(tenders.iter().map(planned).collect());
         }
+        Event::Extended { tenders, .. } => {
+            order_mut(tenant, order_id, rows)?.tenders.extend(tenders.iter().map(planned));
+        }
+        Event::ExtensionCaptured { .. } => planned_are(order_mut(tenant, order_id, rows)?, TenderState::Captured),
+        Event::ExtensionGivenUp { .. } => planned_are(order_mut(tenant, order_id, rows)?, TenderState::Released),
         Event::RefundBegun { parts, .. } => {
             let order = order_mut(tenant, order_id, rows)?;
             for part in parts {
@@ -243,14 +279,57 @@ fn of_payment(tenant: TenantId, order_id: OrderId, event: &payment::Event, rows:
                 tender.refunded = tender.refunded.saturating_add(part.amount.minor);
             }
         }
-        Event::Held
-        | Event::Paid { .. }
-        | Event::Captured
-        | Event::Released
+        Event::Held => all_are(order_mut(tenant, order_id, rows)?, TenderState::Held),
+        Event::Captured => all_are(order_mut(tenant, order_id, rows)?, TenderState::Captured),
+        Event::Released => {
+            // One that was given up before it was planned has no order's tenders.
+            if let Some(order) = rows.get_mut::<Order>(&(tenant, order_id)) {
+                order.tenders.iter_mut().filter(|tender| !tender.is_over()).for_each(|tender| {
+                    tender.state = TenderState::Released;
+                });
+            }
+        }
+        Event::Asked { tender, .. } => becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Asked),
+        Event::OutcomeUnknown { tender } => {
+            becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Unknown);
+        }
+        Event::Failed { tender, .. } | Event::Mispaid { tender, .. } => {
+            becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Failed)
+        }
+        Event::TradeClosed { tender } => becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Closed),
+        Event::Paid { tender, .. } => becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Held),
+        Event::PayBackAsked { refund, tender, .. } if refund.0 == order_id.0 => {
+            // It came for a dead order.
+            becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Released);
+        }
+        Event::PayBackAsked { .. }
+        | Event::PayBackUnknown { .. }
+        | Event::PayBackDiverted { .. }
         | Event::PaidBack { .. }
         | Event::RefundSettled { .. } => {}
     }
     Ok(())
+}
+
+fn planned(tender: &Tender) -> PaidFrom {
+    let Tender { source, amount, why } = *tender;
+    PaidFrom { source, amount: amount.minor, why, state: TenderState::Planned, refunded: 0 }
+}
+
+/// Those that a change has added, when the others have been captured long since.
+fn planned_are(order: &mut Order, state: TenderState) {
+    let planned = order.tenders.iter_mut().filter(|tender| tender.state == TenderState::Planned);
+    planned.for_each(|tender| tender.state = state);
+}
+
+fn all_are(order: &mut Order, state: TenderState) {
+    order.tenders.iter_mut().for_each(|tender| tender.state = state);
+}
+
+fn becomes(order: &mut Order, tender: u8, state: TenderState) {
+    if let Some(tender) = order.tenders.get_mut(usize::from(tender)) {
+        tender.state = state;
+    }
 }
 
 /// One order of the tenant.
@@ -267,6 +346,39 @@ pub async fn orders(views: &Views, tenant: TenantId, order_ids: Vec<OrderId>) ->
                 orders.extend(snapshot.fetch_one("WHERE tenant = ?1 AND order_id = ?2", args![tenant, order_id])?);
             }
             Ok(orders)
+        })
+        .await
+}
+
+/// What a diner still waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Orders that have not come to their end.
+    pub orders: u64,
+    /// Refunds that have not reached every source.
+    pub refunds: u64,
+}
+
+/// What a diner still waits for, over all orders.
+pub async fn unfinished(views: &Views, tenant: TenantId, diner: DinerId) -> Result<Unfinished, ViewError> {
+    views
+        .read(move |snapshot| {
+            let (mut found, mut before) = (Unfinished::default(), i64::MAX as u64);
+            loop {
+                let rows: Vec<Order> = snapshot.fetch(
+                    "WHERE tenant = ?1 AND diner = ?2 AND placed < ?3 AND (ended_at IS NULL OR refunded_minor > 0)
+                     ORDER BY placed DESC LIMIT ?4",
+                    args![tenant, diner, before, PageSize::MAX],
+                )?;
+                for row in &rows {
+                    found.orders += u64::from(row.status.is_open());
+                    found.refunds += row.refunds.iter().filter(|refund| refund.settled_at.is_none()).count() as u64;
+                    before = row.placed;
+                }
+                if rows.len() < PageSize::MAX.get() {
+                    return Ok(found);
+                }
+            }
         })
         .await
 }
@@ -330,4 +442,30 @@ pub async fn of_day(
             )
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use store::EventStore;
+
+    use super::*;
+    use crate::{Runner, testing::*};
+
+    #[tokio::test]
+    async fn open_orders_and_refunds_under_way_are_unfinished() {
+        let mut world = World::with(&[opening(), funded(1), confirmed(1), funded(2), confirmed(2)].concat()).await;
+        let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
+        let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
+        let mut after = async |world: &mut World, facts: &[Fact]| {
+            world.happen(facts).await;
+            runner.catch_up().await.unwrap();
+            let found = unfinished(&views, tenant(), diner(1)).await.unwrap();
+            (found.orders, found.refunds)
+        };
+        assert_eq!(after(&mut world, &[]).await, (1, 0));
+        let going_back = cancelled(1);
+        let (begun, rest) = going_back.split_at(2);
+        assert_eq!(after(&mut world, begun).await, (0, 1));
+        assert_eq!(after(&mut world, rest).await, (0, 0));
+    }
 }

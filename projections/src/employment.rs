@@ -52,7 +52,11 @@ impl Projection for Employment {
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
-            | Fact::Books(..) => return Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => return Ok(()),
         };
         let (tenant, of) = (it.tenant, (it.tenant, diner));
         match event {
@@ -72,6 +76,8 @@ impl Projection for Employment {
                     leave(tenant, employer.company, diner, *on, rows);
                 }
             }
+            // Whose time it was stands here as an id alone.
+            Event::DetailsSet { .. } | Event::Erased => {}
         }
         Ok(())
     }

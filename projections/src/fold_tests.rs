@@ -10,7 +10,7 @@ use domain::{
 use crate::{
     Projection, all,
     balances::{Balance, Balances, Hold, LimitedAccount},
-    dashboard::{Counts, Dashboard, DishSales, Minute, OpenOrder, Refused},
+    dashboard::{Counts, Dashboard, DishSales, Minute, OpenOrder, Refused, Withdrawal},
     diner_orders::{DinerOrders, Order, Status},
     journal::{Entry, Journal},
     kitchen_board::{KitchenBoard, Stage, Ticket},
@@ -25,10 +25,20 @@ fn facts(parts: &[Vec<Fact>]) -> Vec<Fact> {
 fn complaint(number: usize) -> Fact {
     let refund = domain::RefundId(id(77));
     let lines = vec![LineCount { line: 1, quantity: 1 }];
-    let from = RefundFrom::Canteen(canteen());
+    let (from, reason) = (RefundFrom::Prepaid, RefundReason::Complaint);
+    let unearned = Some(order::Unearned { canteen: canteen(), tax: vec![] });
     ordered(
         number,
-        order::Event::RefundBegun { refund, lines, amount: cny(600), from, reason: RefundReason::Complaint },
+        order::Event::RefundBegun {
+            refund,
+            lines,
+            amounts: vec![],
+            first: vec![],
+            amount: cny(600),
+            from,
+            unearned,
+            reason,
+        },
     )
 }
 
@@ -89,10 +99,13 @@ fn the_board_leaves_out_what_was_refunded() {
     let refund = Fact::Order(
         order_id(0),
         order::Event::RefundBegun {
+            amounts: vec![],
+            first: vec![],
             refund: domain::RefundId(id(77)),
             lines: vec![LineCount { line: 1, quantity: 1 }],
             amount: cny(600),
             from: RefundFrom::Prepaid,
+            unearned: None,
             reason: RefundReason::Withdrawn,
         },
     );
@@ -146,6 +159,75 @@ fn a_refund_by_line_reduces_its_dish_alone() {
     let mut rows = crate::Rows::empty();
     let outcomes: Vec<_> = history.iter().map(|it| Dashboard.apply(it, &mut rows)).collect();
     assert!(outcomes.last().unwrap().as_ref().unwrap_err().0.contains("too few portions"));
+}
+
+/// The rice is given up, and one soup more is wanted: 24.00 become 18.00.
+fn changed(number: usize) -> Vec<Fact> {
+    let change = domain::ChangeId(id(78));
+    let order::Event::Placed(placement) = (match placed(number) {
+        Fact::Order(_, event) => event,
+        other => panic!("{other:?}"),
+    }) else {
+        panic!("not placed")
+    };
+    let soup_line = domain::order::Line { quantity: 3, ..placement.lines[1].clone() };
+    let to = domain::order::Change { change, lines: vec![soup_line], total: cny(1_800) };
+    let portions = |dish| vec![serving::Portions { dish, quantity: 1 }];
+    let back = order::Event::RefundBegun {
+        refund: domain::RefundId(change.0),
+        lines: vec![],
+        amounts: vec![],
+        first: vec![],
+        amount: cny(600),
+        from: RefundFrom::Prepaid,
+        unearned: None,
+        reason: RefundReason::Changed,
+    };
+    let order = order_id(number);
+    vec![
+        ordered(number, order::Event::ChangeBegun { serving: serving_id(), change: to.clone() }),
+        Fact::Serving(serving_id(), serving::Event::Widened { order, change, portions: portions(soup()) }),
+        ordered(number, back),
+        ordered(number, order::Event::Changed(to)),
+        Fact::Serving(serving_id(), serving::Event::Narrowed { order, change, portions: portions(rice()) }),
+        ordered(number, order::Event::ChangeSettled { change }),
+    ]
+}
+
+#[test]
+fn a_changed_order_is_for_its_new_lines_everywhere() {
+    let history = facts(&[opening(), confirmed(0), changed(0)]);
+    let left: Vec<_> = fold(&Menus, &history).all::<Offer>().iter().map(|offer| offer.reserved).collect();
+    assert_eq!(left, [0, 3]);
+    let ticket = fold(&KitchenBoard, &history).all::<Ticket>()[0].clone();
+    assert_eq!(ticket.lines.iter().map(|line| (line.dish, line.quantity)).collect::<Vec<_>>(), [(soup(), 3)]);
+    let sales = fold(&Dashboard, &history).all::<DishSales>();
+    let sold: Vec<_> = sales.iter().map(|dish| (dish.portions, dish.refunded_portions, dish.takings())).collect();
+    assert_eq!(sold, [(0, 0, cny(0)), (3, 0, cny(1_800))]);
+    let order = fold(&DinerOrders, &history).all::<Order>()[0].clone();
+    assert_eq!((order.total(), order.refunded(), order.lines.len()), (cny(1_800), cny(0), 1));
+    assert!(order.refunds[0].before_change);
+}
+
+#[test]
+fn an_order_that_was_refunded_whole_before_its_meal_goes_on() {
+    let all = Fact::Order(
+        order_id(0),
+        order::Event::RefundBegun {
+            refund: domain::RefundId(id(77)),
+            lines: vec![LineCount { line: 0, quantity: 1 }, LineCount { line: 1, quantity: 2 }],
+            amounts: vec![],
+            first: vec![],
+            amount: cny(2_400),
+            from: RefundFrom::Prepaid,
+            unearned: None,
+            reason: RefundReason::Complaint,
+        },
+    );
+    let mut rows = fold(&Dashboard, &facts(&[confirmed(0), vec![all], served(0)]));
+    assert_eq!(rows.all::<Counts>()[0].picked_up, 1);
+    let sales = rows.all::<DishSales>();
+    assert!(sales.iter().all(|dish| dish.takings() == cny(0)), "{sales:?}");
 }
 
 #[test]
@@ -213,4 +295,41 @@ fn minutes_before_1970_are_floored_too() {
     let mut rows = crate::Rows::empty();
     Dashboard.apply(&it, &mut rows).unwrap();
     assert_eq!(rows.all::<Minute>()[0].minute.micros, -60_000_000);
+}
+
+#[test]
+fn a_withdrawal_says_how_many_of_its_orders_have_been_told() {
+    let of_order = |number| domain::RefundId::of_withdrawal(order_id(number), serving_id(), Some(rice()));
+    let back = |number: usize| {
+        ordered(
+            number,
+            order::Event::RefundBegun {
+                refund: of_order(number),
+                lines: vec![LineCount { line: 0, quantity: 1 }],
+                amounts: vec![],
+                first: vec![],
+                amount: cny(1_200),
+                from: RefundFrom::Prepaid,
+                unearned: None,
+                reason: RefundReason::Withdrawn,
+            },
+        )
+    };
+    let orders = vec![order_id(0), order_id(1), order_id(2)];
+    let withdrawn = Fact::Serving(serving_id(), serving::Event::DishWithdrawn { dish: rice(), orders });
+    let refused = ordered(2, order::Event::Refused(domain::order::Refusal::Withdrawn));
+    let settled = Fact::Serving(serving_id(), serving::Event::WithdrawalSettled { dish: Some(rice()) });
+    let before = facts(&[confirmed(0), confirmed(1), vec![placed(2), withdrawn, back(0)]]);
+    let told = |history: &[Fact]| {
+        let row = fold(&Dashboard, history).all::<Withdrawal>()[0].clone();
+        (row.orders, row.told, row.settled)
+    };
+    assert_eq!(told(&before), (3, 1, false));
+    // Somebody who came too late was no order of it.
+    let outsider = ordered(3, order::Event::Refused(domain::order::Refusal::Withdrawn));
+    let late = facts(&[before.clone(), vec![placed(3), outsider]]);
+    assert_eq!(told(&late), (3, 1, false));
+    let refused = facts(&[before, vec![refused]]);
+    assert_eq!(told(&refused), (3, 2, false));
+    assert_eq!(told(&facts(&[refused, vec![settled]])), (3, 3, true));
 }

@@ -48,7 +48,7 @@ impl Projection for GrantRuns {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -66,7 +66,11 @@ impl Projection for GrantRuns {
             | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Diner(..)
-            | Fact::Books(..) => return Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => return Ok(()),
         };
         if let Event::Begun(plan) = event {
             rows.create(new(it, run, plan));

@@ -112,6 +112,10 @@ fn aggregate(fact: &Fact) -> &'static str {
         Fact::Grant(..) => "grant",
         Fact::Diner(..) => "diner",
         Fact::Books(..) => "books",
+        Fact::Invoice(..) => "invoice",
+        Fact::Correction(..) => "correction",
+        Fact::TopUp(..) => "top_up",
+        Fact::Payout(..) => "payout",
     }
 }
 

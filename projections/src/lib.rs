@@ -32,11 +32,13 @@ mod frozen;
 mod lease;
 mod life_of_builds;
 mod lookups;
+mod many;
 mod parking;
 mod row;
 mod rows;
 mod runner;
 mod running;
+mod snapshot;
 mod verify;
 mod views;
 mod working;
@@ -44,16 +46,25 @@ mod writing;
 
 pub mod as_of;
 pub mod balances;
+pub mod company_use;
+pub mod corrections;
 pub mod dashboard;
 pub mod diner_orders;
+pub mod diners;
 pub mod employment;
 pub mod grant_runs;
+pub mod invoices;
 pub mod journal;
 pub mod kitchen_board;
+pub mod live;
 pub mod menu;
+pub mod payouts;
 pub mod periods;
+pub mod policies;
+pub mod preview;
 pub mod statements;
 pub mod subsidies;
+pub mod top_ups;
 
 pub use catalogue::{Build, Health};
 pub use column::{Column, ColumnType, Json, Kind, Misfit, Param, Value};
@@ -63,8 +74,9 @@ pub use parking::{Dropped, Parked};
 pub use row::{ColumnSpec, Row, TableSpec};
 pub use rows::Rows;
 pub use runner::{Progress, Runner, RunnerHandle};
+pub use snapshot::Snapshot;
 pub use verify::{Difference, Report, verify};
-pub use views::{PageSize, Snapshot, Stale, ViewError, Views};
+pub use views::{PageSize, Stale, ViewError, Views};
 
 /// Why a projection cannot take an event. It stops there; the others flow on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,10 +114,21 @@ pub fn all() -> Registry {
         Arc::new(balances::Balances),
         Arc::new(subsidies::Subsidies),
         Arc::new(employment::Employment),
+        Arc::new(diners::Diners),
         Arc::new(grant_runs::GrantRuns),
+        Arc::new(policies::Policies),
+        Arc::new(invoices::Invoices),
+        Arc::new(company_use::CompanyUse),
+        Arc::new(corrections::Corrections),
+        Arc::new(top_ups::TopUps),
+        Arc::new(payouts::Payouts),
     ])
 }
 
+#[cfg(test)]
+mod company_tests;
+#[cfg(test)]
+mod finance_tests;
 #[cfg(test)]
 mod fold_tests;
 #[cfg(test)]

@@ -4,11 +4,13 @@ use domain::{
     CanteenId, Currency, DishId, Fact, Money, ServingId, TenantId, Timestamp,
     menu::{self, OptionGroup},
     serving::{self, Meal},
+    tax::TaxRate,
 };
 use jiff::civil::Date;
+use rustc_hash::FxHashMap;
 use store::Recorded;
 
-use crate::{Json, PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
+use crate::{Json, PageSize, Poison, Projection, Row, Rows, Snapshot, TableSpec, ViewError, Views, args, row};
 
 row! {
     /// A canteen and the terms under which it sells.
@@ -29,6 +31,8 @@ row! {
         category: String,
         price_minor: i64,
         currency: Currency,
+        /// That the price includes.
+        tax: TaxRate,
         options: Json<Vec<OptionGroup>>,
         retired: bool,
     }
@@ -70,6 +74,8 @@ row! {
         category: String,
         price_minor: i64,
         currency: Currency,
+        /// That the price includes.
+        tax: TaxRate,
         options: Json<Vec<OptionGroup>>,
         portions: u32,
         reserved: u32,
@@ -97,7 +103,7 @@ impl Projection for Menus {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -115,7 +121,11 @@ impl Projection for Menus {
             | Fact::Policy(..)
             | Fact::Grant(..)
             | Fact::Diner(..)
-            | Fact::Books(..) => Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => Ok(()),
         }
     }
 }
@@ -133,6 +143,7 @@ fn of_menu(tenant: TenantId, canteen: CanteenId, event: &menu::Event, rows: &mut
             category: spec.category.clone(),
             price_minor: spec.price.minor,
             currency: spec.price.currency,
+            tax: spec.tax,
             options: Json(spec.options.clone()),
             retired: false,
         }),
@@ -147,13 +158,13 @@ fn of_menu(tenant: TenantId, canteen: CanteenId, event: &menu::Event, rows: &mut
 fn of_serving(tenant: TenantId, serving: ServingId, event: &serving::Event, rows: &mut Rows) -> Result<(), Poison> {
     match event {
         serving::Event::Published(plan) => publish(tenant, serving, plan, rows),
-        serving::Event::Reserved { portions, .. } => {
+        serving::Event::Reserved { portions, .. } | serving::Event::Widened { portions, .. } => {
             for taken in portions {
                 let offer = offer(tenant, serving, taken.dish, rows)?;
                 offer.reserved = offer.reserved.saturating_add(taken.quantity);
             }
         }
-        serving::Event::Released { portions, .. } => {
+        serving::Event::Released { portions, .. } | serving::Event::Narrowed { portions, .. } => {
             for given in portions {
                 let offer = offer(tenant, serving, given.dish, rows)?;
                 offer.reserved = offer.reserved.saturating_sub(given.quantity);
@@ -206,6 +217,7 @@ fn publish(tenant: TenantId, serving: ServingId, plan: &serving::Plan, rows: &mu
             category: offer.spec.category.clone(),
             price_minor: offer.spec.price.minor,
             currency: plan.currency,
+            tax: offer.spec.tax,
             options: Json(offer.spec.options.clone()),
             portions: offer.portions,
             reserved: 0,
@@ -245,6 +257,22 @@ pub async fn canteens(
 
 pub async fn canteen(views: &Views, tenant: TenantId, canteen: CanteenId) -> Result<Option<Canteen>, ViewError> {
     views.read(move |snapshot| snapshot.fetch_one("WHERE tenant = ?1 AND canteen = ?2", args![tenant, canteen])).await
+}
+
+/// Several canteens, in no order; unknown ones are left out.
+pub async fn canteens_of(views: &Views, tenant: TenantId, canteens: Vec<CanteenId>) -> Result<Vec<Canteen>, ViewError> {
+    views.read(move |snapshot| snapshot.fetch_among(tenant, ("canteen", &canteens), "")).await
+}
+
+/// Of each of these canteens the first `limit` dishes on its menu, in the order of their ids.
+pub async fn first_dishes(
+    views: &Views,
+    tenant: TenantId,
+    canteens: Vec<CanteenId>,
+    limit: u32,
+) -> Result<Vec<Dish>, ViewError> {
+    let first = "AND NOT retired ORDER BY dish";
+    views.read(move |snapshot| snapshot.fetch_first(tenant, ("canteen", &canteens), first, limit)).await
 }
 
 /// The dishes on a canteen's menu after `after`, in the order of their ids. Retired ones are left out.
@@ -323,15 +351,85 @@ pub async fn serving_menus(
 ) -> Result<Vec<ServingMenu>, ViewError> {
     views
         .read(move |snapshot| {
-            let mut menus = Vec::new();
-            for serving in servings.into_iter().take(PageSize::MAX.get()) {
-                let found = snapshot.fetch_one("WHERE tenant = ?1 AND serving = ?2", args![tenant, serving])?;
-                let Some(found) = found else { continue };
-                let offers =
-                    snapshot.fetch("WHERE tenant = ?1 AND serving = ?2 ORDER BY place", args![tenant, serving])?;
-                menus.push(ServingMenu { serving: found, offers });
-            }
-            Ok(menus)
+            let asked = &servings[..servings.len().min(PageSize::MAX.get())];
+            menus_of(snapshot, tenant, asked)
+        })
+        .await
+}
+
+pub(crate) fn menu_of(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    serving: ServingId,
+) -> Result<Option<ServingMenu>, ViewError> {
+    Ok(menus_of(snapshot, tenant, &[serving])?.pop())
+}
+
+fn menus_of(snapshot: &Snapshot<'_>, tenant: TenantId, servings: &[ServingId]) -> Result<Vec<ServingMenu>, ViewError> {
+    let found: Vec<Serving> = snapshot.fetch_among(tenant, ("serving", servings), "")?;
+    let offers: Vec<Offer> = snapshot.fetch_among(tenant, ("serving", servings), "ORDER BY serving, place")?;
+    let mut offers_of: FxHashMap<ServingId, Vec<Offer>> = FxHashMap::default();
+    for offer in offers {
+        offers_of.entry(offer.serving).or_default().push(offer);
+    }
+    let mut found: FxHashMap<ServingId, Serving> = found.into_iter().map(|one| (one.serving, one)).collect();
+    let menu = |serving: &ServingId| {
+        let offers = offers_of.remove(serving).unwrap_or_default();
+        Some(ServingMenu { serving: found.remove(serving)?, offers })
+    };
+    Ok(servings.iter().filter_map(menu).collect())
+}
+
+/// What is looked for: offers of a day whose name has a part like `name`.
+#[derive(Clone, Debug)]
+pub struct Search {
+    pub tenant: TenantId,
+    pub date: Date,
+    /// Only this canteen's, if it is said.
+    pub canteen: Option<CanteenId>,
+    pub name: String,
+}
+
+/// Where a page of what was found goes on: after this serving's offer at this place.
+pub type FoundAfter = (ServingId, u16);
+
+/// The pattern of everything that has `text` within, with what `LIKE` would take for more than itself behind a
+/// `!`.
+fn containing(text: &str) -> String {
+    let plain: String =
+        text.chars().flat_map(|c| matches!(c, '!' | '%' | '_').then_some('!').into_iter().chain([c])).collect();
+    format!("%{plain}%")
+}
+
+/// What servings sell that was looked for, each with its serving, in the order of servings and places. Letters A to
+/// Z are found in either case, on either database.
+pub async fn search(
+    views: &Views,
+    asked: Search,
+    after: Option<FoundAfter>,
+    page: PageSize,
+) -> Result<Vec<(Serving, Offer)>, ViewError> {
+    let (as_said, lower) = (containing(&asked.name), containing(&asked.name.to_ascii_lowercase()));
+    let (serving_after, place_after) = after.unzip();
+    views
+        .read(move |snapshot| {
+            let columns: Vec<String> = Offer::TABLE.columns.iter().map(|column| format!("o.{}", column.name)).collect();
+            let sql = format!(
+                "SELECT {} FROM {{servings}} AS s JOIN {{offers}} AS o ON o.tenant = s.tenant AND o.serving = s.serving
+                 WHERE s.tenant = ?1 AND s.date = ?2 AND (?3 IS NULL OR s.canteen = ?3) AND NOT s.withdrawn
+                   AND NOT o.withdrawn AND (lower(o.name) LIKE ?4 ESCAPE '!' OR o.name LIKE ?5 ESCAPE '!')
+                   AND (?6 IS NULL OR (s.serving, o.place) > (?6, ?7))
+                 ORDER BY s.serving, o.place LIMIT ?8",
+                columns.join(", ")
+            );
+            let Search { tenant, date, canteen, .. } = asked;
+            let args = args![tenant, date, canteen, lower, as_said, serving_after, place_after, page];
+            let offers: Vec<Offer> = snapshot.query(&sql, args, Offer::read)?;
+            let mut servings: Vec<ServingId> = offers.iter().map(|offer| offer.serving).collect();
+            servings.dedup();
+            let found: Vec<Serving> = snapshot.fetch_among(tenant, ("serving", &servings), "")?;
+            let found: FxHashMap<ServingId, Serving> = found.into_iter().map(|one| (one.serving, one)).collect();
+            Ok(offers.into_iter().filter_map(|offer| Some((found.get(&offer.serving)?.clone(), offer))).collect())
         })
         .await
 }

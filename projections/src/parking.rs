@@ -6,7 +6,7 @@ use store::{Position, Version};
 use uuid::Uuid;
 
 use crate::{
-    Build, Row, SqlError, args,
+    Build, PageSize, Param, Row, SqlError, args,
     catalogue::{ONE, now, revise},
     db::Connection,
     row,
@@ -55,6 +55,19 @@ impl Parked {
 pub(crate) fn of_build(connection: &Connection, build: &Build) -> Result<Vec<Parked>, SqlError> {
     let sql = format!("SELECT {} FROM parked {ONE} ORDER BY position LIMIT {LISTED}", Parked::TABLE.column_list());
     connection.query(&sql, &build.key_params(), Parked::read)
+}
+
+/// A page of the parked events of a build, oldest first.
+pub(crate) fn page_of_build(
+    connection: &Connection,
+    build: &Build,
+    after: Position,
+    page: PageSize,
+) -> Result<Vec<Parked>, SqlError> {
+    let columns = Parked::TABLE.column_list();
+    let sql = format!("SELECT {columns} FROM parked {ONE} AND position > ?4 ORDER BY position LIMIT ?5");
+    let [name, version, number] = build.key_params();
+    connection.query(&sql, &[name, version, number, Param::of(&after), Param::of(&page)], Parked::read)
 }
 
 /// Every stream that has an event parked in a build.

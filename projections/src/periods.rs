@@ -152,6 +152,8 @@ pub(crate) fn apply(it: &Recorded, event: &Event, rows: &mut Rows) -> Result<(),
             books.closed = number;
             books.closed_through = *closed_through;
         }
+        // It is asked of the books themselves.
+        Event::ApprovalLimitSet { .. } => {}
     }
     Ok(())
 }

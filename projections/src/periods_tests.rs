@@ -85,11 +85,17 @@ fn log_of(zone: &str, steps: &[(Step, i64)]) -> Vec<Recorded> {
 fn booking(number: usize, what: u8, amount: i64) -> Fact {
     let (wallet, amount) = (AccountId::Wallet(diner(usize::from(what))), cny(amount));
     match what {
-        0 => Fact::Account(wallet, account::Event::Deposited { deposit: id(number as u128), amount }),
+        0 => Fact::Account(
+            wallet,
+            account::Event::Deposited { deposit: id(number as u128), amount, source: domain::top_up::Source::Bank },
+        ),
         1 => Fact::Account(wallet, account::Event::Captured { hold: testing::hold(number, 0), amount }),
         _ => {
             let canteen = CanteenId(id(50 + u128::from(what)));
-            Fact::Order(OrderId(id(number as u128)), order::Event::PickedUp { canteen, recognised: amount })
+            Fact::Order(
+                OrderId(id(number as u128)),
+                order::Event::PickedUp { canteen, recognised: amount, tax: vec![] },
+            )
         }
     }
 }

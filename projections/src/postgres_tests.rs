@@ -7,8 +7,8 @@ use testing::Postgres;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    PageSize, Registry, Runner, Views, balances, dashboard, diner_orders, journal, kitchen_board, menu, testing::*,
-    verify,
+    PageSize, Registry, Runner, Views, balances, dashboard, diner_orders, invoices, journal, kitchen_board, live, menu,
+    subsidies, testing::*, verify,
 };
 
 async fn views(world: &World, url: &str) -> Views {
@@ -47,6 +47,11 @@ async fn every_query_answers_as_it_does_over_a_file() {
     let there = views(&world, &database).await;
     caught_up(&world, &there).await;
     let (page, day) = (PageSize::clamped(10), jiff::civil::date(2026, 11, 23));
+    let search =
+        |name: &str| menu::Search { tenant: tenant(), date: day, canteen: Some(canteen()), name: name.to_owned() };
+    let found = menu::search(&there, search("SOUP"), None, page).await.unwrap();
+    assert_eq!(found.len(), 1, "a part of the name, in another case");
+    assert_eq!(menu::search(&there, search("%"), None, page).await.unwrap(), []);
     macro_rules! same {
         ($($ask:expr),* $(,)?) => {$({
             let (one, other) = { let ask = $ask; (ask(file.clone()).await.unwrap(), ask(there.clone()).await.unwrap()) };
@@ -60,11 +65,26 @@ async fn every_query_answers_as_it_does_over_a_file() {
         async |views: Views| menu::canteens(&views, tenant(), None, page).await,
         async |views: Views| menu::dishes(&views, tenant(), canteen(), Some(rice()), page).await,
         async |views: Views| kitchen_board::of_serving(&views, tenant(), serving_id(), None, page).await,
+        async |views: Views| kitchen_board::of_code(&views, tenant(), (serving_id(), "0001".into()), None, page).await,
         async |views: Views| kitchen_board::to_cook(&views, tenant(), serving_id()).await,
         async |views: Views| diner_orders::of_day(&views, tenant(), Some(canteen()), day, None, page).await,
         async |views: Views| diner_orders::of_serving(&views, tenant(), serving_id(), None, page).await,
         async |views: Views| diner_orders::of_diner(&views, tenant(), diner(3), None, page).await,
+        async |views: Views| diner_orders::unfinished(&views, tenant(), diner(3)).await,
         async |views: Views| dashboard::of_serving(&views, tenant(), serving_id()).await,
+        async |views: Views| dashboard::of_servings(&views, tenant(), vec![serving_id(); 3]).await,
+        async |views: Views| menu::search(&views, search("SOUP"), None, page).await,
+        async |views: Views| menu::search(&views, search("e"), Some((serving_id(), 0)), page).await,
+        async |views: Views| menu::search(&views, search("%"), None, page).await,
+        async |views: Views| kitchen_board::prep_sheet(&views, tenant(), serving_id()).await,
+        async |views: Views| views.parked_after("journal", None, page).await,
+        async |views: Views| invoices::ageing_after(&views, tenant(), None, day, (None, page)).await,
+        async |views: Views| subsidies::policy_use(&views, tenant(), None, page).await,
+        async |views: Views| menu::canteens_of(&views, tenant(), vec![canteen(), canteen()]).await,
+        async |views: Views| menu::first_dishes(&views, tenant(), vec![canteen()], 2).await,
+        async |views: Views| live::board(&views, tenant(), serving_id()).await,
+        async |views: Views| live::menu(&views, tenant(), serving_id()).await,
+        async |views: Views| live::dashboard(&views, tenant(), serving_id()).await,
         async |views: Views| dashboard::sales_by_day(&views, tenant(), None, day, day, None, page).await,
         async |views: Views| dashboard::sales_total(&views, tenant(), Some(canteen()), day, day).await,
         async |views: Views| dashboard::totals(&views, tenant()).await,
@@ -82,6 +102,12 @@ async fn every_query_answers_as_it_does_over_a_file() {
         )
         .await,
     ];
+    // What is watched says which event it shows.
+    let head = world.store.head().await.unwrap();
+    let seen = live::menu(&there, tenant(), serving_id()).await.unwrap();
+    assert_eq!((seen.position, seen.state.is_some()), (head, true));
+    let strange = live::menu(&there, domain::TenantId(id(2)), serving_id()).await.unwrap();
+    assert_eq!((strange.position, strange.state), (head, None));
     assert_eq!(differences(&world, &there).await, []);
 }
 

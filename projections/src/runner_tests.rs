@@ -331,7 +331,7 @@ async fn a_rebuild_equals_what_was_live_and_mends_what_was_not() {
     let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut runner = caught_up(&world, &views).await;
     let connection = Connection::open(folder.path().join("views.sqlite")).unwrap();
-    connection.execute("UPDATE balances__v1_b1 SET balance_minor = 1", []).unwrap();
+    connection.execute("UPDATE balances__v2_b1 SET balance_minor = 1", []).unwrap();
     assert_eq!(differences(&world, &views).await.len(), 1);
     let mut steps = Vec::new();
     let built = runner.rebuild(&["balances".into(), "journal".into()], false, |step| steps.push(step)).await.unwrap();
@@ -542,7 +542,7 @@ async fn a_rebuild_says_what_it_found_different() {
     let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
     let mut runner = caught_up(&world, &views).await;
     let connection = Connection::open(folder.path().join("views.sqlite")).unwrap();
-    connection.execute("UPDATE balances__v1_b1 SET balance_minor = 99 WHERE account = 'bank'", []).unwrap();
+    connection.execute("UPDATE balances__v2_b1 SET balance_minor = 99 WHERE account = 'bank'", []).unwrap();
     let rebuilt = runner.rebuild(&["balances".into(), "journal".into()], true, |_| {}).await.unwrap();
     let said = |name: &str| build(&rebuilt, name).compared.clone().unwrap();
     assert!(said("balances").contains("balance_minor=99"), "{}", said("balances"));
@@ -563,11 +563,11 @@ async fn verify_shows_the_first_row_that_was_tampered_with() {
     let connection = Connection::open(folder.path().join("views.sqlite")).unwrap();
     let wallet = format!("wallet:{}", diner(7));
     connection.execute("UPDATE balances SET balance_minor = 0 WHERE 0", []).unwrap_err();
-    connection.execute("UPDATE balances__v1_b1 SET balance_minor = 99 WHERE account = ?1", [&wallet]).unwrap();
+    connection.execute("UPDATE balances__v2_b1 SET balance_minor = 99 WHERE account = ?1", [&wallet]).unwrap();
     connection.execute("DELETE FROM journal__v3_b1 WHERE position = (SELECT max(position) FROM journal)", []).unwrap();
     let found = differences(&world, &views).await;
     let subjects: Vec<_> = found.iter().map(|one| one.subject.as_str()).collect();
-    assert_eq!(subjects, ["view journal, table journal__v3_b1", "view balances, table balances__v1_b1"]);
+    assert_eq!(subjects, ["view journal, table journal__v3_b1", "view balances, table balances__v2_b1"]);
     assert_eq!(found[0].found, "no such row");
     assert!(found[1].found.contains(&wallet) && found[1].found.contains("balance_minor=99"), "{found:?}");
     assert!(found[1].expected.contains("balance_minor=3600"), "{found:?}");

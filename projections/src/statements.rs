@@ -89,6 +89,37 @@ pub struct Line {
     pub balance: Money,
 }
 
+impl Line {
+    /// What the entry is to whoever owns the account, in plain words; an event that has none of its own goes by
+    /// its type.
+    pub fn title(&self) -> &str {
+        match self.entry.event.as_str() {
+            "account.Deposited" => "Top-up",
+            "account.PaidOut" => "Paid out to the bank",
+            "account.Adjusted" | "correction.Moved" => "Correction",
+            "account.Granted" => "Subsidy granted",
+            "account.Lapsed" => "Subsidy expired",
+            "account.Captured" => "Meal",
+            "account.Refunded" => "Refund of a meal",
+            "account.RefundLapsed" => "Refund to an expired subsidy",
+            "account.RefundDiverted" => "Refund to a closed account",
+            "account.Allocated" => "Set aside for subsidies",
+            "account.TakenBack" => "Subsidies that were not needed",
+            "payment.Paid" => "Paid elsewhere",
+            "payment.PaidBack" => "Paid back elsewhere",
+            "order.PickedUp" => "Meal served",
+            "order.NoShow" => "Meal that was not collected",
+            "order.RefundBegun" => "Refund after the meal",
+            "payment.Mispaid" => "Another amount than was asked",
+            "payment.PayBackDiverted" => "Could not be paid back",
+            "account.Invoiced" => "Invoice",
+            "account.InvoiceVoided" => "Invoice taken back",
+            "invoice.Paid" => "Payment of an invoice",
+            other => other,
+        }
+    }
+}
+
 /// The accounts on which something had been booked by the last of the days, at most `limit`, in the order
 /// of their names.
 pub fn balances(

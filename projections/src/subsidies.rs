@@ -101,7 +101,11 @@ impl Projection for Subsidies {
             | Fact::Policy(..)
             | Fact::Grant(..)
             | Fact::Diner(..)
-            | Fact::Books(..) => return Ok(()),
+            | Fact::Books(..)
+            | Fact::Invoice(..)
+            | Fact::Correction(..)
+            | Fact::TopUp(..)
+            | Fact::Payout(..) => return Ok(()),
         };
         Book { tenant: it.tenant, diner }.apply(event, rows)
     }
@@ -160,8 +164,15 @@ impl Book {
             | Event::RefundDiverted { .. }
             | Event::Allocated { .. }
             | Event::TakenBack { .. }
+            | Event::PayoutHeld { .. }
+            | Event::PaidOut { .. }
+            | Event::PayoutReleased { .. }
             | Event::Adjusted { .. }
             | Event::FloorSet { .. }
+            | Event::Invoiced { .. }
+            | Event::InvoicePaid { .. }
+            | Event::InvoiceVoided { .. }
+            | Event::DisclosureSet { .. }
             | Event::Frozen
             | Event::Unfrozen
             | Event::Closed => {}
@@ -271,8 +282,15 @@ pub async fn due(views: &Views, now: Timestamp, after: Option<Due>, limit: u32) 
         .await
 }
 
-/// What became of the money of a tenant's policies.
-pub async fn policy_use(views: &Views, tenant: TenantId, page: PageSize) -> Result<Vec<PolicyUse>, ViewError> {
-    let query = "WHERE tenant = ?1 ORDER BY policy, currency LIMIT ?2";
-    views.read(move |snapshot| snapshot.fetch(query, args![tenant, page])).await
+/// What became of the money of a tenant's policies, from after `after`.
+pub async fn policy_use(
+    views: &Views,
+    tenant: TenantId,
+    after: Option<(PolicyId, Currency)>,
+    page: PageSize,
+) -> Result<Vec<PolicyUse>, ViewError> {
+    let query =
+        "WHERE tenant = ?1 AND (?2 IS NULL OR (policy, currency) > (?2, ?3)) ORDER BY policy, currency LIMIT ?4";
+    let (policy, currency) = after.unzip();
+    views.read(move |snapshot| snapshot.fetch(query, args![tenant, policy, currency, page])).await
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use domain::{
     AccountId, CompanyId, Currency, Fact, GrantRunId, GroupId, LotId, PolicyId, RefundId, Timestamp, account, diner,
-    grant_run, lot, order::RefundFrom, policy::Range, serving::Meal,
+    grant_run, lot,
+    order::RefundFrom,
+    policy::{self, Range},
+    serving::Meal,
+    standing::Delay,
 };
 use jiff::civil::{Date, date};
 use store::EventStore;
@@ -14,6 +18,7 @@ use crate::{
     PageSize, Runner, Views,
     employment::{self, Employee, Employer, Employment},
     grant_runs::{self, GrantRuns, Run},
+    policies::{self, Policies, PolicyRow},
     subsidies::{self, LotHold, PolicyUse, Subsidies, SubsidyLot},
     testing::*,
 };
@@ -82,7 +87,9 @@ fn granted() -> Vec<Fact> {
         [vec![begun], diners.iter().flat_map(|number| grant(*number)).collect(), vec![settled]].concat()
     };
     let begun = of_run(grant_run::Event::Begun(plan));
-    [vec![begun], batch(1, &[1, 2]), batch(2, &[3])].concat()
+    let (company, group, currency, zone) = (company(1), None, Currency::CNY, "UTC".into());
+    let opened = Fact::Policy(policy, policy::Event::Opened { company, group, currency, zone });
+    [vec![opened, begun], batch(1, &[1, 2]), batch(2, &[3])].concat()
 }
 
 /// Of the first lot 7.00 are spent and 2.00 come back, of the second 4.00 are held; all lapse then, and
@@ -113,7 +120,7 @@ fn spent() -> Vec<Fact> {
 }
 
 fn week() -> Vec<Fact> {
-    [employed(), granted(), spent()].concat()
+    [employed(), granted(), spent(), stood()].concat()
 }
 
 #[test]
@@ -186,7 +193,7 @@ fn a_run_shows_how_far_it_is() {
         (run.batches, run.diners, run.diners_at, run.granted_minor, run.short_minor, run.finished)
     };
     let all = granted();
-    assert_eq!(of(&all[..2]), (1, 0, 2, 0, None, false));
+    assert_eq!(of(&all[..3]), (1, 0, 2, 0, None, false));
     assert_eq!(of(&all), (2, 3, 0, 3_000, None, false));
     let refused = [
         Fact::Grant(run(), grant_run::Event::BatchBegun { batch: 3, diners: vec![diner(4)], amount: cny(1_000) }),
@@ -194,6 +201,41 @@ fn a_run_shows_how_far_it_is() {
         Fact::Grant(run(), grant_run::Event::Finished { granted: cny(3_000), returned: cny(0) }),
     ];
     assert_eq!(of(&[all, refused.to_vec()].concat()), (3, 3, 0, 3_000, Some(50), true));
+}
+
+/// After a week's run the policy stands, seven days ahead, and its next day waits for money.
+fn stood() -> Vec<Fact> {
+    let on_policy = |event| Fact::Policy(PolicyId(id(900)), event);
+    let why = Delay::Funds { needed: cny(3_000), short: cny(50) };
+    vec![
+        on_policy(policy::Event::StandingSet { ahead_days: 7 }),
+        on_policy(policy::Event::StandingDelayed { first: FRIDAY, why }),
+    ]
+}
+
+#[test]
+fn a_policy_shows_what_stands_and_why_it_waits() {
+    let of = |facts: &[Fact]| {
+        let mut rows = fold(&Policies, facts);
+        let row: PolicyRow = rows.all::<PolicyRow>()[0].clone();
+        (row.ahead_days, row.waits_for, row.short(), row.last_run)
+    };
+    let begun = |number, day| {
+        let range = Range { first: day, last: day, versions: 1 };
+        let plan = grant_run::Plan { policy: PolicyId(id(900)), company: company(1), currency: Currency::CNY, range };
+        Fact::Grant(GrantRunId(id(number)), grant_run::Event::Begun(plan))
+    };
+    let on = |more: &[Fact]| [&granted()[..], &stood()[..], more].concat();
+    assert_eq!(of(&granted()), (None, None, None, Some(run())));
+    assert_eq!(of(&on(&[])), (Some(7), Some(FRIDAY), Some(cny(50)), Some(run())));
+    // A run for days before says nothing of the one that waits.
+    assert_eq!(of(&on(&[begun(701, MONDAY)])), (Some(7), Some(FRIDAY), Some(cny(50)), Some(GrantRunId(id(701)))));
+    assert_eq!(of(&on(&[begun(701, FRIDAY)])), (Some(7), None, None, Some(GrantRunId(id(701)))));
+    let frozen = policy::Event::StandingDelayed { first: FRIDAY, why: Delay::Company };
+    let frozen = Fact::Policy(PolicyId(id(900)), frozen);
+    assert_eq!(of(&on(&[frozen])), (Some(7), Some(FRIDAY), None, Some(run())));
+    let ended = Fact::Policy(PolicyId(id(900)), policy::Event::StandingEnded);
+    assert_eq!(of(&on(&[ended])), (None, None, None, Some(run())));
 }
 
 async fn views(world: &World, views: Views) -> Views {
@@ -220,7 +262,7 @@ async fn both_databases_answer_alike() {
         let third = due(at(1_003)).await;
         assert_eq!(third.iter().map(|due| (due.diner, due.lot)).collect::<Vec<_>>(), [(diner(3), lot_of(3))]);
         assert_eq!(subsidies::due(&views, at(1_003), third.last().copied(), 10).await.unwrap(), []);
-        assert_eq!(subsidies::policy_use(&views, tenant(), page).await.unwrap().len(), 1);
+        assert_eq!(subsidies::policy_use(&views, tenant(), None, page).await.unwrap().len(), 1);
 
         let employed = async |group, dates, after| {
             let of = (tenant(), company(1));
@@ -240,6 +282,13 @@ async fn both_databases_answer_alike() {
         assert_eq!(runs, grant_runs::open(&views, page).await.unwrap());
         assert_eq!(runs.iter().map(|run| run.granted()).collect::<Vec<_>>(), [cny(3_000)]);
         assert_eq!(grant_runs::list(&views, tenant(), Some(runs[0].begun), page).await.unwrap(), []);
+        let policies = policies::list(&views, tenant(), None, page).await.unwrap();
+        let standing: Vec<_> = policies.iter().map(|row| (row.ahead_days, row.waits_for, row.short())).collect();
+        assert_eq!(standing, [(Some(7), Some(FRIDAY), Some(cny(50)))]);
+        assert_eq!(policies::standing(&views, None, page).await.unwrap(), policies);
+        let last = policies[0].policy;
+        assert_eq!(policies::standing(&views, Some((tenant(), last)), page).await.unwrap(), []);
+        assert_eq!(policies::list(&views, tenant(), Some(last), page).await.unwrap(), []);
         let report = crate::verify(Arc::clone(&world.store) as _, &views, |_| {}).await.unwrap();
         assert_eq!(report.differences, []);
     }

@@ -7,13 +7,18 @@ use domain::{
     RefundId, ServingId, StreamId, TenantId, Timestamp,
     account::{self, Account},
     books::Books,
+    correction::Correction,
     diner::Diner,
     grant_run::GrantRun,
+    invoice::Invoice,
     menu::{self, Dish, Menu},
     order::{self, Channel, Line, LineCount, Order, Placement, RefundFrom, RefundReason, Refusal, Terms},
     payment::{self, Part, Payment, Source, Tender, Why},
+    payout::Payout,
     policy::Policy,
     serving::{self, Meal, Offer, Plan, Portions, Serving, Shortage},
+    tax::TaxRate,
+    top_up::TopUp,
 };
 use rustc_hash::FxHashMap;
 use store::{Append, EventStore, MemoryLog, Metadata, NewEvent, Recorded, Version};
@@ -63,7 +68,7 @@ pub(crate) fn at(position: u64) -> Timestamp {
 }
 
 fn dish(name: &str, price: i64) -> Dish {
-    Dish { name: name.into(), category: "mains".into(), price: cny(price), options: vec![] }
+    Dish { name: name.into(), category: "mains".into(), price: cny(price), options: vec![], tax: TaxRate::ZERO }
 }
 
 /// A canteen that opens, puts two dishes and publishes a lunch with plenty of portions.
@@ -82,6 +87,7 @@ pub(crate) fn opening() -> Vec<Fact> {
         cut_off: at(1_000_000_000),
         lock_at: at(1_000_000_000),
         diner_limit: 10,
+        no_show_percent: 100,
         offers,
     };
     let opened = menu::Event::Opened { name: "East".into(), zone: "Asia/Shanghai".into(), currency: Currency::CNY };
@@ -98,7 +104,14 @@ pub(crate) fn funded(number: usize) -> Vec<Fact> {
     let one = |account: AccountId, minor: i64, deposit: u128| {
         [
             Fact::Account(account, account::Event::Opened { currency: Currency::CNY }),
-            Fact::Account(account, account::Event::Deposited { deposit: id(deposit), amount: cny(minor) }),
+            Fact::Account(
+                account,
+                account::Event::Deposited {
+                    deposit: id(deposit),
+                    amount: cny(minor),
+                    source: domain::top_up::Source::Bank,
+                },
+            ),
         ]
     };
     let (wallet, subsidy) = (AccountId::Wallet(diner(number)), AccountId::Subsidy(diner(number)));
@@ -112,8 +125,10 @@ pub(crate) fn placed(number: usize) -> Fact {
         quantity,
         unit_price: cny(price),
         options: vec![],
+        tax: TaxRate::ZERO,
     };
     let placement = Placement {
+        no_show_percent: 100,
         diner: diner(number),
         canteen: canteen(),
         serving: serving_id(),
@@ -183,7 +198,19 @@ pub(crate) fn cancelled(number: usize) -> Vec<Fact> {
     let released = serving::Event::Released { order: order_id(number), portions: portions() };
     vec![
         ordered(number, order::Event::Cancelled { reason }),
-        ordered(number, order::Event::RefundBegun { refund, lines, amount: cny(2_400), from, reason }),
+        ordered(
+            number,
+            order::Event::RefundBegun {
+                refund,
+                lines,
+                amounts: vec![],
+                first: vec![],
+                amount: cny(2_400),
+                from,
+                unearned: None,
+                reason,
+            },
+        ),
         Fact::Serving(serving_id(), released),
         paid(number, payment::Event::RefundBegun { refund, amount: cny(2_400), from, parts }),
         Fact::Account(AccountId::Wallet(diner(number)), back(1, 1_400)),
@@ -204,7 +231,7 @@ pub(crate) fn served(number: usize) -> Vec<Fact> {
     vec![
         ordered(number, order::Event::Preparing),
         ordered(number, order::Event::Readied { code }),
-        ordered(number, order::Event::PickedUp { canteen: canteen(), recognised: cny(2_400) }),
+        ordered(number, order::Event::PickedUp { canteen: canteen(), recognised: cny(2_400), tax: vec![] }),
     ]
 }
 
@@ -235,6 +262,10 @@ fn stream(fact: &Fact) -> StreamId {
         Fact::Grant(id, _) => GrantRun::stream(tenant(), *id),
         Fact::Diner(id, _) => Diner::stream(tenant(), *id),
         Fact::Books(id, _) => Books::stream(tenant(), *id),
+        Fact::Invoice(id, _) => Invoice::stream(tenant(), *id),
+        Fact::Correction(id, _) => Correction::stream(tenant(), *id),
+        Fact::TopUp(id, _) => TopUp::stream(tenant(), *id),
+        Fact::Payout(id, _) => Payout::stream(tenant(), *id),
     }
 }
 
@@ -310,6 +341,10 @@ impl World {
                 Fact::Grant(_, event) => serde_json::to_vec(event),
                 Fact::Diner(_, event) => serde_json::to_vec(event),
                 Fact::Books(_, event) => serde_json::to_vec(event),
+                Fact::Invoice(_, event) => serde_json::to_vec(event),
+                Fact::Correction(_, event) => serde_json::to_vec(event),
+                Fact::TopUp(_, event) => serde_json::to_vec(event),
+                Fact::Payout(_, event) => serde_json::to_vec(event),
             };
             batch.push(self.raw(stream(fact), fact.name(), 1, payload.unwrap(), at(position)));
         }

@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
 use crate::{
-    Build, Health, Param, Projection, Registry, Row, SqlError, SqlRow, catalogue,
+    Build, Health, Projection, Registry, Snapshot, SqlError, catalogue,
     db::{self, Access, Connection, Database, Mode, PostgresPool, SqliteFile},
 };
 
@@ -58,7 +61,7 @@ pub struct Stale {
 }
 
 /// How many items a page has: 1 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageSize(u32);
 
 impl PageSize {
@@ -67,6 +70,11 @@ impl PageSize {
     /// The nearest size that is allowed.
     pub fn clamped(size: usize) -> Self {
         PageSize(size.clamp(1, 100) as u32)
+    }
+
+    /// This page and one item more, which tells whether there are more.
+    pub fn and_one(self) -> Self {
+        PageSize(self.0 + 1)
     }
 
     pub fn get(self) -> usize {
@@ -93,6 +101,8 @@ struct Inner {
     registry: Registry,
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
+    /// How many statements readers have run.
+    statements: AtomicU64,
     /// What the runner of this process last wrote; empty when it does not keep all of them up.
     builds: watch::Sender<Arc<[Build]>>,
     /// Wakes the runner of this process.
@@ -208,6 +218,7 @@ impl Views {
             registry,
             idle: Mutex::new(Vec::new()),
             permits: Semaphore::new(READERS),
+            statements: AtomicU64::new(0),
             builds: watch::Sender::new(Arc::new([])),
             changed: Notify::new(),
             _temporary: temporary,
@@ -298,7 +309,7 @@ impl Views {
         let reading = tokio::task::spawn_blocking(move || {
             let connection = views.take_connection()?;
             let transaction = connection.begin(Mode::Read)?;
-            let outcome = Snapshot::of(&transaction, &views.0.registry).and_then(|snapshot| query(&snapshot));
+            let outcome = Snapshot::of(&transaction, &views).and_then(|snapshot| query(&snapshot));
             let ended = transaction.commit();
             let found = outcome?;
             ended?;
@@ -306,6 +317,16 @@ impl Views {
             Ok(found)
         });
         reading.await.map_err(|_| ViewError::Stopped)?
+    }
+
+    /// How many statements readers of these views have run, in this process. What it grows by while something
+    /// is read tells whether that takes more of them where there is more to read.
+    pub fn statements(&self) -> u64 {
+        self.0.statements.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_statement(&self) {
+        self.0.statements.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn take_connection(&self) -> Result<Connection, ViewError> {
@@ -389,100 +410,12 @@ impl Views {
 }
 
 /// Where all sound live builds have come. 0 when none is live.
-fn lowest<'a>(builds: impl Iterator<Item = &'a Build>) -> Position {
+pub(crate) fn lowest<'a>(builds: impl Iterator<Item = &'a Build>) -> Position {
     let sound = builds.filter(|build| build.live && build.health == Health::Sound);
     sound.map(|build| build.position).min().unwrap_or(0)
 }
 
 /// Whether it has taken every event up to where it stands, and goes on.
-fn is_whole(build: &Build) -> bool {
+pub(crate) fn is_whole(build: &Build) -> bool {
     build.parked == 0 && build.health == Health::Sound
-}
-
-/// The views at one moment: the catalogue and every row belong together.
-pub struct Snapshot<'a> {
-    connection: &'a Connection,
-    registry: &'a Registry,
-    builds: Vec<Build>,
-}
-
-impl<'a> Snapshot<'a> {
-    /// Within a transaction that the caller has begun.
-    pub(crate) fn of(connection: &'a Connection, registry: &'a Registry) -> Result<Self, ViewError> {
-        Ok(Snapshot { connection, registry, builds: catalogue::builds(connection)? })
-    }
-
-    pub(crate) fn connection(&self) -> &Connection {
-        self.connection
-    }
-
-    /// The last event that every sound live view has folded.
-    pub fn position(&self) -> Position {
-        let ours = |build: &&Build| self.registry.iter().any(|projection| build.is_of(&**projection));
-        lowest(self.builds.iter().filter(ours))
-    }
-
-    /// Every build that is in use or being built, with its checkpoint and health.
-    pub fn builds_now(&self) -> impl Iterator<Item = &Build> {
-        self.builds.iter().filter(|build| build.replaced_at.is_none())
-    }
-
-    /// The live builds that do not show everything up to where the others stand: some of their
-    /// events are parked, or they wait.
-    pub fn incomplete(&self) -> impl Iterator<Item = &Build> {
-        let ours = |build: &&Build| self.registry.iter().any(|projection| build.is_of(&**projection));
-        self.builds.iter().filter(|build| build.live).filter(ours).filter(|build| !is_whole(build))
-    }
-
-    /// The rows of a table that `rest` (`WHERE … ORDER BY … LIMIT …`) names. Parameters are
-    /// `?1, ?2, …`; another table is named as `{table}`.
-    pub fn fetch<T: Row>(&self, rest: &str, args: &[Param<'_>]) -> Result<Vec<T>, ViewError> {
-        let spec = T::TABLE;
-        let sql = format!("SELECT {} FROM {{{}}} {rest}", spec.column_list(), spec.name);
-        self.query(&sql, args, T::read)
-    }
-
-    /// The one row that `rest` names, if it is there.
-    pub fn fetch_one<T: Row>(&self, rest: &str, args: &[Param<'_>]) -> Result<Option<T>, ViewError> {
-        Ok(self.fetch(rest, args)?.into_iter().next())
-    }
-
-    /// Any query. Tables are named as `{table}`.
-    pub fn query<T>(
-        &self,
-        sql: &str,
-        args: &[Param<'_>],
-        read: impl FnMut(&SqlRow<'_>) -> Result<T, SqlError>,
-    ) -> Result<Vec<T>, ViewError> {
-        Ok(self.connection.query(&self.resolve(sql)?, args, read)?)
-    }
-
-    /// Puts the live builds' tables in the place of `{table}`.
-    fn resolve(&self, sql: &str) -> Result<String, ViewError> {
-        let mut resolved = String::with_capacity(sql.len() + 32);
-        let mut rest = sql;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after.split_once('}').unwrap_or((after, ""));
-            resolved.push_str(before);
-            resolved.push_str(&self.table(name)?);
-            rest = after;
-        }
-        resolved.push_str(rest);
-        Ok(resolved)
-    }
-
-    fn table(&self, name: &str) -> Result<String, ViewError> {
-        let owner =
-            |projection: &&std::sync::Arc<dyn Projection>| projection.tables().iter().any(|table| table.name == name);
-        let projection = self.registry.iter().find(owner);
-        let projection = projection.ok_or_else(|| ViewError::UnknownProjection(name.to_owned()))?;
-        let builds = || self.builds.iter().filter(|build| build.is_of(&**projection));
-        match builds().find(|build| build.live) {
-            Some(build) => Ok(format!("{name}{}", build.suffix())),
-            None => {
-                let position = builds().map(|build| build.position).max().unwrap_or(0);
-                Err(ViewError::Building { projection: projection.name(), position })
-            }
-        }
-    }
 }

@@ -1,11 +1,15 @@
-//! Checkout: reserve the portions, hold the money, confirm the order, take the money.
+//! Checkout: reserve the portions, hold the money, ask providers for theirs, confirm the order, take the
+//! money.
 //! Refused, expired or cancelled before it is confirmed: give everything back.
+
+use std::collections::BTreeMap;
 
 use domain::{
     AccountId, Fact, HoldId, OrderId, Timestamp, account,
-    order::{self, Order, Placement, Refusal},
+    order::{self, Channel, Order, Placement, Refusal},
     payment::{self, Payment, Provider, Source, Stage, Tender},
     serving::{self, Reserved},
+    trade::Trade,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,12 +47,12 @@ pub enum Checkout {
     AtRest,
     Reserving(Basket),
     Planning(Basket),
-    /// Holds what accounts pay, then waits for what others pay.
+    /// Holds what accounts pay, then asks for what others pay and waits for it.
     Paying {
         basket: Basket,
         tenders: Vec<Tender>,
         held: Vec<u8>,
-        paid: Vec<u8>,
+        trades: BTreeMap<u8, Trade>,
     },
     Confirming {
         basket: Basket,
@@ -59,6 +63,10 @@ pub enum Checkout {
         tenders: Vec<Tender>,
         captured: Vec<u8>,
     },
+    /// What is sold at the counter at once is handed over when it is paid.
+    HandingOver(OrderId),
+    /// The order is for something else from now on, or so it was asked; that is carried out elsewhere.
+    Changing,
     Abandoning {
         order: OrderId,
         taken: Taken,
@@ -66,12 +74,19 @@ pub enum Checkout {
 }
 use Checkout::*;
 
-/// The first tender paid from an account, or by a provider, whose number is not in `done`.
-fn first_without(tenders: &[Tender], done: &[u8], from_account: bool) -> Option<(u8, Tender)> {
-    let numbered = (0_u8..).zip(tenders.iter().copied());
-    numbered
-        .filter(|(_, tender)| tender.source.account().is_some() == from_account)
-        .find(|(number, _)| !done.contains(number))
+/// The first tender paid from an account whose number is not in `done`.
+fn first_without(tenders: &[Tender], done: &[u8]) -> Option<(u8, Tender)> {
+    let mut numbered = (0_u8..).zip(tenders.iter().copied());
+    numbered.find(|(number, tender)| tender.source.account().is_some() && !done.contains(number))
+}
+
+/// The first tender that somebody else pays and has not, and how it stands with them.
+fn first_unpaid(tenders: &[Tender], trades: &BTreeMap<u8, Trade>) -> Option<(u8, Provider, Option<Trade>)> {
+    let external = |(number, tender): (u8, &Tender)| match tender.source {
+        Source::External(provider) => Some((number, provider, trades.get(&number).copied())),
+        Source::Account(_) | Source::Lot(..) => None,
+    };
+    (0_u8..).zip(tenders).filter_map(external).find(|(_, _, trade)| *trade != Some(Trade::Paid))
 }
 
 fn holds_of(tenders: &[Tender], numbers: impl Fn(u8) -> bool) -> Vec<(AccountId, u8)> {
@@ -91,7 +106,7 @@ impl Checkout {
             (Order::Placed(_), Payment::New) if reserved == Reserved::Holds => Planning(basket),
             (Order::Placed(_), Payment::New) => Reserving(basket),
             (Order::Placed(_), Payment::Started(sheet)) if sheet.stage == Stage::Planned => {
-                Paying { basket, tenders: sheet.tenders.clone(), held: vec![], paid: sheet.paid.clone() }
+                Paying { basket, tenders: sheet.tenders.clone(), held: vec![], trades: sheet.trades.clone() }
             }
             (Order::Placed(_), Payment::Started(sheet)) => Confirming { basket, tenders: sheet.tenders.clone() },
             (Order::Refused(..) | Order::Expired(_) | Order::Cancelled(_), payment) => {
@@ -107,6 +122,7 @@ impl Checkout {
             (_, Payment::Started(sheet)) if sheet.stage == Stage::Held => {
                 Capturing { basket, tenders: sheet.tenders.clone(), captured: vec![] }
             }
+            (Order::Confirmed(_), Payment::Started(_)) if basket.placed.channel == Channel::WalkUp => HandingOver(id),
             _ => AtRest,
         }
     }
@@ -132,7 +148,7 @@ impl Checkout {
                 (basket.order, Taken { portions: true, holds: holds_of(&tenders, |_| true), payment: true })
             }
             // A confirmed order that is cancelled is refunded instead.
-            AtRest | Capturing { .. } | Abandoning { .. } => return self,
+            AtRest | Capturing { .. } | HandingOver(_) | Changing | Abandoning { .. } => return self,
         };
         Abandoning { order, taken }.rested()
     }
@@ -142,6 +158,13 @@ impl Checkout {
         match (self, event) {
             (AtRest, O::Placed(placed)) => Reserving(Basket { order: id, placed: placed.clone(), placed_at: at }),
             (Confirming { basket, tenders }, O::Confirmed) => Capturing { basket, tenders, captured: vec![] },
+            // Handed over, or gone another way.
+            (
+                HandingOver(_),
+                O::PickedUp { .. } | O::NoShow { .. } | O::Preparing | O::Readied { .. } | O::Cancelled { .. },
+            ) => AtRest,
+            (AtRest, O::ChangeBegun { .. }) => Changing,
+            (Changing, O::ChangeSettled { .. }) => AtRest,
             (unmoved, O::Refused(_) | O::Expired | O::Cancelled { .. }) => unmoved.abandon(),
             (
                 unmoved,
@@ -152,7 +175,11 @@ impl Checkout {
                 | O::PickedUp { .. }
                 | O::NoShow { .. }
                 | O::RefundBegun { .. }
-                | O::RefundSettled { .. },
+                | O::RefundSettled { .. }
+                | O::ChangeBegun { .. }
+                | O::Changed(_)
+                | O::ChangeRefused { .. }
+                | O::ChangeSettled { .. },
             ) => unmoved,
         }
     }
@@ -176,6 +203,8 @@ impl Checkout {
                 S::Published(_)
                 | S::Reserved { .. }
                 | S::Released { .. }
+                | S::Widened { .. }
+                | S::Narrowed { .. }
                 | S::PortionsSet { .. }
                 | S::PriceSet { .. }
                 | S::DishWithdrawn { .. }
@@ -189,13 +218,16 @@ impl Checkout {
         use payment::Event as P;
         match (self, event) {
             (Planning(basket), P::Started { tenders, .. }) => {
-                Paying { basket, tenders: tenders.clone(), held: vec![], paid: vec![] }
+                Paying { basket, tenders: tenders.clone(), held: vec![], trades: BTreeMap::new() }
             }
-            (Paying { basket, tenders, held, mut paid }, P::Paid { tender, .. }) => {
-                paid.push(*tender);
-                Paying { basket, tenders, held, paid }
+            (Paying { basket, tenders, held, mut trades }, event) if heard(event).is_some() => {
+                trades.extend(heard(event));
+                Paying { basket, tenders, held, trades }
             }
             (Paying { basket, tenders, .. }, P::Held) => Confirming { basket, tenders },
+            (Capturing { basket, .. }, P::Captured) if basket.placed.channel == Channel::WalkUp => {
+                HandingOver(basket.order)
+            }
             (Capturing { .. }, P::Captured) => AtRest,
             (Abandoning { order, taken }, P::Started { .. }) => {
                 Abandoning { order, taken: Taken { payment: true, ..taken } }
@@ -207,12 +239,23 @@ impl Checkout {
                 unmoved,
                 P::Started { .. }
                 | P::Held
+                | P::Asked { .. }
+                | P::OutcomeUnknown { .. }
+                | P::Failed { .. }
+                | P::TradeClosed { .. }
+                | P::PayBackAsked { .. }
+                | P::PayBackUnknown { .. }
+                | P::PayBackDiverted { .. }
                 | P::Paid { .. }
+                | P::Mispaid { .. }
                 | P::Captured
                 | P::Released
                 | P::RefundBegun { .. }
                 | P::PaidBack { .. }
-                | P::RefundSettled { .. },
+                | P::RefundSettled { .. }
+                | P::Extended { .. }
+                | P::ExtensionCaptured { .. }
+                | P::ExtensionGivenUp { .. },
             ) => unmoved,
         }
     }
@@ -220,9 +263,9 @@ impl Checkout {
     fn on_account(self, account: AccountId, event: &account::Event) -> Checkout {
         use account::Event as A;
         match (self, event) {
-            (Paying { basket, tenders, mut held, paid }, A::Held { hold, .. }) => {
+            (Paying { basket, tenders, mut held, trades }, A::Held { hold, .. }) => {
                 held.push(hold.tender);
-                Paying { basket, tenders, held, paid }
+                Paying { basket, tenders, held, trades }
             }
             (Capturing { basket, tenders, mut captured }, A::Captured { hold, .. }) => {
                 captured.push(hold.tender);
@@ -255,8 +298,15 @@ impl Checkout {
                 | A::Allocated { .. }
                 | A::TakenBack { .. }
                 | A::RefundDiverted { .. }
+                | A::PayoutHeld { .. }
+                | A::PaidOut { .. }
+                | A::PayoutReleased { .. }
                 | A::Adjusted { .. }
                 | A::FloorSet { .. }
+                | A::Invoiced { .. }
+                | A::InvoicePaid { .. }
+                | A::InvoiceVoided { .. }
+                | A::DisclosureSet { .. }
                 | A::Frozen
                 | A::Unfrozen
                 | A::Closed,
@@ -294,22 +344,57 @@ fn give_back(order: OrderId, taken: &Taken) -> Option<Next> {
     release.filter(|_| taken.payment)
 }
 
-fn pay(basket: &Basket, tenders: &[Tender], held: &[u8], paid: &[u8], now: Timestamp) -> Option<Next> {
-    let payment = basket.order.payment();
-    if let Some((tender, Tender { source, amount, .. })) = first_without(tenders, held, true) {
+/// What `event` says of a trade. One that nobody wants any more is not heard of here.
+fn heard(event: &payment::Event) -> Option<(u8, Trade)> {
+    use payment::Event as P;
+    match event {
+        P::Asked { tender, .. } => Some((*tender, Trade::Asked)),
+        P::OutcomeUnknown { tender } => Some((*tender, Trade::Unknown)),
+        P::Failed { tender, .. } => Some((*tender, Trade::Failed)),
+        P::TradeClosed { tender } => Some((*tender, Trade::Closed)),
+        P::Paid { tender, .. } => Some((*tender, Trade::Paid)),
+        P::Mispaid { tender, .. } => Some((*tender, Trade::Mispaid)),
+        P::Started { .. }
+        | P::Held
+        | P::Captured
+        | P::Released
+        | P::RefundBegun { .. }
+        | P::PayBackAsked { .. }
+        | P::PayBackUnknown { .. }
+        | P::PaidBack { .. }
+        | P::PayBackDiverted { .. }
+        | P::RefundSettled { .. }
+        | P::Extended { .. }
+        | P::ExtensionCaptured { .. }
+        | P::ExtensionGivenUp { .. } => None,
+    }
+}
+
+fn pay(basket: &Basket, tenders: &[Tender], held: &[u8], trades: &BTreeMap<u8, Trade>, now: Timestamp) -> Option<Next> {
+    let (payment, pay_by) = (basket.order.payment(), basket.placed.pay_by);
+    let of_payment = |name: String, command| Next::new(name, Step::Payment(payment, command));
+    if let Some((tender, Tender { source, amount, .. })) = first_without(tenders, held) {
         let (hold, serving) = (HoldId { payment, tender }, basket.placed.serving);
         return Next::new(format!("hold/{tender}"), Step::Hold { hold, source, amount, serving });
     }
-    match first_without(tenders, paid, false) {
-        None => Next::new("held", Step::Payment(payment, payment::Command::RecordHeld)),
-        Some((tender, Tender { source: Source::External(Provider::Elsewhere), .. })) => {
-            let command = payment::Command::RecordPaid { tender };
-            Next::new(format!("paid/{tender}"), Step::Payment(payment, command))
+    match first_unpaid(tenders, trades) {
+        None => of_payment("held".into(), payment::Command::RecordHeld),
+        // The till has the money in hand.
+        Some((tender, Provider::Counter, _)) if basket.placed.channel == Channel::WalkUp => {
+            of_payment(format!("paid/{tender}"), payment::Command::RecordPaid { tender })
         }
-        Some(_) if now >= basket.placed.pay_by => {
-            Next::new("expire", Step::Order(basket.order, order::Command::Expire { at: now }))
+        Some((tender, Provider::Elsewhere, _)) => {
+            of_payment(format!("paid/{tender}"), payment::Command::RecordPaid { tender })
         }
-        Some(_) => None,
+        Some((_, _, Some(Trade::Failed | Trade::Closed | Trade::Mispaid))) => {
+            refuse(basket.order, Refusal::PaymentFailed)
+        }
+        Some(_) if now >= pay_by => Next::new("expire", Step::Order(basket.order, order::Command::Expire { at: now })),
+        Some((tender, provider, None)) if provider.is_remote() => {
+            of_payment(format!("ask/{tender}"), payment::Command::Ask { tender, expires_at: pay_by })
+        }
+        // The diner has the next step.
+        Some((_, _, None | Some(Trade::Asked | Trade::Unknown | Trade::Paid))) => None,
     }
 }
 
@@ -323,13 +408,19 @@ impl Saga for Checkout {
             Fact::Serving(_, event) => was.on_serving(event),
             Fact::Payment(_, event) => was.on_payment(event),
             Fact::Account(account, event) => was.on_account(*account, event),
-            Fact::Menu(..) | Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) | Fact::Books(..) => was,
+            Fact::Menu(..)
+            | Fact::Policy(..)
+            | Fact::Grant(..)
+            | Fact::Diner(..)
+            | Fact::Books(..)
+            | Fact::Invoice(..) => was,
+            Fact::Correction(..) | Fact::TopUp(..) | Fact::Payout(..) => was,
         };
     }
 
     fn next(&self, now: Timestamp) -> Option<Next> {
         match self {
-            AtRest => None,
+            AtRest | Changing => None,
             Reserving(basket) if basket.placed.channel.keeps_window() && now >= basket.placed.lock_at => {
                 refuse(basket.order, Refusal::TooLate)
             }
@@ -338,11 +429,11 @@ impl Saga for Checkout {
                 let order::Placement { diner, serving, total, terms, .. } = *basket.placed;
                 Next::new("start", Step::StartPayment { order: basket.order, diner, serving, total, terms })
             }
-            Paying { basket, tenders, held, paid } => pay(basket, tenders, held, paid, now),
+            Paying { basket, tenders, held, trades } => pay(basket, tenders, held, trades, now),
             Confirming { basket, .. } => Next::new("confirm", Step::Order(basket.order, order::Command::Confirm)),
             Capturing { basket, tenders, captured } => {
                 let payment = basket.order.payment();
-                let next = first_without(tenders, captured, true);
+                let next = first_without(tenders, captured);
                 match next.and_then(|(tender, paid)| Some((tender, paid.source.account()?))) {
                     Some((tender, account)) => {
                         let command = account::Command::Capture { hold: HoldId { payment, tender } };
@@ -351,6 +442,7 @@ impl Saga for Checkout {
                     None => Next::new("captured", Step::Payment(payment, payment::Command::RecordCaptured)),
                 }
             }
+            HandingOver(order) => Next::new("hand-over", Step::Order(*order, order::Command::HandOver)),
             Abandoning { order, taken } => give_back(*order, taken),
         }
     }
@@ -375,8 +467,8 @@ impl Saga for Checkout {
 
     fn due_at(&self) -> Option<Timestamp> {
         match self {
-            Paying { basket, tenders, held, paid } => {
-                let waits = pay(basket, tenders, held, paid, Timestamp::EPOCH).is_none();
+            Paying { basket, tenders, held, trades } => {
+                let waits = pay(basket, tenders, held, trades, Timestamp::EPOCH).is_none();
                 waits.then_some(basket.placed.pay_by)
             }
             _ => None,
@@ -394,7 +486,7 @@ impl Saga for Checkout {
             | Paying { basket, .. }
             | Confirming { basket, .. }
             | Capturing { basket, .. }
-                if basket.placed.channel == order::Channel::Import =>
+                if basket.placed.channel == Channel::Import =>
             {
                 basket.placed_at
             }

@@ -1,7 +1,8 @@
-//! Which orders a driver of this process is busy with.
+//! Which orders, and other things, a driver of this process is busy with.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use commands::{Commands, Failure, Finished, Interrupted};
 use rustc_hash::FxHashMap;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
@@ -25,6 +26,32 @@ impl Driven {
     pub(crate) async fn enter(&self, order: Uuid) -> Driving {
         let lock = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(order).or_default());
         Driving { guard: Some(lock.lock_owned().await), order, locks: Arc::clone(&self.0) }
+    }
+
+    /// Runs `chain` with `thing` to itself, in a task that a caller who goes away does not end. An
+    /// interruption makes it run again, or is its answer.
+    pub(crate) async fn chained<T, E, Fut>(
+        &self,
+        commands: &Commands,
+        thing: Uuid,
+        room: u32,
+        chain: impl Fn() -> Fut + Send + Sync + 'static,
+    ) -> Result<Finished<T>, Failure<E>>
+    where
+        T: Send + 'static,
+        E: std::error::Error + Send + 'static,
+        Fut: Future<Output = Result<Result<T, Failure<E>>, Interrupted>> + Send + 'static,
+    {
+        let (driven, here) = (self.clone(), commands.clone());
+        let task = commands.spawn(async move {
+            let _driving = driven.enter(thing).await;
+            here.pipelined_here(room, chain).await
+        });
+        let finished = task.await.map_err(|error| {
+            tracing::error!(%error, %thing, "a chain broke off");
+            Interrupted::Unavailable("the command broke off; ask again under the same key".to_owned())
+        })??;
+        finished.value.map(|value| Finished { value, position: finished.position })
     }
 
     pub(crate) fn contains(&self, order: Uuid) -> bool {

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    ExpiryError, GrantError, Ordering, Subsidies,
+    ExpiryError, Finance, GrantError, Ordering, People, Subsidies,
+    pace::Pace,
     views::{self, Open},
 };
 
@@ -26,6 +27,8 @@ const RENEW: Duration = Duration::from_millis(1_500);
 const ASK: Duration = Duration::from_millis(500);
 /// The longest pause after an error.
 const REST: Duration = Duration::from_secs(2);
+/// The pause after keys could not be had.
+const KEYS_REST: Duration = Duration::from_secs(10);
 /// What the lease is called.
 const TASK: &str = "processes";
 /// How long a start waits for the views before it looks at them all the same.
@@ -34,6 +37,12 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const AT_ONCE: f64 = 64.0;
 /// Most rows that it looks at in one go.
 const LOOK: u32 = 1_000;
+/// Before an unanswered trade is queried for the first time.
+const FIRST_QUERY: Duration = Duration::from_secs(5);
+/// Most orders with open trades that it looks at in one go.
+const ASK_AT_ONCE: usize = 32;
+/// Before every order.
+const FIRST: (TenantId, OrderId) = (TenantId(Uuid::nil()), OrderId(Uuid::nil()));
 
 /// The driver that reads the log. It holds no truth: what it forgets in a restart it finds again in
 /// the views. Of several processes on the same views one follows at a time. Two that do for a moment,
@@ -41,10 +50,17 @@ const LOOK: u32 = 1_000;
 pub struct Follower {
     ordering: Ordering,
     subsidies: Subsidies,
+    finance: Finance,
     views: Views,
+    erasures: Option<Erasures>,
     lease: Lease,
     /// Since when, by this process's clock, an order has stood at an event.
     standing: HashMap<(TenantId, OrderId), (Position, Instant)>,
+    /// When providers are asked again, and the last order whose turn it was to be.
+    trades: Pace<(TenantId, OrderId)>,
+    asked: (TenantId, OrderId),
+    /// When finance's things that do not get on are tried again.
+    things: Pace<Uuid>,
 }
 
 /// Whether this process follows.
@@ -52,6 +68,30 @@ struct Lease {
     holder: Uuid,
     held: bool,
     asked: Option<Instant>,
+}
+
+/// Erasures whose keys are left to be deleted.
+struct Erasures {
+    people: People,
+    /// Up to which event they are finished.
+    done: Position,
+    /// When to look again: keys that cannot be had hold nothing else up.
+    look: Instant,
+}
+
+impl Erasures {
+    async fn finish(&mut self) {
+        if Instant::now() < self.look {
+            return;
+        }
+        match self.people.finish_erasures(self.done).await {
+            Ok(done) => self.done = done,
+            Err(error) => {
+                tracing::warn!(%error, "keys of erased people could not be deleted; trying on");
+                self.look = Instant::now() + KEYS_REST;
+            }
+        }
+    }
 }
 
 /// Why processes could not be settled.
@@ -72,10 +112,18 @@ pub enum SettleError {
 }
 
 impl Follower {
-    pub fn new(ordering: Ordering, subsidies: Subsidies) -> Self {
+    pub fn new(ordering: Ordering, subsidies: Subsidies, finance: Finance) -> Self {
         let lease = Lease { holder: Uuid::new_v4(), held: false, asked: None };
         let views = subsidies.views.clone();
-        Follower { ordering, subsidies, views, lease, standing: HashMap::new() }
+        let (trades, things) = (Pace::beginning_with(FIRST_QUERY), Pace::beginning_with(STOOD_STILL));
+        let (standing, asked) = (HashMap::new(), FIRST);
+        Follower { ordering, subsidies, finance, views, erasures: None, lease, standing, trades, asked, things }
+    }
+
+    /// Finishes erasures too.
+    pub fn erasing(self, people: People) -> Self {
+        let erasures = Some(Erasures { people, done: 0, look: Instant::now() });
+        Follower { erasures, ..self }
     }
 
     /// Looks and drives until `stop`. An order under way then comes to the end of its chain.
@@ -123,10 +171,17 @@ impl Follower {
         }
         if self.lease.held {
             self.tick(stood_still).await?;
+            self.ask_providers().await?;
             self.subsidies.expire();
+            self.subsidies.stand();
             for run in grant_runs::open(&self.views, PageSize::MAX).await? {
                 self.subsidies.go_on(run.tenant, run.run);
             }
+            if let Some(erasures) = &mut self.erasures {
+                erasures.finish().await;
+            }
+            let now = Instant::now();
+            self.finance.go_on(|thing| self.things.is_due(thing, now)).await?;
         }
         Ok(())
     }
@@ -152,12 +207,41 @@ impl Follower {
                 }
                 ticked => ticked?,
             };
-            let moved = moved + self.subsidies.settle().await?;
+            let moved = moved + self.settle_trades().await?;
+            let moved = moved + self.subsidies.settle().await? + self.finance.settle().await?;
             let now_at = self.ordering.commands().store().head().await?;
             if moved == 0 || now_at == head {
                 return Ok(views::count_open(&self.views).await?);
             }
         }
+    }
+
+    /// Begins to ask the providers of those open trades that are due. It does not wait for them: one that
+    /// does not answer keeps nobody else waiting.
+    async fn ask_providers(&mut self) -> Result<(), SettleError> {
+        let now = Instant::now();
+        for (tenant, order) in self.next_trades().await? {
+            if self.trades.is_due((tenant, order), now) && !self.ordering.begin_to_ask(tenant, order) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the providers of some open trades now; answers how many events that made.
+    async fn settle_trades(&mut self) -> Result<usize, SettleError> {
+        let before = self.ordering.commands().store().head().await?;
+        for (tenant, order) in self.next_trades().await? {
+            self.ordering.ask_providers(tenant, order, false).await?;
+        }
+        Ok((self.ordering.commands().store().head().await? - before) as usize)
+    }
+
+    /// Some orders with open trades, in their turn.
+    async fn next_trades(&mut self) -> Result<Vec<(TenantId, OrderId)>, SettleError> {
+        let open = views::open_trades(&self.views, self.asked, ASK_AT_ONCE as u32).await?;
+        self.asked = open.last().copied().filter(|_| open.len() == ASK_AT_ONCE).unwrap_or(FIRST);
+        Ok(open)
     }
 
     /// One look; answers how many processes it went on with.

@@ -20,7 +20,7 @@ use projections::{
 };
 use serde::Serialize;
 
-use crate::{SAGA, SettleError, driven::Driven};
+use crate::{SAGA, SettleError, driven::Driven, standing::Rests};
 
 /// Most lots of one batch, which is one chain.
 const BATCH_LOTS: usize = 1_000;
@@ -79,6 +79,7 @@ pub struct Subsidies {
     pub(crate) commands: Commands,
     pub(crate) views: Views,
     pub(crate) driven: Driven,
+    pub(crate) rests: Rests,
 }
 
 /// Diners with the lots that they are to get.
@@ -92,16 +93,12 @@ fn refused(error: impl Into<GrantError>) -> Failure<GrantError> {
 
 /// A run's own refusal means that somebody else has taken the step; the state will tell.
 fn of_run(failure: Failure<grant_run::Error>) -> Failure<GrantError> {
-    match failure {
-        Failure::Refused(error) => refused(error),
-        Failure::KeyReused => Failure::KeyReused,
-        Failure::Interrupted(interrupted) => interrupted.into(),
-    }
+    failure.map(GrantError::from)
 }
 
 impl Subsidies {
     pub fn new(commands: Commands, views: Views) -> Self {
-        Subsidies { commands, views, driven: Driven::default() }
+        Subsidies { commands, views, driven: Driven::default(), rests: Rests::default() }
     }
 
     /// Grants what the company's diners lack, batch by batch; `progress` is told of each. Its id is the
@@ -130,15 +127,17 @@ impl Subsidies {
         })
     }
 
-    /// Takes every open run to its end and ends every lot that is due; answers how many there were.
+    /// Takes every open run to its end, follows standing orders and ends every lot that is due; answers how
+    /// many there were.
     pub(crate) async fn settle(&self) -> Result<usize, SettleError> {
         let runs = grant_runs::open(&self.views, PageSize::MAX).await?;
         for Row { tenant, run, .. } in &runs {
             let _driving = self.driven.enter(run.0).await;
             Run { subsidies: self, tenant: *tenant, id: *run }.drive(&|_| {}).await?;
         }
+        let stood = self.stand_all().await?;
         let expired = self.expire_all(self.commands.now()).await?;
-        Ok(runs.len() + usize::try_from(expired).unwrap_or(usize::MAX))
+        Ok(runs.len() + stood + usize::try_from(expired).unwrap_or(usize::MAX))
     }
 
     /// Goes on with a run that nobody here drives; for the follower.

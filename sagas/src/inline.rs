@@ -7,7 +7,7 @@ use domain::{
     CommandId, Fact, HoldId, OrderId, TenantId, Timestamp,
     account::{self, Account},
     order::Order,
-    payment::{self, Payment},
+    payment::{self, Payment, Provider},
     serving::{self, Reserved, Serving},
     step_id,
 };
@@ -112,7 +112,12 @@ impl Driver<'_> {
                         self.give::<Account>(account, command, id, at, Refused::Account).await
                     }
                     None => {
-                        let command = payment::Command::RecordPaidBack { refund, tender: part.tender };
+                        let (tender, remote) = (part.tender, source.provider().is_some_and(Provider::is_remote));
+                        let command = if remote {
+                            payment::Command::AskPayBack { refund, tender }
+                        } else {
+                            payment::Command::RecordPaidBack { refund, tender }
+                        };
                         self.give::<Payment>(payment, command, id, at, Refused::Payment).await
                     }
                 }

@@ -1,19 +1,30 @@
-//! The processes that cross aggregates: checkout, refund, withdrawal.
+//! The processes that cross aggregates: checkout, trades with providers, refund, withdrawal; grants and expiry;
+//! top-up, payout, correction, invoice; erasure.
 //!
 //! Each is a pure fold that names one repeatable next step. Two drivers take the steps: the request
 //! that starts a process takes them inline, in one chain; the [`Follower`] takes those that nobody
 //! has taken for a moment. Both name the same command ids, so it does not matter who wins.
 
+mod changing;
 mod checkout;
+mod correcting;
 mod driven;
 mod expiry;
+mod finance;
 mod follower;
 mod granting;
 mod inline;
+mod invoicing;
 mod ordering;
+mod pace;
+mod paying_out;
+mod people;
 mod refund;
+mod standing;
 mod step;
 mod tenders;
+mod topping_up;
+mod trades;
 mod views;
 mod withdrawal;
 
@@ -21,11 +32,18 @@ mod withdrawal;
 mod tests;
 
 pub use checkout::{Basket, Checkout, Taken};
+pub use correcting::{NewAdjustment, NewCorrection};
 pub use expiry::ExpiryError;
+pub use finance::{Finance, FinanceError};
 pub use follower::{Follower, SettleError};
 pub use granting::{GrantError, Granted, NewGrants, Subsidies};
+pub use invoicing::{InvoiceError, Invoices, MAX_DAYS, NewInvoice, Standing};
 pub use ordering::{NewLine, NewOrder, Ordering, PayError, PlaceError};
+pub use paying_out::NewPayout;
+pub use people::{FinishError, Named, Naming, People, PersonalError, Sealed};
 pub use refund::Refunds;
+pub use topping_up::NewTopUp;
+pub use trades::OpenCalls;
 pub use views::projections;
 
 use domain::{ActorId, Fact, Timestamp};

@@ -1,14 +1,18 @@
 //! The use cases that cross aggregates: place, pay at the counter, cancel, refund.
 
+use std::sync::Arc;
+
 use commands::{Cause, Commands, Failure, Finished, Interrupted, Request};
 use domain::{
-    DinerId, DishId, Money, OrderId, PaymentId, RefundId, ServingId, Timestamp,
+    DinerId, DishId, Money, OrderId, PaymentId, RefundId, ServingId, TenantId, Timestamp,
     order::{self, Channel, Line, LineCount, Order, Placement, RefundReason, Refusal, Selection, Terms},
-    payment::{self, Payment},
+    payment::{self, Payment, Provider},
     serving::{self, Serving},
 };
+use providers::Providers;
 use serde::Serialize;
 use store::Metadata;
+use tokio::sync::Semaphore;
 
 use crate::{
     Saga,
@@ -16,11 +20,16 @@ use crate::{
     driven::Driven,
     inline::{Driver, facts},
     refund::Refunds,
+    trades::Handles,
 };
 
 /// Room that a chain asks for, in events: a checkout over two accounts writes ten, and an
 /// abandoned one twelve.
 const CHAIN_ROOM: u32 = 24;
+/// Most orders whose providers are asked in the background at once.
+const ASKED_AT_ONCE: usize = 32;
+/// How often a command waits for changes that others begin.
+const MAX_TRIES: u32 = 5;
 /// How long an order waits for its money at the counter, in seconds.
 const PAY_WITHIN_SECONDS: i64 = 15 * 60;
 
@@ -52,6 +61,8 @@ pub enum PlaceError {
     Refused(Refusal),
     #[error("there is no such serving")]
     UnknownServing,
+    #[error("payments by {} are not taken here", .0.name())]
+    NoProvider(Provider),
     #[error("this serving does not offer the dish {0}")]
     UnknownDish(DishId),
     #[error("the options chosen for {dish} are not on offer: {why}")]
@@ -74,6 +85,10 @@ pub enum PayError {
 pub struct Ordering {
     commands: Commands,
     pub(crate) driven: Driven,
+    pub(crate) providers: Providers,
+    pub(crate) handles: Handles,
+    /// Orders whose providers are being asked in the background.
+    asking: Arc<Semaphore>,
 }
 
 type Chained<T, E> = Result<Result<T, Failure<E>>, Interrupted>;
@@ -90,7 +105,14 @@ pub(crate) fn answered<T, E: std::error::Error>(
 
 impl Ordering {
     pub fn new(commands: Commands) -> Self {
-        Ordering { commands, driven: Driven::default() }
+        let (providers, handles) = (Providers::default(), Handles::default());
+        let asking = Arc::new(Semaphore::new(ASKED_AT_ONCE));
+        Ordering { commands, driven: Driven::default(), providers, handles, asking }
+    }
+
+    /// With providers to be paid by.
+    pub fn with_providers(self, providers: Providers) -> Self {
+        Ordering { providers, ..self }
     }
 
     pub fn commands(&self) -> &Commands {
@@ -98,7 +120,11 @@ impl Ordering {
     }
 
     pub(crate) fn driver(&self, request: &Request, order: OrderId) -> Driver<'_> {
-        Driver { commands: &self.commands, tenant: request.tenant, order, now: request.at }
+        self.driver_at(request.tenant, order, request.at)
+    }
+
+    pub(crate) fn driver_at(&self, tenant: TenantId, order: OrderId, now: Timestamp) -> Driver<'_> {
+        Driver { commands: &self.commands, tenant, order, now }
     }
 
     /// Places an order and takes it through its checkout. Its id is the request's.
@@ -107,11 +133,18 @@ impl Ordering {
     /// placed and waiting to be paid. [`PlaceError`] means that nothing was appended.
     pub async fn place_order(&self, request: Request, new: NewOrder) -> Result<Finished<Order>, Failure<PlaceError>> {
         let order = OrderId(request.id);
-        self.chained(order, move |ordering| {
+        let remote = matches!(new.terms, Terms::BalancesThen(_));
+        let placed = self.chained(order, move |ordering| {
             let new = new.clone();
             async move { ordering.place(&request, order, &new).await }
-        })
-        .await
+        });
+        let placed = placed.await?;
+        if !remote || !matches!(placed.value, Order::Placed(_)) {
+            return Ok(placed);
+        }
+        // The intent is durable. What the provider says now may end the order.
+        self.ask_providers(request.tenant, order, true).await?;
+        Ok(self.commands.pipelined_here(1, || self.commands.look(request.tenant, order, Order::clone)).await?)
     }
 
     /// Cancels an order: by the diner until the kitchen locks, by the canteen until pickup.
@@ -137,13 +170,37 @@ impl Ordering {
         self.give_back(request, order, command).await
     }
 
+    /// Refunds an amount of an order, spread over what is left of its lines. It goes to the tenders `first`
+    /// first, by index, then to the last deducted.
+    pub async fn refund_amount(
+        &self,
+        request: Request,
+        order: OrderId,
+        amount: Money,
+        first: Vec<u8>,
+        reason: RefundReason,
+    ) -> Result<Finished<Order>, Failure<order::Error>> {
+        let command = order::Command::RefundAmount { refund: RefundId(request.id), amount, first, reason };
+        self.give_back(request, order, command).await
+    }
+
+    /// Nobody came for an order: it is charged what its serving says, and the rest goes back.
+    pub async fn mark_no_show(
+        &self,
+        request: Request,
+        order: OrderId,
+    ) -> Result<Finished<Order>, Failure<order::Error>> {
+        let command = order::Command::MarkNoShow { refund: RefundId(request.id) };
+        self.give_back(request, order, command).await
+    }
+
     /// The till has the money of an order that is paid at the counter.
     pub async fn record_payment(&self, request: Request, order: OrderId) -> Result<Finished<Order>, Failure<PayError>> {
         self.chained(order, move |ordering| async move { ordering.pay(&request, order).await }).await
     }
 
     /// Runs `chain` with `order` to itself. A caller who goes away does not end it.
-    async fn chained<T, E, F, Fut>(&self, order: OrderId, chain: F) -> Result<Finished<T>, Failure<E>>
+    pub(crate) async fn chained<T, E, F, Fut>(&self, order: OrderId, chain: F) -> Result<Finished<T>, Failure<E>>
     where
         T: Send + 'static,
         E: std::error::Error + Send + 'static,
@@ -151,16 +208,7 @@ impl Ordering {
         Fut: Future<Output = Chained<T, E>> + Send + 'static,
     {
         let ordering = self.clone();
-        let task = self.commands.spawn(async move {
-            let _driving = ordering.driven.enter(order.0).await;
-            let commands = ordering.commands.clone();
-            commands.pipelined_here(CHAIN_ROOM, move || chain(ordering.clone())).await
-        });
-        let finished = task.await.map_err(|error| {
-            tracing::error!(%error, %order, "an order's chain broke off");
-            Interrupted::Unavailable("the command broke off; ask again under the same key".to_owned())
-        })??;
-        finished.value.map(|value| Finished { value, position: finished.position })
+        self.driven.chained(&self.commands, order.0, CHAIN_ROOM, move || chain(ordering.clone())).await
     }
 
     async fn place(&self, request: &Request, id: OrderId, new: &NewOrder) -> Chained<Order, PlaceError> {
@@ -169,6 +217,11 @@ impl Ordering {
         let repeated = known.is_some();
         let placement = match known {
             Some(placement) => placement,
+            None if let Terms::BalancesThen(provider) = new.terms
+                && self.providers.get(provider).is_none() =>
+            {
+                return Ok(Err(Failure::Refused(PlaceError::NoProvider(provider))));
+            }
             None => match self.placement(request, new).await? {
                 Ok(placement) => Box::new(placement),
                 Err(error) => return Ok(Err(Failure::Refused(error))),
@@ -235,50 +288,94 @@ impl Ordering {
         order: OrderId,
         command: order::Command,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
-        self.chained(order, move |ordering| {
+        let given = self.chained(order, move |ordering| {
             let command = command.clone();
             async move {
-                let given = ordering.commands.execute::<Order>(request.tenant, order, command, request.cause(order.0));
-                if let Err(failure) = answered(given.await)? {
+                let driver = ordering.driver(&request, order);
+                if let Err(failure) = ordering.settled(&driver, command, request.cause(order.0)).await? {
                     return Ok(Err(failure));
                 }
-                ordering.resume(&ordering.driver(&request, order)).await?;
+                ordering.resume(&driver).await?;
                 Ok(Ok(ordering.commands.look(request.tenant, order, Order::clone).await?))
             }
-        })
-        .await
+        });
+        let given = given.await?;
+        self.ask_in_background(request.tenant, order).await?;
+        Ok(given)
     }
 
-    /// Goes on with both processes of an order from where its aggregates stand.
+    /// Gives a command to an order once no change of it is under way. Somebody else may begin one meanwhile.
+    async fn settled(
+        &self,
+        driver: &Driver<'_>,
+        command: order::Command,
+        cause: Cause,
+    ) -> Result<Result<(), Failure<order::Error>>, Interrupted> {
+        let mut tries = 0;
+        loop {
+            self.go_on_changing(driver).await?;
+            let given = self.commands.execute::<Order>(driver.tenant, driver.order, command.clone(), cause);
+            tries += 1;
+            match answered(given.await)? {
+                Err(Failure::Refused(order::Error::Changing)) if tries < MAX_TRIES => {}
+                answer => return Ok(answer.map(|_| ())),
+            }
+        }
+    }
+
+    /// Asks providers for what a chain left them to do, without keeping its caller waiting.
+    async fn ask_in_background(&self, tenant: TenantId, order: OrderId) -> Result<(), Interrupted> {
+        let open = |payment: &Payment| payment.sheet().is_ok_and(|sheet| !sheet.calls().is_empty());
+        if self.commands.look(tenant, order.payment(), open).await? {
+            // While too many are being asked the follower comes by later.
+            self.begin_to_ask(tenant, order);
+        }
+        Ok(())
+    }
+
+    /// Begins to ask an order's providers; false when too many are being asked.
+    pub(crate) fn begin_to_ask(&self, tenant: TenantId, order: OrderId) -> bool {
+        let Ok(permit) = Arc::clone(&self.asking).try_acquire_owned() else { return false };
+        let ordering = self.clone();
+        self.commands.spawn(async move {
+            let _permit = permit;
+            if let Err(error) = ordering.ask_providers(tenant, order, false).await {
+                tracing::debug!(%error, %order, "a provider is asked again later");
+            }
+        });
+        true
+    }
+
+    /// Goes on with the processes of an order from where its aggregates stand.
     pub(crate) async fn resume(&self, driver: &Driver<'_>) -> Result<(), Interrupted> {
         let (order, payment, reserved) = driver.states().await?;
         let mut checkout = Checkout::resume(driver.order, &order, &payment, reserved);
         if checkout.is_open() {
             driver.drive(&mut checkout).await?;
         }
+        self.go_on_changing(driver).await?;
         let (order, payment, reserved) = driver.states().await?;
         let mut refunds = Refunds::resume(driver.order, &order, &payment, reserved);
         driver.drive(&mut refunds).await
     }
 
     /// Goes on with an order in a chain of its own; for the follower.
-    pub(crate) async fn continue_order(&self, tenant: domain::TenantId, order: OrderId) -> Result<(), Interrupted> {
+    pub(crate) async fn continue_order(&self, tenant: TenantId, order: OrderId) -> Result<(), Interrupted> {
         let now = self.commands.now();
         let continued = self.chained::<(), order::Error, _, _>(order, move |ordering| async move {
-            let driver = Driver { commands: &ordering.commands, tenant, order, now };
-            ordering.resume(&driver).await?;
+            ordering.resume(&ordering.driver_at(tenant, order, now)).await?;
             Ok(Ok(()))
         });
         match continued.await {
             Err(Failure::Interrupted(interrupted)) => Err(interrupted),
-            _ => Ok(()),
+            _ => self.ask_in_background(tenant, order).await,
         }
     }
 
     /// Tells an order that its serving withdrew `dish`, or everything, and refunds it.
     pub(crate) async fn withdraw(
         &self,
-        tenant: domain::TenantId,
+        tenant: TenantId,
         order: OrderId,
         command: order::Command,
         metadata: Metadata,
@@ -288,16 +385,19 @@ impl Ordering {
             let command = command.clone();
             async move {
                 let cause = Cause { metadata, at: now };
-                // A refusal means that the order has ended: there is nothing to withdraw.
-                let _ = answered(ordering.commands.execute::<Order>(tenant, order, command, cause).await)?;
-                let driver = Driver { commands: &ordering.commands, tenant, order, now };
+                let driver = ordering.driver_at(tenant, order, now);
+                let withdrawn = ordering.settled(&driver, command, cause).await?;
+                // Another refusal means that the order has ended: there is nothing to withdraw.
+                if let Err(Failure::Refused(order::Error::Changing)) = withdrawn {
+                    return Err(Interrupted::Unavailable("the order is being changed".to_owned()));
+                }
                 ordering.resume(&driver).await?;
                 Ok(Ok(()))
             }
         });
         match withdrawn.await {
             Err(Failure::Interrupted(interrupted)) => Err(interrupted),
-            _ => Ok(()),
+            _ => self.ask_in_background(tenant, order).await,
         }
     }
 }
@@ -329,10 +429,11 @@ fn placement(serving: &Serving, new: &NewOrder, at: Timestamp) -> Result<Placeme
         terms: new.terms,
         lock_at: book.lock_at,
         pay_by: at.plus_seconds(PAY_WITHIN_SECONDS),
+        no_show_percent: book.no_show_percent,
     })
 }
 
-fn refused(error: serving::Error) -> PlaceError {
+pub(crate) fn refused(error: serving::Error) -> PlaceError {
     match error {
         serving::Error::NotPublished => PlaceError::UnknownServing,
         serving::Error::UnknownDish { dish } => PlaceError::UnknownDish(dish),

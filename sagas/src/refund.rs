@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Open {
     refund: RefundId,
     amount: Money,
+    /// Tenders that it goes to before the last deducted.
+    first: Vec<u8>,
     from: RefundFrom,
     progress: Progress,
     /// When it began, of an order from another till's history: its steps stay at that time, whoever
@@ -33,6 +35,8 @@ enum Progress {
     GivingBack {
         parts: Vec<Part>,
         given: Vec<u8>,
+        /// Of providers, which have not answered.
+        asked: Vec<u8>,
     },
     /// The payment has settled it; the order has still to be told.
     Settled,
@@ -58,13 +62,24 @@ impl Refunds {
             let progress = match known {
                 None => Progress::Begun,
                 Some(known) if known.settled => Progress::Settled,
-                Some(known) => Progress::GivingBack { parts: known.parts.clone(), given: known.paid_back.clone() },
+                Some(known) => {
+                    let of_it = sheet.into_iter().flat_map(|sheet| &sheet.pay_backs);
+                    let asked = of_it.map(|back| back.number).filter(|number| number.refund == *refund);
+                    let asked = asked.map(|number| number.tender).collect();
+                    Progress::GivingBack { parts: known.parts.clone(), given: known.paid_back.clone(), asked }
+                }
             };
             let dated = history.then_some(begun.begun_at);
-            Open { refund: *refund, amount: begun.amount, from: begun.from, progress, dated }
+            let (amount, first, from) = (begun.amount, begun.first.clone(), begun.from);
+            Open { refund: *refund, amount, first, from, progress, dated }
         });
         let portions = reserved != Reserved::GaveBack && matches!(order, Order::Cancelled(_));
         Refunds { order: Some(id), portions, open: open.collect() }
+    }
+
+    /// Whether only providers have a next step.
+    pub(crate) fn waits(&self) -> bool {
+        self.is_open() && self.next(Timestamp::EPOCH).is_none()
     }
 
     fn find(&mut self, refund: RefundId) -> Option<&mut Open> {
@@ -84,10 +99,10 @@ impl Refunds {
                 self.order = Some(id);
                 self.portions = true;
             }
-            O::RefundBegun { refund, amount, from, .. } => {
+            O::RefundBegun { refund, amount, first, from, .. } => {
                 self.order = Some(id);
-                let (refund, amount, from) = (*refund, *amount, *from);
-                self.open.push(Open { refund, amount, from, progress: Progress::Begun, dated: None });
+                let (refund, amount, first, from) = (*refund, *amount, first.clone(), *from);
+                self.open.push(Open { refund, amount, first, from, progress: Progress::Begun, dated: None });
             }
             O::RefundSettled { refund } => self.open.retain(|open| open.refund != *refund),
             O::Placed(_)
@@ -97,7 +112,11 @@ impl Refunds {
             | O::Preparing
             | O::Readied { .. }
             | O::PickedUp { .. }
-            | O::NoShow { .. } => {}
+            | O::NoShow { .. }
+            | O::ChangeBegun { .. }
+            | O::Changed(_)
+            | O::ChangeRefused { .. }
+            | O::ChangeSettled { .. } => {}
         }
     }
 
@@ -106,16 +125,36 @@ impl Refunds {
         match event {
             P::RefundBegun { refund, parts, .. } => {
                 if let Some(open) = self.find(*refund) {
-                    open.progress = Progress::GivingBack { parts: parts.clone(), given: vec![] };
+                    open.progress = Progress::GivingBack { parts: parts.clone(), given: vec![], asked: vec![] };
                 }
             }
-            P::PaidBack { refund, tender, .. } => self.given(*refund, *tender),
+            P::PayBackAsked { refund, tender, .. } => {
+                if let Some(Open { progress: Progress::GivingBack { asked, .. }, .. }) = self.find(*refund) {
+                    asked.push(*tender);
+                }
+            }
+            P::PaidBack { refund, tender, .. } | P::PayBackDiverted { refund, tender, .. } => {
+                self.given(*refund, *tender);
+            }
             P::RefundSettled { refund } => {
                 if let Some(open) = self.find(*refund) {
                     open.progress = Progress::Settled;
                 }
             }
-            P::Started { .. } | P::Held | P::Paid { .. } | P::Captured | P::Released => {}
+            P::Started { .. }
+            | P::Held
+            | P::Asked { .. }
+            | P::OutcomeUnknown { .. }
+            | P::Failed { .. }
+            | P::TradeClosed { .. }
+            | P::PayBackUnknown { .. }
+            | P::Paid { .. }
+            | P::Mispaid { .. }
+            | P::Captured
+            | P::Released
+            | P::Extended { .. }
+            | P::ExtensionCaptured { .. }
+            | P::ExtensionGivenUp { .. } => {}
         }
     }
 }
@@ -136,7 +175,8 @@ impl Saga for Refunds {
             ) => self.given(*refund, hold.tender),
             // No other event of an account, and none of a serving or menu, moves a refund.
             Fact::Account(..) | Fact::Serving(..) | Fact::Menu(..) => {}
-            Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) | Fact::Books(..) => {}
+            Fact::Policy(..) | Fact::Grant(..) | Fact::Diner(..) | Fact::Books(..) | Fact::Invoice(..) => {}
+            Fact::Correction(..) | Fact::TopUp(..) | Fact::Payout(..) => {}
         }
     }
 
@@ -145,29 +185,8 @@ impl Saga for Refunds {
         if self.portions {
             return Next::new("release", Step::ReleasePortions(order));
         }
-        let payment = order.payment();
-        let Open { refund, amount, from, progress, .. } = self.open.first()?;
-        let (refund, from) = (*refund, *from);
-        match progress {
-            Progress::Begun => {
-                let command = payment::Command::BeginRefund { refund, amount: *amount, from };
-                Next::of(refund, "begin", Step::Payment(payment, command))
-            }
-            Progress::GivingBack { parts, given } => match parts.iter().find(|part| !given.contains(&part.tender)) {
-                Some(part) => {
-                    let step = Step::GiveBack { payment, refund, part: *part, from };
-                    Next::of(refund, &format!("give-back/{}", part.tender), step)
-                }
-                None => {
-                    let command = payment::Command::SettleRefund { refund };
-                    Next::of(refund, "settle", Step::Payment(payment, command))
-                }
-            },
-            Progress::Settled => {
-                let command = order::Command::SettleRefund { refund };
-                Next::of(refund, "settled", Step::Order(order, command))
-            }
-        }
+        // One that waits for its provider does not keep the others waiting.
+        self.open.iter().find_map(|open| open.next(order))
     }
 
     fn after_refusal(&self, _: &Next, _: &Refused) -> Option<Next> {
@@ -184,8 +203,43 @@ impl Saga for Refunds {
     }
 
     fn step_time(&self, now: Timestamp) -> Timestamp {
-        // A step is the first open refund's, once the portions are given back.
-        let first = self.open.first().filter(|_| !self.portions);
+        let (Some(order), false) = (self.order, self.portions) else { return now };
+        // A step is the first refund's that can take one, once the portions are given back.
+        let first = self.open.iter().find(|open| open.next(order).is_some());
         first.and_then(|open| open.dated).unwrap_or(now)
+    }
+}
+
+impl Open {
+    fn next(&self, order: OrderId) -> Option<Next> {
+        let payment = order.payment();
+        let Open { refund, amount, first, from, progress, .. } = self;
+        let (refund, from) = (*refund, *from);
+        match progress {
+            Progress::Begun => {
+                let (amount, first) = (*amount, first.clone());
+                let command = payment::Command::BeginRefund { refund, amount, from, first };
+                Next::of(refund, "begin", Step::Payment(payment, command))
+            }
+            Progress::GivingBack { parts, given, asked } => {
+                let owed = || parts.iter().filter(|part| !given.contains(&part.tender));
+                match owed().find(|part| !asked.contains(&part.tender)) {
+                    Some(part) => {
+                        let step = Step::GiveBack { payment, refund, part: *part, from };
+                        Next::of(refund, &format!("give-back/{}", part.tender), step)
+                    }
+                    // Its provider has the next step.
+                    None if owed().next().is_some() => None,
+                    None => {
+                        let command = payment::Command::SettleRefund { refund };
+                        Next::of(refund, "settle", Step::Payment(payment, command))
+                    }
+                }
+            }
+            Progress::Settled => {
+                let command = order::Command::SettleRefund { refund };
+                Next::of(refund, "settled", Step::Order(order, command))
+            }
+        }
     }
 }

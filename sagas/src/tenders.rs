@@ -16,8 +16,8 @@ use domain::{
 
 use crate::inline::Driver;
 
-/// Lots that one payment takes from: the wallet and what is in no lot need a tender each.
-const MAX_LOTS_OF_ONE: usize = MAX_TENDERS - 2;
+/// Lots that one payment takes from: what is in no lot, the wallet and a provider need a tender each.
+const MAX_LOTS_OF_ONE: usize = MAX_TENDERS - 3;
 
 /// What a lot is asked to pay for.
 #[derive(Clone, Copy)]
@@ -25,6 +25,9 @@ pub(crate) struct Place {
     pub(crate) of: Use,
     canteen: CanteenId,
 }
+
+/// The whole order that an amount is part of, and what lots have paid for it already, in minor units.
+type Before = (Money, Vec<(LotId, i64)>);
 
 /// What a diner has, as the accounts stand.
 #[derive(Default)]
@@ -59,8 +62,22 @@ impl Driver<'_> {
         match terms {
             Terms::AtCounter => Ok(Ok(vec![external(Provider::Counter)])),
             Terms::Elsewhere => Ok(Ok(vec![external(Provider::Elsewhere)])),
-            Terms::Balances => self.paid_by_balances(diner, serving, total).await,
+            Terms::Balances => self.paid_by_balances(diner, serving, total, (total, vec![]), None).await,
+            Terms::BalancesThen(provider) => {
+                self.paid_by_balances(diner, serving, total, (total, vec![]), Some(provider)).await
+            }
         }
+    }
+
+    /// Which balances pay `more` for an order that is changed.
+    pub(crate) async fn more_tenders(
+        &self,
+        diner: DinerId,
+        serving: ServingId,
+        more: Money,
+        before: Before,
+    ) -> Result<Result<Vec<Tender>, Money>, Interrupted> {
+        self.paid_by_balances(diner, serving, more, before, None).await
     }
 
     async fn paid_by_balances(
@@ -68,6 +85,8 @@ impl Driver<'_> {
         diner: DinerId,
         serving: ServingId,
         total: Money,
+        (whole, by_lots): Before,
+        then: Option<Provider>,
     ) -> Result<Result<Vec<Tender>, Money>, Interrupted> {
         let subsidy = AccountId::Subsidy(diner);
         let has_lots = self.look(subsidy, |account: &Account| account.book().is_ok_and(|book| !book.lots.is_empty()));
@@ -77,12 +96,22 @@ impl Driver<'_> {
         let mut purses = Vec::with_capacity(2);
         let mut limits = BTreeMap::new();
         if let Some(place) = place {
-            self.of_lots(diner, lots, place, total, (&mut purses, &mut limits)).await?;
+            self.of_lots(diner, lots, place, whole, (&mut purses, &mut limits)).await?;
+        }
+        for (lot, minor) in by_lots {
+            let policy = |account: &Account| account.book().ok()?.lots.get(lot).map(|lot| lot.terms.policy);
+            let policy = self.look(subsidy, policy).await?;
+            // One that is forgotten may have been of any policy.
+            for (_, limit) in limits.iter_mut().filter(|(known, _)| policy.is_none_or(|policy| policy == **known)) {
+                limit.minor = (limit.minor - minor).max(0);
+            }
         }
         let wallet = AccountId::Wallet(diner);
         for (account, has) in [(subsidy, loose), (wallet, self.purses(wallet, None).await?.loose)] {
             purses.extend(has.map(|has| Purse { source: Source::Account(account), has, policy: None }));
         }
+        // It is asked for what is left.
+        purses.extend(then.map(|then| Purse { source: Source::External(then), has: total, policy: None }));
         Ok(payment::plan(total, &purses, &limits))
     }
 

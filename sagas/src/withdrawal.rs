@@ -2,7 +2,7 @@
 
 use commands::{Cause, Failure, Interrupted};
 use domain::{
-    CommandId, DishId, Fact, OrderId, RefundId, ServingId, TenantId, derived_id, order,
+    CommandId, DishId, Fact, OrderId, RefundId, ServingId, TenantId, order,
     serving::{self, Serving},
     step_id,
 };
@@ -39,7 +39,13 @@ impl Withdrawals {
             }
             S::Withdrawn { orders } => self.open.push(Withdrawal { dish: None, orders: orders.clone() }),
             S::WithdrawalSettled { dish } => self.open.retain(|open| open.dish != *dish),
-            S::Published(_) | S::Reserved { .. } | S::Released { .. } | S::PortionsSet { .. } | S::PriceSet { .. } => {}
+            S::Published(_)
+            | S::Reserved { .. }
+            | S::Released { .. }
+            | S::Widened { .. }
+            | S::Narrowed { .. }
+            | S::PortionsSet { .. }
+            | S::PriceSet { .. } => {}
         }
     }
 
@@ -66,7 +72,7 @@ impl Withdrawal {
         let what = self.dish.map_or_else(|| "all".to_owned(), |dish| dish.to_string());
         let told = stream::iter(self.orders.iter().copied())
             .map(|order| {
-                let refund = RefundId(derived_id(order.0, &[b"withdrawal", serving.0.as_bytes(), what.as_bytes()]));
+                let refund = RefundId::of_withdrawal(order, serving, self.dish);
                 let command = order::Command::Withdraw { refund, dish: self.dish };
                 // What creates a refund bears its id.
                 let metadata = metadata(CommandId(refund.0), order.0);

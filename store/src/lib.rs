@@ -7,6 +7,7 @@ pub mod contract;
 pub mod export;
 pub mod history;
 mod import;
+pub mod keys;
 mod memory;
 mod names;
 mod postgres;

@@ -39,8 +39,34 @@ pub const UPCASTERS: &[Upcaster] = &[
     // Version 2 may name the lot that the money is of; before there were lots, it was of none.
     Upcaster { event_type: "account.Held", from: 1, upcast: unchanged },
     Upcaster { event_type: "account.Refunded", from: 1, upcast: unchanged },
+    // Version 2 may name another source than the bank.
+    Upcaster { event_type: "account.Deposited", from: 1, upcast: unchanged },
     // Version 2 has lots among its sources, and limits among its reasons.
     Upcaster { event_type: "payment.Started", from: 1, upcast: unchanged },
+    // The next versions have WeChat Pay and Alipay among the providers; and a payment may name the
+    // provider's transaction.
+    Upcaster { event_type: "payment.Started", from: 2, upcast: unchanged },
+    Upcaster { event_type: "payment.PaidBack", from: 1, upcast: unchanged },
+    Upcaster { event_type: "payment.Paid", from: 1, upcast: unchanged },
+    // Version 2 has payment by a provider among its terms, and its failure among the refusals; a line may
+    // name the tax in it.
+    Upcaster { event_type: "order.Placed", from: 1, upcast: unchanged },
+    Upcaster { event_type: "order.Refused", from: 1, upcast: unchanged },
+    // Version 2 has one more reason to refund.
+    Upcaster { event_type: "order.Cancelled", from: 1, upcast: unchanged },
+    // Version 2 may name the tax that prices include; before there was one, there was none.
+    Upcaster { event_type: "menu.DishPut", from: 1, upcast: unchanged },
+    Upcaster { event_type: "serving.Published", from: 1, upcast: unchanged },
+    Upcaster { event_type: "order.PickedUp", from: 1, upcast: unchanged },
+    Upcaster { event_type: "order.NoShow", from: 1, upcast: unchanged },
+    // Version 2 of a refund after the meal moves its amount back to prepaid itself, and says so. One of
+    // version 1 does not, and each of its tenders takes its part from the canteen that it names.
+    Upcaster { event_type: "order.RefundBegun", from: 1, upcast: unchanged },
+    // Version 2 has one more reason to refuse.
+    Upcaster { event_type: "payout.Refused", from: 1, upcast: unchanged },
+    // Version 3 has one more reason again: the order was changed.
+    Upcaster { event_type: "order.Cancelled", from: 2, upcast: unchanged },
+    Upcaster { event_type: "order.RefundBegun", from: 2, upcast: unchanged },
 ];
 
 /// For a version that may say more, and reads what said less as it stands.
@@ -125,6 +151,10 @@ pub fn event_schemas() -> BTreeMap<String, Value> {
     variants::<domain::grant_run::Event>(StreamKind::Grant, &mut schemas);
     variants::<domain::diner::Event>(StreamKind::Diner, &mut schemas);
     variants::<domain::books::Event>(StreamKind::Books, &mut schemas);
+    variants::<domain::invoice::Event>(StreamKind::Invoice, &mut schemas);
+    variants::<domain::correction::Event>(StreamKind::Correction, &mut schemas);
+    variants::<domain::top_up::Event>(StreamKind::TopUp, &mut schemas);
+    variants::<domain::payout::Event>(StreamKind::Payout, &mut schemas);
     schemas
 }
 

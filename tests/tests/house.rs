@@ -17,8 +17,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tiffin-store", &["tiffin-domain"]),
     ("tiffin-commands", &["tiffin-domain", "tiffin-store"]),
     ("tiffin-projections", &["tiffin-domain", "tiffin-store"]),
+    ("tiffin-providers", &["tiffin-domain"]),
     // A saga's state is a view with a checkpoint: that is all it has from projections.
-    ("tiffin-sagas", &["tiffin-domain", "tiffin-store", "tiffin-commands", "tiffin-projections"]),
+    ("tiffin-sagas", &["tiffin-domain", "tiffin-store", "tiffin-commands", "tiffin-projections", "tiffin-providers"]),
     ("tiffin-graphql", &["tiffin-domain", "tiffin-store", "tiffin-commands", "tiffin-projections", "tiffin-sagas"]),
     ("tiffin-benches", &["tiffin-domain", "tiffin-store", "tiffin-commands", "tiffin-projections", "tiffin-sagas"]),
     (
@@ -28,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tiffin-store",
             "tiffin-commands",
             "tiffin-projections",
+            "tiffin-providers",
             "tiffin-sagas",
             "tiffin-graphql",
             "tiffin-benches",
@@ -60,10 +62,10 @@ const IMPURE: &[&str] = &[
 
 /// How a clock, randomness or a terminal would be reached without any dependency.
 const IMPURE_CALLS: &[&str] =
-    &["::now(", "now_v7", "new_v4", "async fn", "println!", "std::fs", "std::net", "std::env"];
+    &["::now(", "now_v7", "new_v4", "async fn", "println!", "std::fs", "std::net", "std::env", "ring::rand"];
 
 /// The adapters. Only the wiring, tests and measurements say which one it is.
-const ADAPTERS: &[&str] = &["SqliteLog", "PostgresLog", "MemoryLog"];
+const ADAPTERS: &[&str] = &["SqliteLog", "PostgresLog", "MemoryLog", "SqliteKeys", "PostgresKeys", "MemoryKeys"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()

@@ -20,6 +20,10 @@ const OFFERS: &[(&str, &str, u32)] = &[("Rice", "3.00", 5), ("Noodles", "12.50",
 
 const LEFT: &str = "query($s: ID!) { serving(id: $s) { offers { name left } } }";
 
+const CHANGE_ORDER: &str = "mutation($order: ID!, $lines: [OrderLineInput!]!, $key: UUID!) {
+  changeOrder(order: $order, lines: $lines, idempotencyKey: $key) {
+    __typename ... on Order { status total { amount } tenders { amount { amount } } } } }";
+
 fn left(person: &mut Person, lunch: &Lunch) -> Vec<i64> {
     let serving = person.ask(LEFT, json!({ "s": lunch.serving }))["serving"].clone();
     serving["offers"].as_array().unwrap().iter().map(|offer| offer["left"].as_i64().unwrap()).collect()
@@ -211,6 +215,16 @@ fn what_is_given_up_or_complained_about_comes_back_to_the_fen() {
     diner.after(&staff);
     assert_eq!(wallet(&mut diner), "97.50");
 
+    // Rice is ordered, then noodles instead; and then nothing at all.
+    let order = diner.place(&lunch.serving, json!([lunch.line(0, 1)]));
+    let instead = json!({ "order": order["id"], "lines": [lunch.line(1, 1)] });
+    let changed = diner.change(CHANGE_ORDER, instead);
+    assert_eq!((&changed["status"], &changed["total"]["amount"]), (&json!("CONFIRMED"), &json!("12.50")), "{changed}");
+    let tenders = json!([{ "amount": { "amount": "3.00" } }, { "amount": { "amount": "9.50" } }]);
+    assert_eq!((&changed["tenders"], wallet(&mut diner)), (&tenders, json!("85.00")));
+    diner.step("cancelOrder", &order["id"]);
+    assert_eq!(wallet(&mut diner), "97.50");
+
     // Rice runs out in the kitchen: two orders have it, one of them with noodles besides.
     let rice = diner.place(&lunch.serving, json!([lunch.line(0, 2)]));
     let both = diner.place(&lunch.serving, json!([lunch.line(0, 1), lunch.line(1, 1)]));
@@ -246,7 +260,7 @@ fn what_is_given_up_or_complained_about_comes_back_to_the_fen() {
     assert_eq!(diner.place(&lunch.serving, json!([lunch.line(1, 1)]))["__typename"], "Withdrawn");
     std::thread::sleep(std::time::Duration::from_secs(1));
     let said = place.recompute(&["--finished"]);
-    assert_eq!(said["orders"][place.tenant.to_string()], json!({ "CANCELLED": 3, "PICKED_UP": 1 }));
+    assert_eq!(said["orders"][place.tenant.to_string()], json!({ "CANCELLED": 4, "PICKED_UP": 1 }));
 }
 
 #[test]

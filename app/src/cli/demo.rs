@@ -6,7 +6,7 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::{
     cli::serve::{Serving, Signals},
-    config::{Config, Listen, StoreAddress, usage},
+    config::{Config, Listen, Payments, StoreAddress, usage},
     demo::{self, DemoClock, Lunch, Outcome},
     output,
     wiring::House,
@@ -30,7 +30,8 @@ pub struct Args {
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let signals = Signals::new()?;
     let store = demo::store(config, config.store == StoreAddress::standard())?;
-    let config = Config { store, ..config.clone() }.listening(&args.listen);
+    let payments = Payments::StandIn;
+    let config = Config { store, payments, ..config.clone() }.listening(&args.listen);
     let clock = Arc::new(DemoClock::new());
     let house = House::open_with(&config, Arc::clone(&clock) as Arc<_>).await?;
     if house.store.head().await? > 0 {

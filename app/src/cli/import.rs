@@ -25,7 +25,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Kind {
-    /// Put dishes on a canteen's menu from a CSV file of name,category,price[,currency]
+    /// Put dishes on a canteen's menu from a CSV file of name,category,price[,currency][,tax_rate]
     Dishes(Dishes),
     /// Book a till's history from a CSV file of order lines, each order at its own time
     Orders(Orders),

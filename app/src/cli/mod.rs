@@ -1,18 +1,24 @@
 //! The command line, one file a command.
 
+pub mod accounts;
 pub mod aggregate;
 mod as_of;
 pub mod balances;
 pub mod bench;
+mod company_use;
 pub mod completions;
 mod days;
 pub mod demo;
+pub mod diners;
 pub mod events;
+pub mod fix;
 pub mod import;
+pub mod invoices;
 pub mod journal;
 pub mod orders;
 mod period_balance;
 pub mod periods;
+pub mod policies;
 pub mod projections;
 pub mod replay;
 pub mod serve;
@@ -27,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Globals};
+use crate::config::{Config, Globals, usage};
 
 /// Since which event a view cannot go on, if it cannot: what it shows is incomplete.
 pub(crate) fn incomplete(snapshot: &::projections::Snapshot<'_>, view: &str) -> Option<store::Position> {
@@ -35,10 +41,26 @@ pub(crate) fn incomplete(snapshot: &::projections::Snapshot<'_>, view: &str) -> 
     Some(build.incomplete_since.unwrap_or(build.position + 1))
 }
 
+/// An amount in major units with its currency, as "1200.00 CNY".
+pub(crate) fn amount(text: &str) -> anyhow::Result<domain::Money> {
+    let wrong = || usage(format!("{text:?} is not an amount such as \"1200.00 CNY\""));
+    let (number, code) = text.split_once(' ').ok_or_else(wrong)?;
+    let currency = code.parse().map_err(|_| wrong())?;
+    domain::Money::from_decimal(number.parse().map_err(|_| wrong())?, currency)
+        .map_err(|error| usage(error.to_string()))
+}
+
 /// Tells people that what they read is incomplete.
 pub(crate) fn warn_incomplete(since: Option<store::Position>) {
     if let Some(since) = since {
         crate::output::note(format_args!("INCOMPLETE since event {since}; `tiffin projections list` says why"));
+    }
+}
+
+/// Tells people that a list was cut at as many rows as it shows.
+pub(crate) fn warn_cut<T>(rows: &[T], shown: usize) {
+    if rows.len() >= shown {
+        crate::output::note(format_args!("only {shown} rows are shown; there may be more"));
     }
 }
 
@@ -84,8 +106,16 @@ pub enum Command {
     Periods(periods::Args),
     /// The orders of a day, now or as they were
     Orders(orders::Args),
+    /// Corrections of the books: one person proposes them, another applies them
+    Fix(fix::Args),
+    /// Money into and out of wallets and companies' funds: top-ups, payouts, adjustments; freeze, close
+    Accounts(accounts::Args),
     /// What companies grant their diners: policies, runs of grants, lots
     Subsidies(subsidies::Args),
+    /// What postpaid companies owe: issue, pay, take back and list invoices
+    Invoices(invoices::Args),
+    /// Diners as people: what is known of them, and erasing it
+    Diners(diners::Args),
     /// How the views are: list, rebuild, pause them, see to what they could not take
     Projections(projections::Args),
     /// Put a log and all its views into a folder of their own, from an export: to audit without access to production
@@ -122,7 +152,11 @@ impl Command {
             Command::Statement(args) => statement::run(args, &config).await,
             Command::Periods(args) => periods::run(args, &config).await,
             Command::Orders(args) => orders::run(args, &config).await,
+            Command::Fix(args) => fix::run(args, &config).await,
+            Command::Accounts(args) => accounts::run(args, &config).await,
             Command::Subsidies(args) => subsidies::run(args, &config).await,
+            Command::Invoices(args) => invoices::run(args, &config).await,
+            Command::Diners(args) => diners::run(args, &config).await,
             Command::Projections(args) => projections::run(args, &config).await,
             Command::Replay(args) => replay::run(args, &config).await,
             Command::Verify(args) => verify::run(args, &config).await,

@@ -1,12 +1,11 @@
 //! `tiffin serve`: GraphQL over HTTP, and an end that loses nothing.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use graphql::{
     Setup,
-    identity::{ISSUER, Issuer, Verifier},
+    identity::{Issuer, Refresh, Verifier, public_keys},
 };
 use serde_json::json;
 use tokio::{
@@ -18,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin_socket,
-    config::{Config, Listen, Tokens, usage},
-    output,
+    config::{Config, DoorArgs, Listen, Payments, TokenArgs, Tokens, Trusted, usage},
+    connections::{self, ConnectionLimits},
+    output, stand_in,
     wiring::House,
 };
 
@@ -28,14 +28,31 @@ const LEAD: Duration = Duration::from_millis(200);
 /// How long requests under way may take to end. None takes longer than its own time-out.
 const REQUESTS_END: Duration = Duration::from_secs(30);
 
+/// Open files that the connections and WebSockets of a busy service need. A usual soft limit is 1,024.
+const FILES: u64 = 40_000;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub listen: Listen,
+    /// Who takes diners' money when their balances do not reach [default: none]
+    #[arg(long, env = "TIFFIN_PAYMENTS", hide_env_values = true, value_name = "WHO")]
+    pub payments: Option<Payments>,
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+    #[command(flatten)]
+    pub door: DoorArgs,
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let config = config.clone().listening(&args.listen);
+    let mut config = config.clone().listening(&args.listen);
+    config.payments = args.payments.unwrap_or(config.payments);
+    config.tokens = config.tokens.overlaid(args.tokens);
+    config.door = config.door.overlaid(args.door);
+    // What cannot be meant is said before anything is opened.
+    config.tokens.trusted()?;
+    config.door.edge()?;
+    config.door.limits()?;
     // From here on a signal asks for an orderly end.
     let signals = Signals::new()?;
     let house = House::open(&config).await?;
@@ -84,7 +101,7 @@ pub struct Serving {
     pub address: SocketAddr,
     draining: CancellationToken,
     closing: CancellationToken,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     admin: Option<admin_socket::Server>,
 }
 
@@ -113,22 +130,32 @@ impl Serving {
             }
             None => Issuer::random(),
         };
-        let verifier = verifier(&issuer, &config.tokens)?;
+        let verifier = verifier(&issuer, &config.tokens).await?;
         let listening = || format!("{} cannot be listened on; choose another address with --listen", config.listen);
+        allow_files();
         let listener = TcpListener::bind(&config.listen).await.with_context(listening)?;
         let address = listener.local_addr().with_context(listening)?;
         let admin = admin_socket::Server::start(house)?;
         let secret = issuer.token_secret();
-        let setup = Setup::new(house.ordering.clone(), house.subsidies.clone(), house.views.clone(), verifier, secret);
+        let House { ordering, subsidies, finance, people, views, .. } = &**house;
+        let (ordering, subsidies) = (ordering.clone(), subsidies.clone());
+        let (finance, people) = (finance.clone(), people.clone());
+        let setup = Setup {
+            limits: config.door.limits()?,
+            edge: config.door.edge()?,
+            ..Setup::new(ordering, subsidies, finance, people, views.clone(), verifier, secret)
+        };
         let draining = setup.draining.clone();
         let closing = CancellationToken::new();
-        let listener = listener.tap_io(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection answers late");
-            }
-        });
-        let serve = axum::serve(listener, graphql::router(setup));
-        let http = tokio::spawn(serve.with_graceful_shutdown(closing.clone().cancelled_owned()).into_future());
+        let mut router = graphql::router(setup);
+        if matches!(config.tokens.trusted()?, Trusted::Development) {
+            router = router.merge(public_keys(issuer.jwks()?));
+        }
+        if let Some(stand_in) = &house.stand_in {
+            tracing::warn!("payments are played by this process: no money moves");
+            router = router.merge(stand_in::router(Arc::clone(stand_in), house.ordering.clone()));
+        }
+        let http = tokio::spawn(connections::serve(listener, router, ConnectionLimits::default(), closing.clone()));
         tracing::info!(%address, store = %config.store, log = %house.store.identity().log, "serving");
         Ok(Serving { house: Arc::clone(house), issuer, address, draining, closing, http, admin })
     }
@@ -178,6 +205,17 @@ impl Serving {
     }
 }
 
+/// Asks for as many open files as this process may have: each connection is one.
+fn allow_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if files < FILES => {
+            tracing::warn!(files, "few connections can be had; raise the limit of open files (ulimit -n) to {FILES}");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
+}
+
 async fn close(house: Arc<House>) -> anyhow::Result<()> {
     match Arc::into_inner(house) {
         Some(house) => house.close().await,
@@ -185,11 +223,18 @@ async fn close(house: Arc<House>) -> anyhow::Result<()> {
     }
 }
 
-/// What tokens are checked with: the configured issuer's key, or the folder's own.
-fn verifier(issuer: &Issuer, tokens: &Tokens) -> anyhow::Result<Verifier> {
-    let Some(file) = &tokens.public_key else { return Ok(issuer.verifier()?) };
-    let broken = |file: &Path, why: String| usage(format!("tokens.public_key {}: {why}", file.display()));
-    let pem = std::fs::read(file).map_err(|error| broken(file, error.to_string()))?;
-    let name = tokens.issuer.as_deref().unwrap_or(ISSUER);
-    Verifier::from_public_pem(&pem, name).map_err(|error| broken(file, error.to_string()))
+/// What tokens are checked with: the configured issuer's keys, or the folder's own.
+async fn verifier(issuer: &Issuer, tokens: &Tokens) -> anyhow::Result<Verifier> {
+    match tokens.trusted()? {
+        Trusted::Development => Ok(issuer.verifier()?),
+        Trusted::Key(file, expected) => {
+            let broken = |why: String| usage(format!("tokens.public_key {}: {why}", file.display()));
+            let pem = std::fs::read(&file).map_err(|error| broken(error.to_string()))?;
+            Verifier::from_public_pem(&pem, expected).map_err(|error| broken(error.to_string()))
+        }
+        Trusted::Keys(source, expected) => {
+            tracing::info!(%source, issuer = expected.issuer, audience = expected.audience, "whose tokens are taken");
+            Ok(Verifier::following(&source, expected, Refresh::default()).await?)
+        }
+    }
 }

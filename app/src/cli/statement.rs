@@ -52,6 +52,7 @@ const COLUMNS: &[Column] = &[
     ("position", 12),
     ("line", 6),
     ("about", 38),
+    ("what", 30),
 ];
 
 /// An account in one currency: the sums of the days, and the first of their lines.
@@ -146,8 +147,8 @@ fn write(
 }
 
 /// The row with the opening balance.
-fn carried(sums: &PeriodBalance, days: DaysArgs) -> [Cell<'static>; 11] {
-    let mut cells = [const { Cell::Nothing }; 11];
+fn carried(sums: &PeriodBalance, days: DaysArgs) -> [Cell<'static>; 12] {
+    let mut cells = [const { Cell::Nothing }; 12];
     if let Some(from) = days.from {
         cells[0] = Cell::Date(from);
     }
@@ -157,7 +158,7 @@ fn carried(sums: &PeriodBalance, days: DaysArgs) -> [Cell<'static>; 11] {
     cells
 }
 
-fn cells(line: &Line) -> [Cell<'_>; 11] {
+fn cells(line: &Line) -> [Cell<'_>; 12] {
     let entry = &line.entry;
     let [debit, credit] = sides(entry.amount());
     [
@@ -172,6 +173,7 @@ fn cells(line: &Line) -> [Cell<'_>; 11] {
         Cell::Count(entry.position),
         Cell::Count(entry.line.into()),
         entry.correlation.to_string().into(),
+        line.title().into(),
     ]
 }
 
@@ -182,7 +184,7 @@ fn show(found: &Found, account: LedgerAccount, days: DaysArgs) -> anyhow::Result
     for Statement { sums, lines, more } in &found.statements {
         let amount = |money: domain::Money| format!("{} {}", money.to_decimal(), money.currency);
         output::line(format_args!("{account} {}: opening balance {}", days.shown(), amount(sums.opening())))?;
-        let mut table = output::table(["booked on", "occurred at", "event", "debit", "credit", "balance"]);
+        let mut table = output::table(["booked on", "occurred at", "what", "event", "debit", "credit", "balance"]);
         for line in lines {
             let [debit, credit] = sides(line.entry.amount()).map(|side| match side {
                 Cell::Amount(amount) => amount.to_decimal().to_string(),
@@ -192,13 +194,14 @@ fn show(found: &Found, account: LedgerAccount, days: DaysArgs) -> anyhow::Result
             table.add_row([
                 format!("{}{late}", line.entry.booking_date),
                 output::time(line.entry.occurred_at),
+                line.title().to_owned(),
                 line.entry.event.clone(),
                 debit,
                 credit,
                 line.balance.to_decimal().to_string(),
             ]);
         }
-        output::right(&mut table, &[3, 4, 5]);
+        output::right(&mut table, &[4, 5, 6]);
         output::line(table)?;
         if *more {
             output::line(" … and more; --limit shows them, and a file has all")?;
@@ -218,7 +221,7 @@ fn as_json(statement: &Statement) -> Value {
     let line = |line: &Line| {
         json!({
             "booking_date": line.entry.booking_date, "late": line.entry.late, "position": line.entry.position,
-            "line": line.entry.line, "event": line.entry.event, "occurred_at": line.entry.occurred_at,
+            "line": line.entry.line, "event": line.entry.event, "what": line.title(), "occurred_at": line.entry.occurred_at,
             "amount_minor": line.entry.amount_minor, "balance_minor": line.balance.minor,
             "correlation": line.entry.correlation,
         })

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use domain::{CompanyId, Currency, DinerId, GroupId, Money, PolicyId, TenantId, policy::Terms};
+use domain::{CompanyId, Currency, DinerId, GroupId, Money, PolicyId, TenantId, account::Disclosure, policy::Terms};
 use jiff::civil::Date;
 use projections::{
     PageSize, args,
@@ -18,8 +18,15 @@ use uuid::Uuid;
 
 use crate::{
     admin_socket::{self, AdminRequest},
+    cli::{
+        company_use::{self, Use},
+        days::DaysArgs,
+        invoices, policies,
+    },
     config::{Config, usage},
+    invoicing::{InvoiceRequest, InvoiceWork},
     output,
+    spreadsheet::Files,
     subsidies::{NewPolicy, SubsidyAnswer, SubsidyRequest, SubsidyWork},
     wiring::Reading,
 };
@@ -84,7 +91,8 @@ enum Command {
         #[arg(long, value_name = "UUID")]
         key: Uuid,
     },
-    /// Join, move and end employments from a CSV file of diner,from[,to][,group]
+    /// Join, move and end employments from a CSV file of
+    /// diner,from[,to][,group][,name][,employee_number][,phone]; with an employee number a row needs no diner
     Employ {
         company: CompanyId,
         /// The file: .csv or .csv.gz
@@ -100,12 +108,56 @@ enum Command {
         #[arg(long, value_name = "DATE")]
         to: Date,
     },
+    /// Let a policy's grants make themselves, some days before each period begins; or no more
+    Standing {
+        #[arg(long, value_name = "UUID")]
+        policy: PolicyId,
+        /// Days before, at midnight in the policy's zone; at most 31
+        #[arg(long, value_name = "DAYS", required_unless_present = "off")]
+        ahead: Option<u16>,
+        /// Only on request from now on
+        #[arg(long, conflicts_with = "ahead")]
+        off: bool,
+    },
+    /// List policies: what of them stands, their last runs, and why grants wait
+    List,
     /// List runs of grants, the latest first
     Runs,
     /// List what a diner's lots have, the earliest expiry first
     Lots { diner: DinerId },
-    /// What became of the money of each policy
-    Use,
+    /// What became of the money of each policy; of one company, what it paid for by day and diner
+    Use {
+        /// Only what this company's subsidies paid for
+        #[arg(long, value_name = "UUID")]
+        company: Option<CompanyId>,
+        #[command(flatten)]
+        days: DaysArgs,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Set what a company sees of its diners' meals: amounts, or the names of the dishes too
+    Disclose {
+        #[arg(long, value_name = "UUID")]
+        company: CompanyId,
+        what: What,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum What {
+    /// How many orders its subsidies paid for, and how much
+    Amounts,
+    /// The names of the dishes too
+    Dishes,
+}
+
+impl From<What> for Disclosure {
+    fn from(what: What) -> Self {
+        match what {
+            What::Amounts => Disclosure::Amounts,
+            What::Dishes => Disclosure::Dishes,
+        }
+    }
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
@@ -118,16 +170,30 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
             SubsidyWork::SetTerms { policy, from, terms: Box::new(read_terms(&terms)?) }
         }
         Command::End { policy, from } => SubsidyWork::End { policy, from },
-        Command::Fund { company, amount, key } => SubsidyWork::Fund { company, amount: money(&amount)?, key },
+        Command::Fund { company, amount, key } => SubsidyWork::Fund { company, amount: super::amount(&amount)?, key },
         Command::Employ { company, file } => {
             let file = fs::canonicalize(&file)
                 .map_err(|error| usage(format!("{} cannot be opened: {error}", file.display())))?;
             SubsidyWork::Employ { company, file }
         }
         Command::Grant { policy, from, to } => SubsidyWork::Grant { policy, first: from, last: to },
+        Command::Standing { policy, ahead, off: _ } => SubsidyWork::Standing { policy, ahead_days: ahead },
+        Command::List => return policies::run(tenant, config).await,
         Command::Runs => return runs(tenant, config).await,
         Command::Lots { diner } => return lots(tenant, diner, config).await,
-        Command::Use => return policy_use(tenant, config).await,
+        Command::Use { company: Some(company), days, files } => {
+            return company_use::run(Use { tenant, company, days, files }, config).await;
+        }
+        Command::Use { company: None, days, files } => {
+            if days.are_said() || files.are_wanted() {
+                return Err(usage("--from, --to, --csv and --xlsx go with --company UUID"));
+            }
+            return policy_use(tenant, config).await;
+        }
+        Command::Disclose { company, what } => {
+            let work = InvoiceWork::Disclose { company, disclosure: what.into() };
+            return invoices::carry_out(InvoiceRequest { tenant, work }, config).await;
+        }
     };
     let request = AdminRequest::Subsidies(SubsidyRequest { tenant, work });
     let answer = admin_socket::carry_out(config, request).await?;
@@ -144,13 +210,6 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         SubsidyAnswer::Policy { .. } | SubsidyAnswer::Funded { .. } => false,
     };
     Ok(ExitCode::from(u8::from(incomplete)))
-}
-
-fn money(text: &str) -> anyhow::Result<Money> {
-    let wrong = || usage(format!("{text:?} is not an amount such as \"1200.00 CNY\""));
-    let (number, code) = text.split_once(' ').ok_or_else(wrong)?;
-    let currency: Currency = code.parse().map_err(|_| wrong())?;
-    Money::from_decimal(number.parse().map_err(|_| wrong())?, currency).map_err(|error| usage(error.to_string()))
 }
 
 fn read_terms(file: &Path) -> anyhow::Result<Terms> {
@@ -185,7 +244,7 @@ fn show(answer: &SubsidyAnswer) -> anyhow::Result<()> {
         SubsidyAnswer::Employed { file, rows, changed, bad_rows, bad } => {
             let [rows, changed, bad_rows] = [*rows, *changed, *bad_rows].map(output::count);
             let name = file.display();
-            output::line(format_args!("{name}: {rows} rows, {changed} employments changed, {bad_rows} bad rows."))?;
+            output::line(format_args!("{name}: {rows} rows, {changed} diners changed, {bad_rows} bad rows."))?;
             for row in bad.iter().take(SHOWN) {
                 output::line(format_args!("  {name}:{}: {}", row.line, row.reason))?;
             }
@@ -202,6 +261,7 @@ async fn runs(tenant: Option<TenantId>, config: &Config) -> anyhow::Result<ExitC
             snapshot.fetch(query, args![tenant, PageSize::MAX])
         })
         .await?;
+    super::warn_cut(&rows, PageSize::MAX.get());
     if config.json {
         let rows = rows.iter().map(|row| {
             json!({
@@ -245,6 +305,7 @@ async fn lots(tenant: Option<TenantId>, diner: DinerId, config: &Config) -> anyh
             snapshot.fetch(query, args![tenant, diner, PageSize::MAX])
         })
         .await?;
+    super::warn_cut(&rows, PageSize::MAX.get());
     if config.json {
         let rows = rows.iter().map(|row| {
             json!({
@@ -285,6 +346,7 @@ async fn policy_use(tenant: Option<TenantId>, config: &Config) -> anyhow::Result
             snapshot.fetch(query, args![tenant, PageSize::MAX])
         })
         .await?;
+    super::warn_cut(&rows, PageSize::MAX.get());
     if config.json {
         let rows = rows.iter().map(|row| {
             json!({

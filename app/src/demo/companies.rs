@@ -11,16 +11,17 @@ use domain::{
     policy::{self, Calendar, Clearing, Per, Terms},
     postings::LedgerAccount,
     serving::Meal,
+    top_up::Source,
 };
 use jiff::civil::Date;
 use projections::{PageSize, journal, subsidies};
-use sagas::{Follower, NewGrants};
+use sagas::{Follower, NewGrants, NewTopUp};
 use tokio::task::JoinSet;
 
 use super::{
     lunch::{AT_ONCE, Lunch, PATIENCE, SETTLES, diner as diner_id, pause, taken},
     opening::ZONE,
-    script::{Does, SUBSIDY},
+    script::{Does, ORDER_LIMIT, SUBSIDY},
 };
 use crate::wiring::House;
 
@@ -73,7 +74,7 @@ fn companies() -> [(&'static str, &'static str, Terms); 2] {
     [
         ("Harbour Works", "25.00 a day, cleared at midnight", terms(Per::Day, Clearing::Daily, None)),
         ("Tower Insurance", "25.00 a lunch, 20.00 of an order, kept for the month", {
-            terms(Per::Meal, Clearing::Rollover { months: 1 }, Some(2_000))
+            terms(Per::Meal, Clearing::Rollover { months: 1 }, Some(ORDER_LIMIT))
         }),
     ]
 }
@@ -94,8 +95,9 @@ impl Lunch {
                 .collect();
             let diners = employed.len() as u64;
             let funds = Money::new(SUBSIDY * i64::try_from(diners)? + RESERVE, Currency::CNY);
-            let request = self.request("finance", "deposit", &(id, funds));
-            self.commands().deposit(request, AccountId::Company(id), funds).await.context("a company's funds")?;
+            let new = NewTopUp { account: AccountId::Company(id), amount: funds, source: Source::Bank };
+            let request = self.request("finance", "deposit", &new);
+            self.finance.top_up(request, new).await.context("a company's funds")?;
             self.employ(id, employed).await?;
             let policy = self.open_policy(id, terms).await?;
             let new = NewGrants { policy, first: self.date, last: self.date };
@@ -183,7 +185,7 @@ impl Lunch {
 
 /// What became of each company's grants, in their order.
 pub(super) async fn used(house: &House, lunch: &Lunch) -> anyhow::Result<Vec<Used>> {
-    let rows = subsidies::policy_use(&house.views, lunch.tenant, PageSize::MAX).await?;
+    let rows = subsidies::policy_use(&house.views, lunch.tenant, None, PageSize::MAX).await?;
     let of = |company: &Company| {
         let row = rows.iter().find(|row| row.policy == company.policy);
         row.map_or(Used::default(), |row| Used {

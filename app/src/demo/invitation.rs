@@ -97,12 +97,14 @@ impl Invitation {
             self.tokens(lunch, issuer)?.into_iter().map(|(name, token)| (name.to_lowercase(), token.into())).collect();
         let queries =
             self.queries().map(|query| json!({ "token": query.token.to_lowercase(), "query": query.document }));
-        Ok(json!({ "address": address, "url": format!("http://{address}/"), "tokens": tokens, "queries": queries }))
+        let (url, date) = (format!("http://{address}/"), self.date.to_string());
+        Ok(json!({ "address": address, "url": url, "date": date, "tokens": tokens, "queries": queries }))
     }
 
     /// For people, to be pasted into a shell.
     pub fn show(&self, lunch: &Lunch, issuer: &Issuer, address: &str, store: &StoreAddress) -> anyhow::Result<()> {
-        line(format_args!("\nServing at http://{address}/ (GraphiQL). Paste into a shell:\n"))?;
+        line(format_args!("\nServing at http://{address}/ (GraphiQL). The next lunch takes orders: {}.", self.date))?;
+        line("Paste into a shell:\n")?;
         for (name, token) in self.tokens(lunch, issuer)? {
             line(format_args!("{name}={token}"))?;
         }

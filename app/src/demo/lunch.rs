@@ -8,13 +8,15 @@ use std::{
 use anyhow::{Context, bail};
 use commands::{Commands, Failure, Interrupted, Request};
 use domain::{
-    ActorId, CanteenId, DinerId, DishId, Money, OrderId, ServingId, TenantId, Timestamp, derived_id,
+    ActorId, CanteenId, DinerId, DishId, Money, OrderId, RefundId, ServingId, TenantId, Timestamp, derived_id,
     menu::Dish,
     order::{self, Channel, Order, RefundReason, Terms},
+    payment::Provider,
     serving,
 };
 use jiff::civil;
-use sagas::{Follower, NewLine, NewOrder, Ordering, PlaceError};
+use providers::StandIn;
+use sagas::{Finance, Follower, NewLine, NewOrder, Ordering, PlaceError};
 use serde::Serialize;
 use tokio::{
     sync::Semaphore,
@@ -60,6 +62,9 @@ pub struct Lunch {
     pub(super) complained: OnceLock<DinerId>,
     pub tally: Tally,
     pub(super) ordering: Ordering,
+    /// The other end of WeChat Pay.
+    pub(super) phone: Arc<StandIn>,
+    pub(super) finance: Finance,
     pub(super) clock: Arc<DemoClock>,
     pub(super) pace: Pace,
     pub(super) midnight: Timestamp,
@@ -204,7 +209,8 @@ impl Lunch {
         match (arrival.does, answer) {
             (Does::Cancels, Answer::Confirmed(_)) => self.cancel(index).await,
             (Does::PaysAtCounter, Answer::Unpaid) => self.pay(index).await,
-            (Does::Eats | Does::StaysAway | Does::Races, Answer::Confirmed(_)) => {
+            (Does::PaysByPhone, Answer::Unpaid) => self.pay_by_phone(index).await,
+            (Does::Eats | Does::PaysByPhone | Does::StaysAway | Does::Races, Answer::Confirmed(_)) => {
                 self.cook(index);
                 Ok(())
             }
@@ -255,7 +261,11 @@ impl Lunch {
             serving: canteen.serving,
             lines: arrival.lines.iter().map(line).collect(),
             channel: if counter { Channel::Counter } else { Channel::Online },
-            terms: if counter { Terms::AtCounter } else { Terms::Balances },
+            terms: match arrival.does {
+                _ if counter => Terms::AtCounter,
+                Does::PaysByPhone => Terms::BalancesThen(Provider::WechatPay),
+                _ => Terms::Balances,
+            },
         }
     }
 
@@ -286,12 +296,34 @@ impl Lunch {
             match self.ordering.record_payment(request, self.order_id(index)).await {
                 Ok(finished) => {
                     let total = finished.value.ticket().map_or(0, |ticket| ticket.placed.total.minor);
-                    self.tally.paid_at_counter(arrival.canteen, total);
+                    self.tally.paid_afterwards(arrival.canteen, total);
                     self.cook(index);
                     return Ok(());
                 }
                 Err(Failure::Interrupted(Interrupted::Overloaded)) => pause(attempt).await,
                 Err(other) => return Err(other).context("a payment at the counter"),
+            }
+        }
+        bail!("the service stayed overloaded")
+    }
+
+    /// The diner scans the code; WeChat Pay says so.
+    async fn pay_by_phone(self: &Arc<Self>, index: usize) -> anyhow::Result<()> {
+        let id = self.order_id(index);
+        let waits = self.phone.waiting().into_iter().find(|(_, number)| number.payment == id.payment());
+        let (tenant, number) = waits.context("an order that is to be paid by phone has no code")?;
+        let said = self.phone.pay(tenant, number).context("a code on the screen could not be paid")?;
+        for attempt in 0..PATIENCE {
+            match self.ordering.provider_notified(said.clone()).await {
+                Ok(()) => {
+                    let total = |order: &Order| order.ticket().map_or(0, |ticket| ticket.placed.total.minor);
+                    let total = self.commands().look(self.tenant, id, total).await?;
+                    self.tally.paid_afterwards(self.script.arrivals[index].canteen, total);
+                    self.cook(index);
+                    return Ok(());
+                }
+                Err(Interrupted::Overloaded) => pause(attempt).await,
+                Err(other) => return Err(other).context("a provider's notification"),
             }
         }
         bail!("the service stayed overloaded")
@@ -338,7 +370,7 @@ impl Lunch {
         let code = code.context("the kitchen could not mark an order ready")?;
         if arrival.does == Does::StaysAway {
             let no_show = self.about(index, staff, "markNoShow", 2_400);
-            self.work(no_show, id, order::Command::MarkNoShow).await?;
+            self.work(no_show, id, order::Command::MarkNoShow { refund: RefundId(no_show.id) }).await?;
             self.tally.stayed_away();
         } else {
             let collect = self.about(index, staff, "collect", 900);

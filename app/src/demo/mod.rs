@@ -78,7 +78,7 @@ pub async fn serve(
     let script = script::Script::write(seed, orders);
     let lunch = Arc::new(Lunch::open(house, clock, seed, script).await?);
     let picture = picture::Picture::show(&lunch);
-    let mut follower = Follower::new(house.ordering.clone(), house.subsidies.clone());
+    let mut follower = Follower::new(house.ordering.clone(), house.subsidies.clone(), house.finance.clone());
     lunch.serve(&mut follower).await?;
     lunch.end_the_day(&mut follower).await?;
     lunch.back_to_real();

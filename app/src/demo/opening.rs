@@ -6,9 +6,10 @@ use anyhow::{Context, bail};
 use commands::{Failure, IdSource, Interrupted, NewOffer, NewServing, SeededIds};
 use domain::{
     AccountId, CanteenId, Currency, DishId, Money, ServingId, TenantId, Timestamp, derived_id, first_instant,
-    serving::Meal,
+    serving::Meal, top_up::Source,
 };
 use jiff::{civil, tz::TimeZone};
+use sagas::NewTopUp;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -57,6 +58,8 @@ impl Lunch {
             keys: script.arrivals.iter().map(|arrival| ids.next(at(arrival))).collect(),
             ended: script.arrivals.iter().map(|_| CancellationToken::new()).collect(),
             ordering: house.ordering.clone(),
+            phone: house.stand_in.clone().context("the demo needs somebody to play WeChat Pay")?,
+            finance: house.finance.clone(),
             clock,
             pace,
             midnight,
@@ -108,6 +111,7 @@ impl Lunch {
             cut_off,
             lock: None,
             diner_limit: DINER_LIMIT,
+            no_show_percent: 100,
             offers: offers.map(|(dish, portions)| NewOffer { dish, portions, price: None }).collect(),
         };
         let request = self.request("staff", "publishServing", &new);
@@ -146,12 +150,11 @@ impl Lunch {
                 if paying.len() >= AT_ONCE {
                     taken(paying.join_next().await)?;
                 }
-                let amount = Money::new(fen, Currency::CNY);
-                let (request, commands) =
-                    (self.request("finance", "deposit", &(account, amount)), self.commands().clone());
+                let new = NewTopUp { account, amount: Money::new(fen, Currency::CNY), source: Source::Bank };
+                let (request, finance) = (self.request("finance", "deposit", &new), self.finance.clone());
                 paying.spawn(async move {
                     for attempt in 0..PATIENCE {
-                        match commands.deposit(request, account, amount).await {
+                        match finance.top_up(request, new).await {
                             Err(Failure::Interrupted(Interrupted::Overloaded)) => pause(attempt).await,
                             done => return done.map(|_| ()).context("a deposit"),
                         }

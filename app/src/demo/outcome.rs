@@ -18,6 +18,9 @@ use crate::{
     wiring::House,
 };
 
+/// What WeChat Pay owes.
+const PHONE: &str = "clearing:wechat_pay";
+
 /// The demo's lunch in numbers.
 pub struct Outcome {
     pub seed: u64,
@@ -54,7 +57,8 @@ impl Books {
             let sql =
                 "SELECT CASE WHEN account LIKE 'subsidy:%' THEN 'subsidy' WHEN account LIKE 'wallet:%' THEN 'wallet'
                               WHEN account LIKE 'canteen:%' THEN 'canteen' WHEN account LIKE 'company:%' THEN 'company'
-                              WHEN account LIKE 'transit:%' THEN 'transit' ELSE account END AS kind,
+                              WHEN account LIKE 'transit:%' THEN 'transit'
+                              WHEN account LIKE 'tax:%' THEN 'tax' ELSE account END AS kind,
                               sum(debits_minor), sum(credits_minor), sum(balance_minor)
                        FROM {balances} WHERE tenant = ?1 GROUP BY kind";
             snapshot.query(sql, args![tenant], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))
@@ -80,7 +84,7 @@ impl Books {
     }
 
     fn paid(&self) -> i64 {
-        self.paid_by_subsidies() + self.debits("wallet") + self.debits("clearing:counter")
+        self.paid_by_subsidies() + self.debits("wallet") + self.debits("clearing:counter") + self.debits(PHONE)
     }
 
     /// What of the subsidies paid for orders: all that left them and did not expire.
@@ -88,9 +92,9 @@ impl Books {
         self.debits("subsidy") - self.balance("breakage")
     }
 
-    /// What left the orders' money and did not go to a canteen, and what the canteens gave back.
+    /// What left the orders' money and did not go to a canteen or into tax. What these gave up went back there.
     fn refunded(&self) -> i64 {
-        self.debits("prepaid") - self.credits("canteen") + self.debits("canteen")
+        self.debits("prepaid") - self.credits("canteen") - self.credits("tax")
     }
 }
 
@@ -166,6 +170,9 @@ impl Outcome {
         check("takings, books and answers agree", paid.0 == paid.1 && paid.1 == paid.2, format!("{paid:?}"));
         let refunded = (self.refunded(), books.refunded());
         check("refunds are in the books", refunded.0 == refunded.1, format!("{refunded:?}"));
+        let phone = (-books.balance(PHONE), lunch.phone.owes(lunch.tenant));
+        let agreed = phone.0 == phone.1 && phone.0 > 0;
+        check("WeChat Pay's books and ours agree", agreed, format!("{} against {}", yuan(phone.0), yuan(phone.1)));
         let held = books.balance("prepaid");
         check("nothing stays paid and not served", held == 0, yuan(held));
         let transit = books.balance("transit");
@@ -221,8 +228,9 @@ impl Outcome {
                 "paid_from": {
                     "subsidy_minor": self.books.paid_by_subsidies(), "wallet_minor": self.books.debits("wallet"),
                     "counter_minor": self.books.debits("clearing:counter"),
+                    "wechat_pay_minor": self.books.debits(PHONE),
                 },
-                "canteens_minor": self.books.balance("canteen"),
+                "canteens_minor": self.books.balance("canteen"), "tax_minor": self.books.balance("tax"),
             },
             "subsidies": { "granted_minor": sum(|used| used.granted), "spent_minor": sum(|used| used.spent),
                 "refunded_minor": sum(|used| used.refunded), "expired_minor": sum(|used| used.lapsed) },
@@ -273,8 +281,10 @@ impl Outcome {
             ("  from subsidies", yuan(books.paid_by_subsidies())),
             ("  from wallets", yuan(books.debits("wallet"))),
             ("  at the counter", yuan(books.debits("clearing:counter"))),
+            ("  by WeChat Pay", yuan(books.debits(PHONE))),
             ("refunded", yuan(self.refunded())),
             ("owed to canteens", yuan(books.balance("canteen"))),
+            ("owed in tax", yuan(books.balance("tax"))),
             ("subsidies expired", yuan(books.balance("breakage"))),
             ("left on subsidies", yuan(books.balance("subsidy"))),
             ("left in wallets", yuan(books.balance("wallet"))),

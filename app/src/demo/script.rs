@@ -2,14 +2,15 @@
 //!
 //! Orders run at once and race each other, and yet the same seed gives the same counts: who gets
 //! one of the last portions is a race, how many get one is not. For that
-//! - the dish that sells out is ordered one portion at a time, by diners who can pay and do nothing else;
+//! - the dish that sells out is ordered one portion at a time, by diners who do nothing else, and whose
+//!   subsidies pay it whole, whichever company's they are;
 //! - every other dish has more portions than the whole script asks for;
 //! - a diner's own orders follow one another;
 //! - whoever ordered the dish that is withdrawn orders nothing else either.
 
 use std::collections::BTreeMap;
 
-use domain::{Currency, Money, menu::Dish};
+use domain::{Currency, Money, menu::Dish, tax::TaxRate};
 
 use super::random::Random;
 
@@ -22,6 +23,8 @@ pub const RACED: usize = 0;
 pub const WITHDRAWN: usize = 1;
 /// What the companies grant everyone for the day, except the poor, whom nobody employs, in fen.
 pub const SUBSIDY: i64 = 2_500;
+/// The most that the company with the narrower terms pays towards one order, in fen.
+pub const ORDER_LIMIT: i64 = 2_000;
 const POOR_SUBSIDY: i64 = 200;
 
 const DISHES: &str = include_str!("../../data/dishes.csv");
@@ -31,7 +34,7 @@ const NAMES: [&str; 3] = ["North Gate Canteen", "Riverside Canteen", "Tower Cant
 /// Category, how many of it on a menu, and the lowest and highest price in steps of half a yuan. The
 /// first two are those that are raced for and withdrawn.
 const MENU: [(&str, usize, u64, u64); 7] = [
-    ("meat_dish", 1, 30, 44),
+    ("meat_dish", 1, 30, 40),
     ("aquatic", 1, 36, 60),
     ("staple", 3, 6, 18),
     ("vegetable_dish", 3, 12, 24),
@@ -40,6 +43,8 @@ const MENU: [(&str, usize, u64, u64); 7] = [
     ("drink", 1, 8, 18),
 ];
 const STEP: u64 = 50;
+/// Percent of tax that the prices include: what catering bears in China.
+const TAX: u32 = 6;
 
 /// Seconds of the local day.
 const FIRST_COMES: u64 = 10 * 3_600 + 45 * 60;
@@ -98,6 +103,8 @@ pub enum Does {
     /// Orders at the counter and pays there, or goes away.
     PaysAtCounter,
     LeavesCounter,
+    /// Pays by WeChat Pay what the balances lack.
+    PaysByPhone,
     /// Goes for the dish that sells out.
     Races,
     /// Orders the dish that is withdrawn, before or after that.
@@ -112,8 +119,15 @@ pub enum Does {
 }
 
 /// One of each, so that even a short lunch shows them all.
-const EACH_ONCE: [Does; 6] =
-    [Does::ComesLate, Does::Cancels, Does::AsksTooMuch, Does::SawOldPrice, Does::PaysAtCounter, Does::StaysAway];
+const EACH_ONCE: [Does; 7] = [
+    Does::ComesLate,
+    Does::Cancels,
+    Does::AsksTooMuch,
+    Does::SawOldPrice,
+    Does::PaysAtCounter,
+    Does::StaysAway,
+    Does::PaysByPhone,
+];
 
 impl Script {
     /// A lunch of `orders` orders.
@@ -128,8 +142,9 @@ impl Script {
         let regulars = (1_000_usize.saturating_sub(first)).max(rest * 10 / 36);
         diners.extend((0..regulars).map(|index| regular(index, &mut random)));
         for index in 0..rest {
-            // The first of them is poor.
-            let diner = if index == EACH_ONCE.len() { first } else { first + random.below(regulars as u64) as usize };
+            // The first of them is poor: pays by phone, and once is refused.
+            let poor = (EACH_ONCE.len() - 1..=EACH_ONCE.len()).contains(&index);
+            let diner = if poor { first } else { first + random.below(regulars as u64) as usize };
             let does = EACH_ONCE.get(index).copied().unwrap_or_else(|| intention(&mut random));
             arrivals.push(regular_order(diner, diners[diner].canteen, does, &curve, &mut random));
         }
@@ -159,7 +174,8 @@ fn canteen(name: &'static str, random: &mut Random) -> CanteenPlan {
             let price = random.between(lowest, highest) * STEP;
             let price = Money::new(i64::try_from(price).unwrap_or(0), Currency::CNY);
             let category = category.to_owned();
-            dishes.push((Dish { name: known[index].to_owned(), category, price, options: vec![] }, 0));
+            let tax = TaxRate::from_percent(TAX.into()).unwrap_or_default();
+            dishes.push((Dish { name: known[index].to_owned(), category, price, options: vec![], tax }, 0));
         }
     }
     CanteenPlan { name, dishes }
@@ -217,6 +233,7 @@ fn intention(random: &mut Random) -> Does {
         120..128 => Does::AsksTooMuch,
         128..136 => Does::SawOldPrice,
         136..180 => Does::StaysAway,
+        180..210 => Does::PaysByPhone,
         _ => Does::Eats,
     }
 }
@@ -329,7 +346,7 @@ mod tests {
                 assert_eq!(races, arrival.does == Does::Races);
                 assert!(!races || arrival.lines == [(RACED, 1)]);
                 let price = script.canteens[arrival.canteen].dishes[RACED].0.price.minor;
-                assert!(!races || script.diners[arrival.diner].subsidy >= price);
+                assert!(!races || script.diners[arrival.diner].subsidy.min(ORDER_LIMIT) >= price);
             }
             for ((canteen, dish), asked) in asked {
                 let portions = script.canteens[canteen].dishes[dish].1;

@@ -120,7 +120,7 @@ impl Tally {
         });
     }
 
-    pub fn paid_at_counter(&self, canteen: usize, total: i64) {
+    pub fn paid_afterwards(&self, canteen: usize, total: i64) {
         self.canteens[canteen].confirmed.fetch_add(1, Relaxed);
         self.paid.fetch_add(total, Relaxed);
     }

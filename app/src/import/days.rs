@@ -157,6 +157,7 @@ impl Book {
             cut_off,
             lock: None,
             diner_limit: MAX_PORTIONS,
+            no_show_percent: 100,
             offers: portions.into_iter().map(offer).collect(),
         };
         let at = first_instant(opens, &self.zone)?;

@@ -1,15 +1,15 @@
-//! A canteen's dishes from a file of `name,category,price[,currency]`.
+//! A canteen's dishes from a file of `name,category,price[,currency][,tax_rate]`.
 
 use std::{collections::HashMap, path::Path};
 
 use anyhow::Context;
-use domain::{Currency, TenantId, menu::Dish};
+use domain::{Currency, TenantId, menu::Dish, tax::TaxRate};
 
 use super::{
     DishTerms, ImportRequest,
     canteen::Canteen,
     report::{BadRows, ImportReport},
-    rows::price,
+    rows::{price, tax_rate},
     table::{Fault, Row, Table},
 };
 use crate::{
@@ -50,14 +50,18 @@ pub async fn import(
         }
     };
     let mut changed = Vec::new();
-    for dish in dishes {
+    for Said { dish, tax } in dishes {
         match canteen.dish(&dish.name)? {
-            // A till's file says nothing of options, so those of the menu stay.
-            Some((_, old)) if (&old.category, old.price) == (&dish.category, dish.price) => {
-                report.dishes_unchanged += 1
+            // What the file says nothing of stays as the menu has it: options, and tax without a rate.
+            Some((id, old)) => {
+                let dish = Dish { options: old.options.clone(), tax: tax.unwrap_or(old.tax), ..dish };
+                if dish == *old {
+                    report.dishes_unchanged += 1;
+                } else {
+                    changed.push((id, dish));
+                }
             }
-            Some((id, old)) => changed.push((id, Dish { options: old.options.clone(), ..dish })),
-            None => changed.push((canteen.dish_id(&dish.name), dish)),
+            None => changed.push((canteen.dish_id(&dish.name), Dish { tax: tax.unwrap_or_default(), ..dish })),
         }
     }
     report.dishes_put = changed.len() as u64;
@@ -80,39 +84,54 @@ fn currency(terms: &DishTerms, known: Option<&Canteen>) -> anyhow::Result<Curren
 
 struct Dishes {
     rows: u64,
-    dishes: Vec<Dish>,
+    dishes: Vec<Said>,
     bad: BadRows,
 }
 
 fn read(file: &Path, currency: Currency) -> anyhow::Result<Dishes> {
     let broken = |why: String| usage(format!("{}: {why}", file.display()));
     let mut table = Table::open(file, ',')?;
-    let [name, category, unit] = ["name", "category", "price"].map(|column| table.column(column).map_err(broken));
-    let places = (name?, category?, unit?, table.column("currency").ok());
-    let mut dishes: Vec<Dish> = Vec::new();
+    let one = |column| table.column(column).map_err(broken);
+    let (name, category, price) = (one("name")?, one("category")?, one("price")?);
+    let maybe = |column| table.optional_column(column).map_err(broken);
+    let (currency_code, tax_rate) = (maybe("currency")?, maybe("tax_rate")?);
+    let places = Places { name, category, price, currency: currency_code, tax_rate };
+    let mut dishes: Vec<Said> = Vec::new();
     let mut lines: HashMap<String, u64> = HashMap::new();
     let (mut rows, mut bad) = (0, BadRows::default());
     while let Some(row) = table.next().map_err(broken)? {
         rows += 1;
-        let read = dish(&row, places, currency).and_then(|dish| match lines.insert(dish.name.clone(), row.line) {
-            None => Ok(dish),
-            Some(line) => Err(Fault::new("name", format!("{:?} is on line {line} already", dish.name))),
-        });
+        let read =
+            said(&row, &places, currency).and_then(|said| match lines.insert(said.dish.name.clone(), row.line) {
+                None => Ok(said),
+                Some(line) => Err(Fault::new("name", format!("{:?} is on line {line} already", said.dish.name))),
+            });
         match read {
-            Ok(dish) => dishes.push(dish),
+            Ok(said) => dishes.push(said),
             Err(why) => bad.add(row.line, None, &why),
         }
     }
     Ok(Dishes { rows, dishes, bad })
 }
 
-fn dish(
-    row: &Row<'_>,
-    (name, category, unit, code): (usize, usize, usize, Option<usize>),
-    currency: Currency,
-) -> Result<Dish, Fault> {
+/// Where the columns are.
+struct Places {
+    name: usize,
+    category: usize,
+    price: usize,
+    currency: Option<usize>,
+    tax_rate: Option<usize>,
+}
+
+/// What a row says of a dish. Without a rate it says nothing of tax.
+struct Said {
+    dish: Dish,
+    tax: Option<TaxRate>,
+}
+
+fn said(row: &Row<'_>, places: &Places, currency: Currency) -> Result<Said, Fault> {
     row.check()?;
-    if let Some(column) = code {
+    if let Some(column) = places.currency {
         let text = row.text("currency", column)?;
         let found: Currency = text.parse().map_err(|error| Fault::new("currency", format!("{error}")))?;
         if found != currency {
@@ -120,13 +139,15 @@ fn dish(
         }
     }
     let dish = Dish {
-        name: row.text("name", name)?.to_owned(),
-        category: row.text("category", category)?.to_owned(),
-        price: price("price", row.text("price", unit)?, currency)?,
+        name: row.text("name", places.name)?.to_owned(),
+        category: row.text("category", places.category)?.to_owned(),
+        price: price("price", row.text("price", places.price)?, currency)?,
         options: vec![],
+        tax: TaxRate::ZERO,
     };
     dish.check(currency).map_err(|error| Fault::new("name", error.to_string()))?;
-    Ok(dish)
+    let tax = places.tax_rate.map_or(Ok(None), |column| row.maybe("tax_rate", column))?;
+    Ok(Said { dish, tax: tax.map(|text| tax_rate("tax_rate", text)).transpose()? })
 }
 
 #[cfg(test)]
@@ -140,10 +161,23 @@ mod tests {
         let text = "price,name,category\n12.50,红烧鱼,aquatic\n-1,Soup,soup\n3,红烧鱼,aquatic\n4,Tea\n5,Rice,staple\n";
         std::fs::write(&file, text).unwrap();
         let Dishes { rows, dishes, bad } = read(&file, Currency::CNY).unwrap();
-        let names: Vec<_> = dishes.iter().map(|dish| (dish.name.as_str(), dish.price.minor)).collect();
+        let names: Vec<_> = dishes.iter().map(|said| (said.dish.name.as_str(), said.dish.price.minor)).collect();
         assert_eq!((rows, names), (5, vec![("红烧鱼", 1_250), ("Rice", 500)]));
         let lines: Vec<_> = bad.rows.iter().map(|bad| bad.line).collect();
         assert_eq!((bad.bad_rows, lines), (3, vec![3, 4, 5]));
         assert!(bad.rows[1].reason.contains("on line 2 already"), "{}", bad.rows[1].reason);
+    }
+
+    #[test]
+    fn a_row_may_name_its_tax_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dishes.csv");
+        let text = "name,category,price,tax_rate\nRice,staple,5,6\nTea,drink,4,\nCake,sweet,9,13.00\nPie,sweet,9,6%\n";
+        std::fs::write(&file, text).unwrap();
+        let Dishes { dishes, bad, .. } = read(&file, Currency::CNY).unwrap();
+        let rates: Vec<_> = dishes.iter().map(|said| said.tax.map(|rate| rate.to_string())).collect();
+        assert_eq!(rates, [Some("6".to_owned()), None, Some("13".to_owned())]);
+        assert_eq!((bad.bad_rows, bad.rows[0].line), (1, 5));
+        assert!(bad.rows[0].reason.contains("tax_rate"), "{}", bad.rows[0].reason);
     }
 }

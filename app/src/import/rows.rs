@@ -4,6 +4,7 @@ use domain::{
     Currency, Money, Timestamp,
     menu::{Dish, MAX_NAME, MAX_PRICE_MINOR},
     order::MAX_QUANTITY,
+    tax::{NotATaxRate, TaxRate},
 };
 use jiff::{civil, tz::TimeZone};
 use rust_decimal::Decimal;
@@ -50,6 +51,11 @@ pub enum Said {
     Line(Box<Line>),
     /// The mapping leaves out what costs nothing.
     NoPrice,
+}
+
+/// The tax that a price includes, in percent.
+pub fn tax_rate(what: &'static str, text: &str) -> Result<TaxRate, Fault> {
+    text.parse().map_err(|error: NotATaxRate| Fault::new(what, error.to_string()))
 }
 
 /// Where the mapped columns are.
@@ -125,6 +131,7 @@ impl<'a> Reader<'a> {
             category: places.category.map_or(Ok(NO_CATEGORY), |column| row.text("category", column))?.to_owned(),
             price: price("unit_price", row.text("unit_price", places.unit_price)?, currency)?,
             options: vec![],
+            tax: TaxRate::ZERO,
         };
         dish.check(currency).map_err(|error| Fault::new("dish", error.to_string()))?;
         if dish.price.is_zero() && self.mapping.zero_price == ZeroPrice::LeaveOut {

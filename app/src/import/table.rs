@@ -72,6 +72,11 @@ impl Table {
         Self::read(plain, delimiter).map_err(|error| usage(format!("{name}: {error}")))
     }
 
+    /// The same of bytes that were read before.
+    pub fn of(bytes: Vec<u8>, delimiter: char) -> Result<Table, String> {
+        Self::read(Box::new(std::io::Cursor::new(bytes)), delimiter)
+    }
+
     fn read(plain: Box<dyn Read + Send>, delimiter: char) -> Result<Table, String> {
         let bounded: Box<dyn Read + Send> = Box::new(Bounded { inner: plain, left: MAX_BYTES });
         let delimiter = u8::try_from(delimiter).map_err(|_| "the delimiter must be one ASCII character".to_owned())?;
@@ -103,6 +108,11 @@ impl Table {
         }
     }
 
+    /// The same of a column that need not be there.
+    pub fn optional_column(&self, name: &str) -> Result<Option<usize>, String> {
+        if self.header.iter().any(|column| column == name) { self.column(name).map(Some) } else { Ok(None) }
+    }
+
     /// The next row; an error when the file as a whole cannot be read on.
     pub fn next(&mut self) -> Result<Option<Row<'_>>, String> {
         let read = self.reader.read_byte_record(&mut self.record);
@@ -118,6 +128,11 @@ impl Table {
     }
 }
 
+/// A field's text as what it stands for.
+pub fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(what: &'static str, text: &str) -> Result<T, Fault> {
+    text.parse().map_err(|error: T::Err| Fault::new(what, error.to_string()))
+}
+
 impl Row<'_> {
     /// Whether the row has as many fields as the header.
     pub fn check(&self) -> Result<(), Fault> {
@@ -126,6 +141,11 @@ impl Row<'_> {
             return Ok(());
         }
         Err(Fault { field: None, why: format!("the row has {found} fields, the header has {}", self.columns) })
+    }
+
+    /// As [`Row::maybe`], of a column that may not be there.
+    pub fn optional(&self, what: &'static str, column: Option<usize>) -> Result<Option<&str>, Fault> {
+        column.map_or(Ok(None), |column| self.maybe(what, column))
     }
 
     /// A field's text without the space around it; nothing if the field is empty. An error if it is

@@ -72,7 +72,7 @@ fn a_killed_server_leaves_nothing_in_the_way() {
     server.kill();
     assert!(place.folder().join("admin.sock").exists(), "nobody could take it away");
     // By the command itself, since nobody answers.
-    assert_eq!(place.json(&["projections", "rebuild", "--all"])["rebuilt"].as_array().map(Vec::len), Some(12));
+    assert_eq!(place.json(&["projections", "rebuild", "--all"])["rebuilt"].as_array().map(Vec::len), Some(20));
     assert_eq!(place.json(&place.import_of(6))["orders_imported"], 2);
     let server = place.serve();
     assert_eq!(place.json(&place.import_of(7))["orders_imported"], 1);

@@ -210,7 +210,7 @@ fn a_statement_runs_from_its_opening_to_its_closing_balance() {
     let text = std::fs::read_to_string(csv).expect("a file");
     let mut lines = text.lines();
     assert_eq!(lines.next().map(|line| line.starts_with("booked on,late,occurred at,event,debit")), Some(true));
-    assert_eq!(lines.next(), Some("2026-03-01,,,balance carried forward,,,0.00,CNY,,,"));
+    assert_eq!(lines.next(), Some("2026-03-01,,,balance carried forward,,,0.00,CNY,,,,"));
     let first = lines.next().expect("a line");
     // Orders of one day are booked as they come, which need not be in the order of their times.
     let minute = of["lines"][0]["occurred_at"].as_str().map(|at| at[14..16].to_owned()).expect("a time");

@@ -29,7 +29,7 @@ fn verify_finds_a_row_that_was_touched() {
     let place = Place::with_history(3);
     let touched = std::process::Command::new("sqlite3")
         .arg(place.folder().join("views.sqlite"))
-        .arg("UPDATE balances__v1_b1 SET balance_minor = balance_minor + 1 WHERE account = 'prepaid'")
+        .arg("UPDATE balances__v2_b1 SET balance_minor = balance_minor + 1 WHERE account = 'prepaid'")
         .status();
     if touched.is_err() {
         // Without the shell of SQLite there is nothing to touch it with.

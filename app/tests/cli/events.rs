@@ -35,9 +35,12 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-/// An order that was collected.
+/// An order that was cooked, collected, and never refunded.
 pub fn collected_order() -> String {
-    text(&listed(&["--type", "order.PickedUp"])[0]["stream"]["key"]).to_owned()
+    let refunded = listed(&["--type", "order.RefundBegun"]);
+    let other = |event: &&Value| refunded.iter().all(|refund| refund["stream"] != event["stream"]);
+    let collected = listed(&["--type", "order.PickedUp"]);
+    text(&collected.iter().find(other).expect("one nobody complained about")["stream"]["key"]).to_owned()
 }
 
 #[test]

@@ -5,12 +5,16 @@
 
 mod aggregate;
 mod as_of;
+mod bench;
 mod beside_a_server;
 mod books;
 mod damage;
+mod diners;
 mod ends;
 mod events;
+mod finance;
 mod help;
+mod invoices;
 mod moving;
 mod nodes;
 mod postgres;
@@ -19,3 +23,4 @@ mod settings;
 mod shutdown;
 mod subsidies;
 mod support;
+mod tokens;

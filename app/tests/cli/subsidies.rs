@@ -83,6 +83,39 @@ fn lots_are_granted_once_with_or_without_a_server() {
 }
 
 #[test]
+fn a_standing_order_grants_by_itself_and_says_what_it_waits_for() {
+    let place = Place::new();
+    let policy = company(&place);
+    let standing = |more: &[&str]| {
+        place.json(&[&["subsidies", "--tenant", TENANT, "standing", "--policy", &policy], more].concat())
+    };
+    assert_eq!(standing(&["--ahead", "1"])["changed"], true);
+    assert_eq!(standing(&["--ahead", "1"])["changed"], false);
+    let listed = || place.json(&["subsidies", "list"])["policies"][0].clone();
+    assert_eq!(listed()["ahead_days"], 1);
+    let server = place.serve();
+    // A hundred yuan are enough for today and not for tomorrow.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while listed()["short_minor"].is_null() {
+        assert!(std::time::Instant::now() < deadline, "{}", listed());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let row = listed();
+    assert_eq!(
+        (&row["needed_minor"], &row["short_minor"], &row["waits_for"]),
+        (&json!(6_000), &json!(2_000), &json!(today(1)))
+    );
+    let runs = place.json(&["subsidies", "runs"]);
+    assert_eq!((&runs["runs"][0]["run"], &runs["runs"][0]["granted_minor"]), (&row["last_run"], &json!(6_000)));
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1));
+    assert_eq!(standing(&["--off"])["changed"], true);
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0));
+    assert_eq!((&listed()["ahead_days"], &listed()["waits_for"]), (&Value::Null, &Value::Null));
+    assert_eq!(place.json(&["verify"])["same"], true);
+}
+
+#[test]
 fn what_is_wrong_is_named_and_changes_nothing() {
     let place = Place::new();
     let policy = company(&place);
@@ -106,6 +139,12 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     refused(&["set", &policy, "--from", "2020-01-01", "--terms", &terms], "version 1 already");
     refused(&["grant", &policy, "--from", "2026-01-02", "--to", "2026-01-01"], "are not 1 to 92 days");
     refused(&["grant", KEY, "--from", "2026-01-01", "--to", "2026-01-01"], "there is no such policy");
+    refused(
+        &["standing", "--policy", &policy, "--ahead", "32"],
+        "ahead_days is 32; a standing order grants at most 31",
+    );
+    refused(&["standing", "--policy", &policy], "--ahead <DAYS>");
+    refused(&["standing", "--policy", KEY, "--off"], "there is no such policy");
     refused(&["fund", COMPANY, "5.001 CNY", "--key", KEY], "decimal places");
     refused(&["fund", COMPANY, "5.00", "--key", KEY], "is not an amount");
     refused(&["fund", COMPANY, "0.00 CNY", "--key", COMPANY], "more than zero");

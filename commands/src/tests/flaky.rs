@@ -28,6 +28,9 @@ pub(super) enum Fate {
 pub(super) struct FlakyLog {
     inner: MemoryLog,
     open: watch::Sender<bool>,
+    /// Whether the next answer to whoever asks for versions, or appends, is held back.
+    holding: AtomicBool,
+    answering: watch::Sender<bool>,
     fates: Mutex<Vec<Fate>>,
     pub(super) appends: AtomicUsize,
     /// Of streams.
@@ -52,6 +55,8 @@ impl FlakyLog {
         FlakyLog {
             inner,
             open: watch::Sender::new(true),
+            holding: AtomicBool::new(false),
+            answering: watch::Sender::new(true),
             fates: Mutex::default(),
             appends: AtomicUsize::new(0),
             rows_read: AtomicUsize::new(0),
@@ -90,6 +95,29 @@ impl FlakyLog {
         self.open.send_replace(true);
     }
 
+    /// Lets the next append, or the next question for versions, be carried out but not answered until
+    /// [`FlakyLog::answer`].
+    pub(super) fn hold_next_answer(&self) {
+        self.answering.send_replace(false);
+        self.holding.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether an answer is held back.
+    pub(super) fn holds_an_answer(&self) -> bool {
+        !*self.answering.borrow() && !self.holding.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn answer(&self) {
+        self.answering.send_replace(true);
+    }
+
+    async fn may_answer(&self) {
+        if self.holding.swap(false, Ordering::SeqCst) {
+            let mut answering = self.answering.subscribe();
+            answering.wait_for(|answering| *answering).await.unwrap();
+        }
+    }
+
     /// The fates of the next appends, the first first; those after them are written.
     pub(super) fn doom(&self, fates: &[Fate]) {
         let mut doomed = fates.to_vec();
@@ -109,7 +137,7 @@ impl EventStore for FlakyLog {
     }
 
     async fn session(&self) -> Result<Box<dyn AppendSession + '_>, StoreError> {
-        Ok(Box::new(Doomed { log: self, inner: self.inner.session().await? }))
+        Ok(Box::new(Doomed { log: self, inner: Some(self.inner.session().await?) }))
     }
 
     fn is_shared(&self) -> bool {
@@ -117,7 +145,9 @@ impl EventStore for FlakyLog {
     }
 
     async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, StoreError> {
-        self.inner.versions(streams).await
+        let versions = self.inner.versions(streams).await;
+        self.may_answer().await;
+        versions
     }
 
     async fn state(&self) -> Result<LogState, StoreError> {
@@ -167,7 +197,18 @@ impl EventStore for FlakyLog {
 /// A session of a flaky log.
 struct Doomed<'a> {
     log: &'a FlakyLog,
-    inner: Box<dyn AppendSession + 'a>,
+    /// Until something is appended: then the head is free for others.
+    inner: Option<Box<dyn AppendSession + 'a>>,
+}
+
+impl Doomed<'_> {
+    async fn write(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
+        let inner = self.inner.as_mut().expect("a session appends once");
+        let appended = inner.append(batch, now).await?;
+        self.inner = None;
+        self.log.may_answer().await;
+        Ok(appended)
+    }
 }
 
 #[async_trait::async_trait]
@@ -177,10 +218,10 @@ impl AppendSession for Doomed<'_> {
         self.log.is_open().await;
         let fate = self.log.fates.lock().unwrap().pop().unwrap_or(Fate::Written);
         match fate {
-            Fate::Written => self.inner.append(batch, now).await,
+            Fate::Written => self.write(batch, now).await,
             Fate::Refused => Err(StoreError::Unavailable("doomed".to_owned())),
             Fate::WrittenUnknown => {
-                self.inner.append(batch, now).await?;
+                self.write(batch, now).await?;
                 Err(StoreError::Unknown("doomed".to_owned()))
             }
             Fate::LostUnknown => Err(StoreError::Unknown("doomed".to_owned())),

@@ -67,7 +67,11 @@ async fn chain(
         let (node, accounts) = (inner.clone(), accounts.clone());
         async move {
             for (link, account) in accounts.into_iter().enumerate() {
-                let command = Command::Deposit { deposit: Uuid::from_u128(number << 8 | link as u128), amount: fen(1) };
+                let command = Command::Deposit {
+                    deposit: Uuid::from_u128(number << 8 | link as u128),
+                    amount: fen(1),
+                    source: domain::top_up::Source::Bank,
+                };
                 let cause = step(number, &format!("link/{link}"));
                 match node.execute::<Account>(TENANT, wallet(account), command, cause).await {
                     Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
@@ -194,7 +198,11 @@ async fn copy_what_is_seen(node: &Commands) -> Result<Finished<()>, Interrupted>
         let node = inner.clone();
         async move {
             let seen = node.look(TENANT, wallet(1), |account: &Account| account.book().unwrap().posted).await?;
-            let command = Command::Deposit { deposit: Uuid::from_u128(70), amount: fen(seen) };
+            let command = Command::Deposit {
+                deposit: Uuid::from_u128(70),
+                amount: fen(seen),
+                source: domain::top_up::Source::Bank,
+            };
             match node.execute::<Account>(TENANT, wallet(2), command, step(70, "copy")).await {
                 Err(Failure::Interrupted(interrupted)) => Err(interrupted),
                 other => other.map(|_| ()).map_err(|error| panic!("{error}")),

@@ -23,10 +23,26 @@ use crate::{Commands, Finished, Interrupted};
 async fn links(commands: &Commands, number: u128) -> Result<u32, Interrupted> {
     let mine = wallet(number);
     let steps = [
-        (mine, Command::Deposit { deposit: uuid::Uuid::from_u128(number), amount: fen(100) }, "deposit"),
+        (
+            mine,
+            Command::Deposit {
+                deposit: uuid::Uuid::from_u128(number),
+                amount: fen(100),
+                source: domain::top_up::Source::Bank,
+            },
+            "deposit",
+        ),
         (mine, Command::Hold { hold: hold(number), amount: fen(60), from: None }, "hold"),
         (mine, Command::Capture { hold: hold(number) }, "capture"),
-        (wallet(0), Command::Deposit { deposit: uuid::Uuid::from_u128(number), amount: fen(1) }, "shared"),
+        (
+            wallet(0),
+            Command::Deposit {
+                deposit: uuid::Uuid::from_u128(number),
+                amount: fen(1),
+                source: domain::top_up::Source::Bank,
+            },
+            "shared",
+        ),
     ];
     let mut carried_out = 0;
     for (account, command, name) in steps {
@@ -146,7 +162,11 @@ async fn a_panic_in_a_chain_leaves_a_prefix_that_a_repeat_continues() {
         .pipelined(16, move || {
             let commands = inner.clone();
             async move {
-                let command = Command::Deposit { deposit: uuid::Uuid::from_u128(1), amount: fen(100) };
+                let command = Command::Deposit {
+                    deposit: uuid::Uuid::from_u128(1),
+                    amount: fen(100),
+                    source: domain::top_up::Source::Bank,
+                };
                 commands.execute::<Account>(TENANT, wallet(1), command, step(1, "deposit")).await.unwrap();
                 if commands.fullness() >= 0.0 {
                     panic!("on purpose");
@@ -270,7 +290,11 @@ async fn two_accounts(commands: &Commands, pause: &AtomicU32) -> Result<Finished
             let (commands, left) = (inner.clone(), Arc::clone(&left));
             async move {
                 for number in [1, 2] {
-                    let command = Command::Deposit { deposit: uuid::Uuid::from_u128(77), amount: fen(30) };
+                    let command = Command::Deposit {
+                        deposit: uuid::Uuid::from_u128(77),
+                        amount: fen(30),
+                        source: domain::top_up::Source::Bank,
+                    };
                     let cause = step(77, &format!("deposit/{number}"));
                     match commands.execute::<Account>(TENANT, wallet(number), command, cause).await {
                         Err(crate::Failure::Interrupted(interrupted)) => return Err(interrupted),

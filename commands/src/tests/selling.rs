@@ -7,6 +7,7 @@ use domain::{
     menu::Dish,
     order::{Channel, Line},
     serving::{Command, Error, Event, Meal, Offer, Plan, Serving},
+    tax::TaxRate,
 };
 use store::EventStore;
 use uuid::Uuid;
@@ -24,7 +25,13 @@ pub(super) fn node(log: &Arc<impl EventStore>) -> Commands {
 }
 
 fn dish() -> Dish {
-    Dish { name: "Dumplings".to_owned(), category: "Mains".to_owned(), price: fen(900), options: vec![] }
+    Dish {
+        name: "Dumplings".to_owned(),
+        category: "Mains".to_owned(),
+        price: fen(900),
+        options: vec![],
+        tax: TaxRate::ZERO,
+    }
 }
 
 pub(super) async fn publish(node: &Commands, portions: u32) {
@@ -37,6 +44,7 @@ pub(super) async fn publish(node: &Commands, portions: u32) {
         cut_off: NOON.plus_seconds(3_600),
         lock_at: NOON.plus_seconds(3_600),
         diner_limit: 1,
+        no_show_percent: 100,
         offers: vec![Offer { dish: DISH, spec: dish(), portions }],
     };
     give(node, Command::Publish(plan), 900, "publish").await.unwrap();
@@ -50,7 +58,14 @@ pub(super) async fn give(node: &Commands, command: Command, subject: u128, name:
 
 /// One portion for the buyer of that number.
 pub(super) async fn buy(node: &Commands, buyer: u128) -> Given {
-    let line = Line { dish: DISH, name: dish().name, quantity: 1, unit_price: dish().price, options: vec![] };
+    let line = Line {
+        dish: DISH,
+        name: dish().name,
+        quantity: 1,
+        unit_price: dish().price,
+        options: vec![],
+        tax: TaxRate::ZERO,
+    };
     let command = Command::Reserve {
         order: OrderId(Uuid::from_u128(buyer)),
         diner: DinerId(Uuid::from_u128(buyer)),

@@ -62,6 +62,38 @@ async fn a_stale_look_is_refreshed() {
     assert_eq!(seen.unwrap().value, 15, "a chain that only looks");
 }
 
+/// The log has done what `left` asked before `right` raises the portions, and answers only after somebody
+/// else has come to `left`, who knows of that.
+async fn what_was_asked_before_proves_nothing(portions: u32) {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    publish(&left, portions).await;
+    buy(&left, 1).await.unwrap();
+    log.hold_next_answer();
+    let node = left.clone();
+    let early = tokio::spawn(async move { buy(&node, 2).await.map(drop) });
+    a_moment().await;
+    assert!(log.holds_an_answer());
+    give(&right, serving::Command::SetPortions { dish: DISH, portions: portions + 1 }, 3, "more").await.unwrap();
+    let node = left.clone();
+    let late = tokio::spawn(async move { buy(&node, 4).await.map(drop) });
+    a_moment().await;
+    log.answer();
+    assert_eq!(early.await.unwrap().is_ok(), portions > 1, "asked before there were more");
+    late.await.unwrap().unwrap();
+    assert_eq!(sold(&*log).await, portions + 1);
+}
+
+#[tokio::test]
+async fn a_check_proves_nothing_to_those_who_came_after_it() {
+    what_was_asked_before_proves_nothing(1).await;
+}
+
+#[tokio::test]
+async fn an_append_proves_nothing_to_those_who_came_after_it() {
+    what_was_asked_before_proves_nothing(2).await;
+}
+
 /// A chain that holds money of one account, and writes into another when it may not.
 async fn hold_or_say_so(node: &Commands) -> Result<bool, Interrupted> {
     let command = Command::Hold { hold: hold(1), amount: fen(8), from: None };
@@ -69,7 +101,8 @@ async fn hold_or_say_so(node: &Commands) -> Result<bool, Interrupted> {
         Ok(_) => Ok(true),
         Err(Failure::Interrupted(interrupted)) => Err(interrupted),
         Err(Failure::Refused(_) | Failure::KeyReused) => {
-            let command = Command::Deposit { deposit: Uuid::from_u128(50), amount: fen(1) };
+            let command =
+                Command::Deposit { deposit: Uuid::from_u128(50), amount: fen(1), source: domain::top_up::Source::Bank };
             let said = node.execute::<Account>(TENANT, wallet(2), command, step(1, "refused")).await;
             said.map(|_| false).map_err(|_| Interrupted::Fell)
         }

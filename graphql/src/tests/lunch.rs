@@ -281,3 +281,23 @@ async fn orders_and_the_journal_are_paged_by_cursors_that_tell_no_positions() {
         assert!(!second["edges"].as_array().unwrap().contains(&first["edges"][0]), "{field}");
     }
 }
+
+#[tokio::test]
+async fn a_canteen_sees_how_far_a_withdrawal_is() {
+    let house = House::open().await;
+    let lunch = house.lunch().await;
+    let rice = json!([{ "dish": lunch.rice, "quantity": 1 }]);
+    for diner_number in [7, 8] {
+        house.deposit(diner_number, "20.00").await;
+        house.order(&diner(diner_number), &lunch.serving, rice.clone(), &key()).await.data();
+    }
+    let withdraw = "mutation($s: ID!, $d: ID!, $key: UUID!) {
+        withdrawDish(serving: $s, dish: $d, idempotencyKey: $key) { consistencyToken } }";
+    let of = json!({ "s": lunch.serving, "d": lunch.rice, "key": key() });
+    house.ask(&staff(), withdraw, of).await.data();
+    let ask = "query($s: ID!) { dashboard(serving: $s) { withdrawals { dish orders told settled } } }";
+    let seen = async || house.read(&staff(), ask, json!({ "s": lunch.serving })).await["dashboard"].clone();
+    // Nobody goes on with it in this house.
+    let begun = json!({ "dish": lunch.rice, "orders": "2", "told": "0", "settled": false });
+    assert_eq!(seen().await["withdrawals"], json!([begun]));
+}

@@ -69,15 +69,15 @@ async fn a_lot_is_granted_pays_its_share_and_is_accounted_for() {
     }]);
     assert_eq!(mine["mySubsidyLots"], lot);
     assert_eq!(house.read(&diner(9), lots, json!({})).await["mySubsidyLots"], json!([]), "nobody else's");
-    let books = "{ subsidyUse { policy granted { amount } spent { amount } left { amount } }
-                   grantRuns { run finished } }";
+    let books = "{ subsidyUse { nodes { policy granted { amount } spent { amount } left { amount } } }
+                   grantRuns { nodes { run finished } } }";
     let books = house.read(&finance(), books, json!({})).await;
-    let used = &books["subsidyUse"][0];
+    let used = &books["subsidyUse"]["nodes"][0];
     assert_eq!(
         (&used["policy"], &used["spent"]["amount"], &used["left"]["amount"]),
         (&policy, &json!("3.00"), &json!("17.00"))
     );
-    assert_eq!(books["grantRuns"], json!([{ "run": run["run"], "finished": true }]));
+    assert_eq!(books["grantRuns"]["nodes"], json!([{ "run": run["run"], "finished": true }]));
 }
 
 #[tokio::test]
@@ -108,4 +108,36 @@ async fn what_cannot_be_granted_is_a_coded_error() {
         "FORBIDDEN"
     );
     assert_eq!(house.head().await, head);
+}
+
+const STANDING: &str = "mutation($p: UUID!, $ahead: Int, $key: UUID!) {
+    setStandingGrants(policy: $p, aheadDays: $ahead, idempotencyKey: $key) { policy } }";
+const POLICIES: &str =
+    "{ subsidyPolicies { nodes { policy company group currency zone aheadDays waitsFor short { amount }
+    lastRun lastRunAt } } }";
+
+#[tokio::test]
+async fn finance_lets_grants_make_themselves_and_sees_that_they_stand() {
+    let house = House::open().await;
+    let policy = policy(&house).await;
+    let ahead = |days: Value, key: &str| json!({ "p": policy, "ahead": days, "key": key });
+    let listed = async || house.read(&finance(), POLICIES, json!({})).await["subsidyPolicies"]["nodes"][0].clone();
+    let key_of_it = key();
+    for _ in 0..2 {
+        let set = house.ask(&finance(), STANDING, ahead(json!(7), &key_of_it)).await.data();
+        assert_eq!(set["setStandingGrants"]["policy"], policy);
+    }
+    let row = listed().await;
+    assert_eq!((&row["aheadDays"], &row["company"], &row["group"]), (&json!(7), &json!(company()), &Value::Null));
+    assert_eq!((&row["waitsFor"], &row["short"], &row["lastRun"]), (&Value::Null, &Value::Null, &Value::Null));
+    let reused = house.ask(&finance(), STANDING, ahead(json!(8), &key_of_it)).await;
+    assert_eq!(reused.code(), "KEY_REUSED");
+    let bad = house.ask(&finance(), STANDING, ahead(json!(32), &key())).await;
+    assert_eq!((bad.code(), bad.field()), ("BAD_INPUT", "aheadDays"));
+    let unknown = json!({ "p": key(), "ahead": 1, "key": key() });
+    assert_eq!(house.ask(&finance(), STANDING, unknown).await.code(), "NOT_FOUND");
+    assert_eq!(listed().await, row, "what was refused changed nothing");
+    house.ask(&finance(), STANDING, ahead(Value::Null, &key())).await.data();
+    assert_eq!(listed().await["aheadDays"], Value::Null);
+    assert_eq!(house.ask(&diner(7), STANDING, ahead(json!(1), &key())).await.code(), "FORBIDDEN");
 }

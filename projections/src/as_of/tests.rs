@@ -85,14 +85,18 @@ impl Booking {
         let wallet = AccountId::Wallet(DinerId(id(self.who)));
         let (hold, from) = (testing::hold(number, 0), RefundFrom::Canteen(CanteenId(id(50 + self.who))));
         match self.what {
-            0 => Fact::Account(wallet, account::Event::Deposited { deposit: id(number as u128), amount }),
+            0 => Fact::Account(
+                wallet,
+                account::Event::Deposited { deposit: id(number as u128), amount, source: domain::top_up::Source::Bank },
+            ),
             1 => Fact::Account(wallet, account::Event::Captured { hold, amount }),
             2 => {
                 let refund = domain::RefundId(id(number as u128));
                 Fact::Account(wallet, account::Event::RefundDiverted { refund, hold, amount, from })
             }
             _ => {
-                let recognised = order::Event::PickedUp { canteen: CanteenId(id(50 + self.who)), recognised: amount };
+                let recognised =
+                    order::Event::PickedUp { canteen: CanteenId(id(50 + self.who)), recognised: amount, tax: vec![] };
                 Fact::Order(OrderId(id(1_000 + number as u128)), recognised)
             }
         }

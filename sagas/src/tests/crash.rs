@@ -32,9 +32,10 @@ pub(super) async fn crashed_after(house: &House, events: usize) -> House {
     for row in house.log.read_all(1, events).await.unwrap() {
         log.append(vec![again(&row)], row.recorded_at).await.unwrap();
     }
-    let (clock, ordering) = start(&log, super::MORNING.plus_seconds(60));
+    let (clock, ordering) = start(&log, super::MORNING.plus_seconds(60), &house.wechat);
+    let wechat = Arc::clone(&house.wechat);
     let (canteen, serving) = (house.canteen, house.serving);
-    House { log, clock, ordering, canteen, serving, views: None, stop: CancellationToken::new() }
+    House { log, clock, ordering, wechat, canteen, serving, views: None, stop: CancellationToken::new() }
 }
 
 fn orders_events(rows: &[EventRow]) -> usize {

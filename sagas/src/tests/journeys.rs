@@ -51,7 +51,7 @@ async fn a_repeated_tap_is_one_order() {
     let new = house.order(1, &[(RICE, 3)]);
     let other = house.ordering.place_order(house.request(1, 1, &new), new).await;
     assert_eq!(other.unwrap_err(), Failure::KeyReused);
-    let (clock, restarted) = super::start(&house.log, super::MORNING);
+    let (clock, restarted) = super::start(&house.log, super::MORNING, &house.wechat);
     let again = house.order(1, &MEAL);
     let head = house.log.head().await.unwrap();
     let placed = restarted.place_order(house.request(1, 1, &again), again).await.unwrap();

@@ -1,26 +1,37 @@
 //! Whole orders over a real write path and real views.
 
+mod changing;
+mod counter;
 mod crash;
+mod finance;
+mod finance_property;
+mod invoices;
 mod journeys;
+mod people;
+mod providers;
 mod subsidies;
+mod whole_house;
 
 use std::{sync::Arc, time::Duration};
 
+use ::providers::{Providers, StandIn, Weather};
 use commands::{Commands, Limits, ManualClock, NewOffer, NewServing, Request, SeededIds};
 use domain::{
     AccountId, ActorId, CanteenId, Currency, DinerId, DishId, Fact, Money, OrderId, ServingId, TenantId, Timestamp,
     account::Account,
     menu::Dish,
     order::{Channel, Order, Terms},
+    payment::Provider,
     postings::postings,
     serving::{Meal, Serving},
+    tax::TaxRate,
 };
 use projections::{Runner, Views};
 use store::{EventStore, MemoryLog, Recorded};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Follower, NewLine, NewOrder, Ordering, Subsidies};
+use crate::{Finance, Follower, NewLine, NewOrder, Ordering, Subsidies};
 
 const TENANT: TenantId = TenantId(Uuid::from_u128(1));
 const STAFF: ActorId = ActorId(Uuid::from_u128(2));
@@ -44,6 +55,8 @@ struct House {
     log: Arc<MemoryLog>,
     clock: Arc<ManualClock>,
     ordering: Ordering,
+    /// WeChat Pay, played; its world survives a crash of ours.
+    wechat: Arc<StandIn>,
     canteen: CanteenId,
     serving: ServingId,
     views: Option<Views>,
@@ -56,18 +69,23 @@ impl Drop for House {
     }
 }
 
-fn start(log: &Arc<MemoryLog>, at: Timestamp) -> (Arc<ManualClock>, Ordering) {
+fn start(log: &Arc<MemoryLog>, at: Timestamp, wechat: &Arc<StandIn>) -> (Arc<ManualClock>, Ordering) {
     let clock = Arc::new(ManualClock::at(at));
     let commands =
         Commands::start(Arc::clone(log) as _, Arc::clone(&clock) as _, Arc::new(SeededIds::new(3)), Limits::default());
-    (clock, Ordering::new(commands))
+    let providers = Providers::default().with(Provider::WechatPay, Arc::clone(wechat) as _);
+    (clock, Ordering::new(commands).with_providers(providers))
 }
 
 impl House {
     /// Sells rice at 18.00 and soup at 6.00 from now until noon; the kitchen locks at half past.
     async fn open(rice: u32, soup: u32) -> House {
-        let log = Arc::new(MemoryLog::new());
-        let (clock, ordering) = start(&log, MORNING);
+        House::open_with(rice, soup, StandIn::new(1, Weather::default())).await
+    }
+
+    async fn open_with(rice: u32, soup: u32, wechat: StandIn) -> House {
+        let (log, wechat) = (Arc::new(MemoryLog::new()), Arc::new(wechat));
+        let (clock, ordering) = start(&log, MORNING, &wechat);
         let commands = ordering.commands();
         let canteen = CanteenId(staff("canteen", 1, &()).id);
         commands
@@ -75,7 +93,13 @@ impl House {
             .await
             .unwrap();
         for (dish, name, price) in [(RICE, "Rice", RICE_PRICE), (SOUP, "Soup", SOUP_PRICE)] {
-            let spec = Dish { name: name.into(), category: "Lunch".into(), price: fen(price), options: vec![] };
+            let spec = Dish {
+                name: name.into(),
+                category: "Lunch".into(),
+                price: fen(price),
+                options: vec![],
+                tax: TaxRate::ZERO,
+            };
             commands.put_dish(staff("dish", dish.0.as_u128(), &()), canteen, dish, spec).await.unwrap();
         }
         let date = jiff::civil::date(2026, 11, 23);
@@ -87,6 +111,7 @@ impl House {
             cut_off: date.at(12, 0, 0, 0),
             lock: Some(date.at(12, 30, 0, 0)),
             diner_limit: 4,
+            no_show_percent: 50,
             offers: vec![
                 NewOffer { dish: RICE, portions: rice, price: None },
                 NewOffer { dish: SOUP, portions: soup, price: None },
@@ -95,7 +120,7 @@ impl House {
         let request = staff("serving", 1, &());
         commands.publish_serving(request, new).await.unwrap();
         let serving = ServingId(request.id);
-        House { log, clock, ordering, canteen, serving, views: None, stop: CancellationToken::new() }
+        House { log, clock, ordering, wechat, canteen, serving, views: None, stop: CancellationToken::new() }
     }
 
     async fn fund(&self, number: u128, subsidy: i64, wallet: i64) {
@@ -140,17 +165,23 @@ impl House {
             return views.clone();
         }
         let registry = projections::all().iter().cloned().chain(crate::projections()).collect();
-        let views = Views::in_memory(self.log.identity(), registry).unwrap();
-        let runner = Runner::open(Arc::clone(&self.log) as _, views.clone()).await.unwrap();
+        let runner = self.runner_of(registry).await;
         tokio::spawn(runner.run(self.stop.clone()));
+        self.views.clone().unwrap()
+    }
+
+    /// Only these views, and the runner that is to keep them.
+    async fn runner_of(&mut self, registry: projections::Registry) -> Runner {
+        let views = Views::in_memory(self.log.identity(), registry).unwrap();
         self.views = Some(views.clone());
-        views
+        Runner::open(Arc::clone(&self.log) as _, views).await.unwrap()
     }
 
     /// Lets the follower do what there is to do; answers how many processes stay open.
     async fn settle(&mut self) -> u64 {
         let subsidies = Subsidies::new(self.ordering.commands().clone(), self.views().await);
-        Follower::new(self.ordering.clone(), subsidies).settle(Duration::from_secs(10)).await.unwrap()
+        let finance = Finance::new(self.ordering.commands().clone(), self.views().await);
+        Follower::new(self.ordering.clone(), subsidies, finance).settle(Duration::from_secs(10)).await.unwrap()
     }
 
     async fn left(&self, dish: DishId) -> u32 {

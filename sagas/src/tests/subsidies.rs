@@ -1,5 +1,7 @@
 //! Lots: granted, spent, given back and expired.
 
+mod standing;
+
 use commands::Failure;
 use domain::{
     AccountId, CompanyId, DinerId, GrantRunId, GroupId, OrderId, PolicyId, Timestamp,

@@ -2,8 +2,9 @@
 //! auditor reads what was recorded.
 
 use domain::{
-    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, books::Books, diner::Diner,
-    grant_run::GrantRun, menu::Menu, order::Order, payment::Payment, policy::Policy, serving::Serving,
+    Aggregate, Fact, StreamId, StreamKind, Timestamp, account::Account, books::Books, correction::Correction,
+    diner::Diner, grant_run::GrantRun, invoice::Invoice, menu::Menu, order::Order, payment::Payment, payout::Payout,
+    policy::Policy, serving::Serving, top_up::TopUp,
 };
 use serde_json::{Map, Value, json};
 
@@ -212,6 +213,10 @@ enum State {
     Grant(GrantRun),
     Diner(Diner),
     Books(Books),
+    Invoice(Invoice),
+    Correction(Correction),
+    TopUp(TopUp),
+    Payout(Payout),
 }
 
 impl State {
@@ -226,6 +231,10 @@ impl State {
             StreamKind::Grant => State::Grant(GrantRun::default()),
             StreamKind::Diner => State::Diner(Diner::default()),
             StreamKind::Books => State::Books(Books::default()),
+            StreamKind::Invoice => State::Invoice(Invoice::default()),
+            StreamKind::Correction => State::Correction(Correction::default()),
+            StreamKind::TopUp => State::TopUp(TopUp::default()),
+            StreamKind::Payout => State::Payout(Payout::default()),
         }
     }
 
@@ -241,8 +250,13 @@ impl State {
             (State::Grant(state), Fact::Grant(_, event)) => state.evolve(event, at),
             (State::Diner(state), Fact::Diner(_, event)) => state.evolve(event, at),
             (State::Books(state), Fact::Books(_, event)) => state.evolve(event, at),
+            (State::Invoice(state), Fact::Invoice(_, event)) => state.evolve(event, at),
+            (State::Correction(state), Fact::Correction(_, event)) => state.evolve(event, at),
+            (State::TopUp(state), Fact::TopUp(_, event)) => state.evolve(event, at),
+            (State::Payout(state), Fact::Payout(_, event)) => state.evolve(event, at),
             (State::Menu(_) | State::Serving(_) | State::Order(_) | State::Payment(_) | State::Account(_), _)
-            | (State::Policy(_) | State::Grant(_) | State::Diner(_) | State::Books(_), _) => {}
+            | (State::Policy(_) | State::Grant(_) | State::Diner(_) | State::Books(_), _)
+            | (State::Invoice(_) | State::Correction(_) | State::TopUp(_) | State::Payout(_), _) => {}
         }
     }
 
@@ -257,6 +271,10 @@ impl State {
             State::Grant(state) => serde_json::to_value(state),
             State::Diner(state) => serde_json::to_value(state),
             State::Books(state) => serde_json::to_value(state),
+            State::Invoice(state) => serde_json::to_value(state),
+            State::Correction(state) => serde_json::to_value(state),
+            State::TopUp(state) => serde_json::to_value(state),
+            State::Payout(state) => serde_json::to_value(state),
         };
         let value = value.map_err(|error| HistoryError::Unshowable { stream, version, reason: error.to_string() })?;
         let mut value = unfolded(value);

@@ -92,7 +92,8 @@ impl Made {
     /// A wallet's deposit of one yuan: the plainest event there is.
     pub(super) async fn deposit(&self, of: u128, wallet: u128, number: u128, at: i64) -> Position {
         let wallet = stream(of, StreamKind::Wallet, wallet);
-        let event = account::Event::Deposited { deposit: id(number), amount: yuan(100) };
+        let event =
+            account::Event::Deposited { deposit: id(number), amount: yuan(100), source: domain::top_up::Source::Bank };
         self.record(Entry::new(wallet, number, number, at), &[event]).await
     }
 
@@ -102,8 +103,10 @@ impl Made {
         use account::Event;
         let made = Made::new();
         let wallet = stream(1, StreamKind::Wallet, 7);
-        let opened =
-            [Event::Opened { currency: yuan(0).currency }, Event::Deposited { deposit: id(70), amount: yuan(5_000) }];
+        let opened = [
+            Event::Opened { currency: yuan(0).currency },
+            Event::Deposited { deposit: id(70), amount: yuan(5_000), source: domain::top_up::Source::Bank },
+        ];
         made.record(Entry::new(wallet, 70, 70, 0), &opened).await;
         made.deposit(2, 8, 80, 10).await;
         let held = Event::Held { hold: hold(90), amount: yuan(1_250), lot: None };

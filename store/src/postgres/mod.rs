@@ -16,7 +16,7 @@ mod event;
 mod follow;
 mod known;
 mod page;
-mod place;
+pub(crate) mod place;
 mod reader;
 mod schema;
 #[cfg(test)]

@@ -34,7 +34,7 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// A database, and how to connect to it. Shown without user and password.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     options: PgConnectOptions,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Place {
 impl Place {
     /// # Errors
     /// [`StoreError::Unusable`] for something that is no URL of a Postgres.
-    pub(super) fn new(url: &str, read_only: bool) -> Result<Place, StoreError> {
+    pub(crate) fn new(url: &str, read_only: bool) -> Result<Place, StoreError> {
         let options = PgConnectOptions::from_str(url).map_err(|error| {
             StoreError::Unusable(format!("{error}: a Postgres is named as postgres://USER:PASSWORD@HOST:PORT/DATABASE"))
         })?;
@@ -62,21 +62,21 @@ impl Place {
     }
 
     /// The same place, where connections ask for one setting more.
-    pub(super) fn with(&self, setting: &str, value: &str) -> Place {
+    pub(crate) fn with(&self, setting: &str, value: &str) -> Place {
         Place { options: self.options.clone().options([(setting, value)]) }
     }
 
-    pub(super) fn options(&self) -> &PgConnectOptions {
+    pub(crate) fn options(&self) -> &PgConnectOptions {
         &self.options
     }
 
-    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+    pub(crate) async fn connect(&self) -> Result<PgConnection, StoreError> {
         let connected = timeout(CONNECT, PgConnection::connect_with(&self.options)).await;
         connected.unwrap_or_else(|_| Err(no_answer(CONNECT))).map_err(|error| self.failure(&error))
     }
 
     /// What an error means for somebody whose transaction is certainly not committed.
-    pub(super) fn failure(&self, error: &sqlx::Error) -> StoreError {
+    pub(crate) fn failure(&self, error: &sqlx::Error) -> StoreError {
         let Some(error) = postgres(error) else {
             return match error {
                 sqlx::Error::Configuration(_)
@@ -106,13 +106,13 @@ impl Place {
         }
     }
 
-    pub(super) fn unusable(&self, what: impl fmt::Display) -> StoreError {
+    pub(crate) fn unusable(&self, what: impl fmt::Display) -> StoreError {
         StoreError::Unusable(format!("{self}: {what}"))
     }
 }
 
 /// Waits for an answer, but not for ever.
-pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+pub(crate) async fn answer<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(no_answer(ANSWER)))
 }
 
@@ -122,7 +122,7 @@ fn no_answer(waited: Duration) -> sqlx::Error {
 }
 
 /// Whether the connection is at fault, so that another one may have better luck.
-pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     match postgres(error) {
         Some(error) => !matches!(error.severity(), PgSeverity::Error),
         None => matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)),
@@ -131,7 +131,7 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
 
 /// Whether the server itself has said that it did not do it. One that closes the connection over it
 /// may have done it all the same.
-pub(super) fn is_refused(error: &sqlx::Error) -> bool {
+pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     postgres(error).is_some_and(|error| matches!(error.severity(), PgSeverity::Error))
 }
 

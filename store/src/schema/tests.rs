@@ -46,7 +46,11 @@ fn deposited(amount: &str) -> String {
 }
 
 fn fact() -> Fact {
-    let event = account::Event::Deposited { deposit: Uuid::from_u128(9), amount: money() };
+    let event = account::Event::Deposited {
+        deposit: Uuid::from_u128(9),
+        amount: money(),
+        source: domain::top_up::Source::Bank,
+    };
     Fact::Account(domain::AccountId::Wallet(domain::DinerId(Uuid::from_u128(5))), event)
 }
 
@@ -61,7 +65,7 @@ fn a_current_payload_is_a_fact() {
 fn what_is_newer_than_this_program_is_told_from_what_is_broken() {
     let good = deposited(&amount());
     let newer = [
-        row(StreamKind::Wallet, "account.Deposited", 2, &good),
+        row(StreamKind::Wallet, "account.Deposited", 3, &good),
         // Nothing is said of what a newer payload looks like.
         row(StreamKind::Wallet, "account.Deposited", 9, "?"),
         row(StreamKind::Wallet, "account.Levitated", 1, &good),
@@ -127,6 +131,52 @@ fn an_upcast_that_cannot_be_done_says_which() {
     assert_eq!(reason(&of(0, &good), STEPS), "nothing brings schema version 0 to 1");
     assert_eq!(reason(&of(1, &good), STEPS), "schema version 1 could not be brought to 2: there is no sum");
     assert!(reason(&of(1, "{"), STEPS).contains("EOF"));
+}
+
+/// Recorded before there was tax: the canteen earned it all, and a refund after the meal took each of its
+/// parts from the canteen.
+#[test]
+fn a_meal_and_its_refund_from_before_tax_still_balance() {
+    let (order, canteen) = (Uuid::from_u128(5), Uuid::from_u128(7));
+    let (refund, back) = (Uuid::from_u128(8), r#"{"minor":500,"currency":"CNY"}"#);
+    let from = format!(r#"{{"canteen":"{canteen}"}}"#);
+    let log = [
+        (
+            StreamKind::Wallet,
+            "account.Captured",
+            1,
+            format!(r#"{{"Captured":{{"hold":"{order}/0","amount":{}}}}}"#, amount()),
+        ),
+        (
+            StreamKind::Order,
+            "order.PickedUp",
+            1,
+            format!(r#"{{"PickedUp":{{"canteen":"{canteen}","recognised":{}}}}}"#, amount()),
+        ),
+        (
+            StreamKind::Order,
+            "order.RefundBegun",
+            1,
+            format!(
+                r#"{{"RefundBegun":{{"refund":"{refund}","lines":[{{"line":0,"quantity":1}}],"amount":{back},"from":{from},"reason":"complaint"}}}}"#
+            ),
+        ),
+        (
+            StreamKind::Wallet,
+            "account.Refunded",
+            1,
+            format!(r#"{{"Refunded":{{"refund":"{refund}","hold":"{order}/0","amount":{back},"from":{from}}}}}"#),
+        ),
+    ];
+    let mut books: BTreeMap<String, i64> = BTreeMap::new();
+    for (kind, event_type, version, payload) in log {
+        let fact = decode(&row(kind, event_type, version, &payload)).unwrap();
+        for posting in domain::postings::postings(&fact) {
+            *books.entry(posting.account.to_string()).or_default() += posting.amount.minor;
+        }
+    }
+    let expected = [("prepaid".to_owned(), 0), (format!("canteen:{canteen}"), 750), (format!("wallet:{order}"), -750)];
+    assert_eq!(books, expected.into());
 }
 
 fn folder() -> PathBuf {

@@ -215,6 +215,16 @@ impl Folder {
         Ok(conn)
     }
 
+    /// Moves the write-ahead log into the file, and does nothing else.
+    pub(super) fn open_checkpointer(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&self.file, flags).and_then(|conn| {
+            conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -256;")?;
+            Ok(conn)
+        });
+        opened.map_err(|error| self.failure(&error))
+    }
+
     /// A connection that only reads. With a stamp, the file was taken as unchanging: what is read
     /// holds if it still bears that stamp and has no write-ahead log.
     pub(super) fn open_reader(&self) -> Result<(Connection, Option<Stamp>), StoreError> {

@@ -3,6 +3,9 @@
 //! The file is in WAL mode with `synchronous = FULL`, so a batch is one sync. Whoever writes holds
 //! a lock on the folder; whoever reads needs none.
 
+mod checkpointer;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod folder;
 mod importer;
 mod reader;
@@ -64,7 +67,7 @@ struct Options {
 }
 
 const OPTIONS: Options =
-    Options { cached_streams: 1 << 18, checkpoint_pages: 4096, tail_events: 1 << 14, max_pages: None };
+    Options { cached_streams: 1 << 18, checkpoint_pages: 2048, tail_events: 1 << 14, max_pages: None };
 
 /// The log in a folder.
 pub struct SqliteLog {

@@ -1,11 +1,14 @@
 //! What the embedded log does beyond the contract.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    checkpointer::{self, Checkpointer, Stage},
+    *,
+};
 use crate::{
     MemoryLog,
     contract::{append_of, contract, rows_of, stream},
@@ -121,11 +124,53 @@ async fn the_write_ahead_log_stays_bounded() {
         log.append(vec![append_of(stream(1, key), 0, 40)], at(1)).await.unwrap();
         most = most.max(Folder::new(dir.path()).wal_bytes().unwrap());
     }
-    let bound = 2 * 64 * 8300;
+    // A checkpoint begins at 64 pages, beside the writer; at four times as many everybody waits for the next one.
+    let bound = 10 * 64 * 8300;
     assert!((64 * 8192..bound).contains(&most), "{most} bytes");
     assert_eq!(log.head().await.unwrap(), 12_000);
     drop(log);
     assert_eq!(Folder::new(dir.path()).wal_bytes(), None);
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_is_moved_beside_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, OPTIONS).unwrap();
+    let folder = Folder::new(dir.path());
+    let checkpointer = Checkpointer::start(&folder).unwrap();
+    assert_eq!(checkpointer.stage(), Stage::Idle);
+    log.append(vec![append_of(stream(1, 1), 0, 400)], at(1)).await.unwrap();
+    let before = folder.stamp();
+    checkpointer.begin();
+    while checkpointer.stage() == Stage::Running {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(checkpointer.stage(), Stage::Done);
+    assert_ne!(folder.stamp(), before);
+    checkpointer.finished();
+    assert_eq!(checkpointer.stage(), Stage::Idle);
+    drop(checkpointer);
+    log.append(vec![append_of(stream(1, 1), 400, 1)], at(2)).await.unwrap();
+    assert_eq!(log.head().await.unwrap(), 401);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_written_and_the_write_ahead_log_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir));
+    let folder = Folder::new(dir.path());
+    let writer = folder.open_writer(true).unwrap();
+    let checkpointer = Checkpointer::start(&folder).unwrap();
+    writer.execute_batch("CREATE TABLE more (one); DROP TABLE more").unwrap();
+    checkpointer.failed();
+    checkpointer.finished();
+    assert_eq!(checkpointer.stage(), Stage::FailedSync, "whatever is said of it later");
+    checkpointer::keep_write_ahead_log(&writer);
+    drop(writer);
+    drop(checkpointer);
+    assert!(folder.wal_bytes().unwrap() > 0);
+    drop(open(&dir));
+    assert_eq!(folder.wal_bytes(), None, "the next one moves it");
 }
 
 /// One step of the comparison with the log in memory.

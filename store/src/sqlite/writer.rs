@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Options, SharedIdentity,
+    checkpointer::{Checkpointer, Stage, checkpoint, keep_write_ahead_log},
     folder::{Folder, FolderLock},
     importer::type_id,
     reader::{Reader, stream_row},
@@ -70,7 +71,9 @@ pub(super) struct Writer {
     /// Number and full name of each type that was written.
     types: FxHashMap<(&'static str, &'static str), (u32, Arc<str>)>,
     pub(super) streams: StreamCache,
+    /// With how many pages the next checkpoint is due, unless the write-ahead log begins anew before.
     checkpoint_at: u32,
+    checkpointer: Checkpointer,
     /// Why nothing is written any more.
     stopped: Option<String>,
     /// Given back when the writer ends.
@@ -133,7 +136,7 @@ pub(super) fn outcome(failed_sync: bool, seen: Option<Position>, before: Positio
     }
 }
 
-fn failed_sync(error: &rusqlite::Error) -> bool {
+pub(super) fn failed_sync(error: &rusqlite::Error) -> bool {
     let syncs = [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC];
     error.sqlite_error().is_some_and(|error| syncs.contains(&error.extended_code))
 }
@@ -167,6 +170,7 @@ impl Writer {
         });
         let writer = Writer {
             conn,
+            checkpointer: Checkpointer::start(&folder)?,
             folder,
             shared: shared.clone(),
             identity,
@@ -199,6 +203,8 @@ impl Writer {
     fn append(&mut self, batch: Vec<Append>, now: Timestamp) -> Result<Appended, StoreError> {
         self.ready()?;
         self.log_state.takes_appends()?;
+        #[cfg(debug_assertions)]
+        let (batch, dies) = super::failpoint::cut(batch, self.ends.head);
         let plan = self.plan(&batch)?;
         let recorded_at = self.ends.recorded_at.map_or(now, |last| last.max(now));
         let appended = Appended { first: self.ends.head + 1, recorded_at };
@@ -211,12 +217,19 @@ impl Writer {
             return Err(self.not_written(&error, &batch));
         }
         self.commit(self.ends.head + plan.events)?;
+        #[cfg(debug_assertions)]
+        if dies {
+            std::process::abort();
+        }
         self.accept(batch, plan, recorded_at);
         Ok(appended)
     }
 
     /// Sees to it that what is remembered of the log is right.
     pub(super) fn ready(&mut self) -> Result<(), StoreError> {
+        if self.checkpointer.stage() == Stage::FailedSync && self.stopped.is_none() {
+            self.stop_after_failed_sync();
+        }
         if let Some(reason) = &self.stopped {
             return Err(StoreError::Unusable(reason.clone()));
         }
@@ -448,30 +461,36 @@ impl Writer {
     }
 
     fn stop_after_failed_sync(&mut self) {
+        self.checkpointer.failed();
+        keep_write_ahead_log(&self.conn);
         let file = self.folder.file.display();
         self.stopped = Some(format!("{file}: the disk failed to sync, so what it holds is not known. Restart"));
     }
 
-    /// Moves the write-ahead log into the file when it has grown. Readers go on meanwhile.
+    /// Has the write-ahead log moved into the file when it has grown, and does the rest. Readers go on meanwhile.
     fn checkpoint_if_due(&mut self) {
-        let pages = WAL_PAGES.get();
-        let step = self.options.checkpoint_pages;
+        let (pages, step) = (WAL_PAGES.get(), self.options.checkpoint_pages);
         if pages < step {
             // It began from its front again.
             self.checkpoint_at = step;
         }
-        if pages < self.checkpoint_at || self.stopped.is_some() {
+        if self.stopped.is_some() {
             return;
         }
-        // Readers that never pause keep it from beginning anew; then they must wait a moment.
-        let mode = if pages >= 4 * step { "RESTART" } else { "PASSIVE" };
-        self.checkpoint_at = pages + step;
-        if let Err(error) = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
-            tracing::warn!(%error, pages, "a checkpoint failed");
-            if failed_sync(&error) {
-                self.stop_after_failed_sync();
-            }
+        let is_due = pages >= self.checkpoint_at;
+        let stage = match self.checkpointer.stage() {
+            Stage::FailedSync => Stage::FailedSync,
+            // Readers that never pause keep it from beginning anew; then they must wait a moment.
+            Stage::Idle | Stage::Done if is_due && pages >= 4 * step => checkpoint(&self.conn, "RESTART"),
+            Stage::Done => checkpoint(&self.conn, "PASSIVE"),
+            Stage::Idle if is_due => return self.checkpointer.begin(),
+            Stage::Idle | Stage::Running => return,
+        };
+        if stage == Stage::FailedSync {
+            return self.stop_after_failed_sync();
         }
+        self.checkpoint_at = pages + step;
+        self.checkpointer.finished();
     }
 }
 

@@ -134,6 +134,12 @@ impl Person {
         self.seen.clone_from(&other.seen);
     }
 
+    /// Hears of what each of several others wrote.
+    pub fn after_all<'a>(&mut self, others: impl IntoIterator<Item = &'a Person>) {
+        let tokens: Vec<&str> = others.into_iter().filter_map(|other| other.seen.as_deref()).collect();
+        self.seen = Some(tokens.join(","));
+    }
+
     /// The whole answer, or why there was none.
     pub fn try_ask(&mut self, query: &str, variables: &Value) -> io::Result<Value> {
         let mut connection = match self.connection.take() {

@@ -87,6 +87,13 @@ impl Server {
     /// Starts on a free port and returns when it is ready. `data` is the folder with the development
     /// key; `arguments` follow `serve`.
     pub fn start(store: &str, data: &Path, arguments: &[&str]) -> Server {
+        let mut server = Server::spawn(store, data, arguments, &[]);
+        server.wait_until_ready();
+        server
+    }
+
+    /// Starts with these settings in its environment, and does not wait.
+    pub fn spawn(store: &str, data: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Server {
         let address = free_address();
         let log = data.with_extension("log");
         let errors = File::options().create(true).append(true).open(&log).expect("a log file");
@@ -95,28 +102,36 @@ impl Server {
         let child = command(&["serve", "--store", store, "--listen", &listen, "--data"])
             .arg(data)
             .args(arguments)
+            .envs(settings.iter().copied())
             .stdout(out)
             .stderr(errors)
             .spawn()
             .expect("the program starts");
-        let mut server = Server { child, address, log };
-        server.wait_until_ready();
-        server
+        Server { child, address, log }
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Waits until it is ready; false when it has ended before.
+    pub fn comes_up(&mut self) -> bool {
         let began = Instant::now();
         while began.elapsed() < START {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                panic!("tiffin serve ended with {status}: {}", self.log());
+            if !self.is_running() {
+                return false;
             }
-            let answer = http::Connection::open(self.address).and_then(|mut to| to.get("/readyz"));
-            if answer.is_ok_and(|answer| answer.status == 200) {
-                return;
+            if self.is_ready() {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("tiffin serve is not ready after {START:?}: {}", self.log());
+    }
+
+    fn is_ready(&self) -> bool {
+        let answer = http::Connection::open(self.address).and_then(|mut to| to.get("/readyz"));
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    fn wait_until_ready(&mut self) {
+        assert!(self.comes_up(), "tiffin serve ended before it was ready: {}", self.log());
     }
 
     /// Ends it as a power cut would: SIGKILL, nothing flushed.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use commands::{Clock, SystemClock};
-use domain::{OrderId, ServingId, TenantId, Timestamp};
+use domain::{InvoiceId, OrderId, ServingId, TenantId, Timestamp};
 use projections::{Difference, Snapshot, SqlRow, ViewError, Views, args};
 use store::{EventStore, Position};
+use uuid::Uuid;
 
 /// How long a process that could go on may stand: while nothing else is recorded, and beside other work.
 const AT_REST: Duration = Duration::from_secs(10);
@@ -62,12 +63,31 @@ fn ready(snapshot: &Snapshot<'_>, since: Timestamp) -> Result<Vec<Ready>, ViewEr
         let (tenant, serving): (TenantId, ServingId) = (row.get(0)?, row.get(1)?);
         Ok(Ready { what: format!("process withdrawal of serving {serving}, tenant {tenant}"), moved: row.get(2)? })
     };
+    let invoice = |row: &SqlRow<'_>| {
+        let (tenant, invoice): (TenantId, InvoiceId) = (row.get(0)?, row.get(1)?);
+        Ok(Ready { what: format!("process invoice {invoice}, tenant {tenant}"), moved: row.get(2)? })
+    };
     let checkouts = "SELECT tenant, order_id, moved FROM {checkouts} WHERE due_at IS NULL OR due_at <= ?1 \
                      ORDER BY moved LIMIT ?2";
-    let refunds = "SELECT tenant, order_id, moved FROM {refunds} ORDER BY moved LIMIT ?1";
+    let refunds = "SELECT tenant, order_id, moved FROM {refunds} WHERE NOT waits ORDER BY moved LIMIT ?1";
+    let invoices = "SELECT tenant, invoice, moved FROM {invoices} WHERE pending ORDER BY moved LIMIT ?1";
+    let thing = |what: &'static str| {
+        move |row: &SqlRow<'_>| {
+            let (tenant, thing): (TenantId, Uuid) = (row.get(0)?, row.get(1)?);
+            Ok(Ready { what: format!("process {what} of {thing}, tenant {tenant}"), moved: row.get(2)? })
+        }
+    };
+    let top_ups = "SELECT tenant, top_up, moved FROM {top_ups} WHERE status = 'requested' ORDER BY moved LIMIT ?1";
+    let payouts = "SELECT tenant, payout, moved FROM {payouts} WHERE under_way ORDER BY moved LIMIT ?1";
+    let corrections =
+        "SELECT tenant, correction, moved FROM {corrections} WHERE status = 'applied' ORDER BY moved LIMIT ?1";
     let withdrawals = "SELECT tenant, serving, moved FROM {withdrawals} ORDER BY moved LIMIT ?1";
     let mut ready = snapshot.query(checkouts, args![since, LOOKED_AT], order("checkout"))?;
     ready.extend(snapshot.query(refunds, args![LOOKED_AT], order("refund"))?);
     ready.extend(snapshot.query(withdrawals, args![LOOKED_AT], serving)?);
+    ready.extend(snapshot.query(invoices, args![LOOKED_AT], invoice)?);
+    ready.extend(snapshot.query(top_ups, args![LOOKED_AT], thing("top-up"))?);
+    ready.extend(snapshot.query(payouts, args![LOOKED_AT], thing("payout"))?);
+    ready.extend(snapshot.query(corrections, args![LOOKED_AT], thing("correction"))?);
     Ok(ready)
 }

@@ -85,7 +85,7 @@ pub(super) fn put(kind: Kind, value: &Value<'_>, into: &mut Vec<u8>) -> Result<b
         (Kind::Json, Value::Text(text)) => {
             // The version of jsonb's binary form.
             into.push(1);
-            into.extend_from_slice(without_nul(text)?);
+            into.extend_from_slice(without_escaped_nul(text)?);
         }
         (Kind::Uuid, Value::Uuid(id)) => into.extend_from_slice(id.as_bytes()),
         (Kind::Date, Value::Text(text)) => into.extend_from_slice(&days(text)?.to_be_bytes()),
@@ -101,6 +101,16 @@ fn without_nul(text: &str) -> Result<&[u8], Misfit> {
     match text.find('\0') {
         None => Ok(text.as_bytes()),
         Some(at) => Err(Misfit(format!("a text has the character NUL at byte {at}, which Postgres cannot hold"))),
+    }
+}
+
+/// JSON has NUL in its texts as an escape, which jsonb refuses to the whole statement. Behind a backslash that is
+/// itself escaped it is none.
+fn without_escaped_nul(json: &str) -> Result<&[u8], Misfit> {
+    let is_escape = |at: usize| json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0;
+    match json.match_indices("\\u0000").find(|(at, _)| is_escape(*at)) {
+        None => without_nul(json),
+        Some((at, _)) => Err(Misfit(format!("JSON has the character NUL at byte {at}, which Postgres cannot hold"))),
     }
 }
 

@@ -133,9 +133,18 @@ fn a_row_that_should_not_be_there_or_does_not_fit_fails_the_whole_batch() {
     let why = misfit(connection.write("_1", &inserts(rows)).unwrap_err());
     assert!(why.contains("NUL"), "{why}");
     assert_eq!(all::<Thing>(&connection), [Thing::new(1)]);
+    let tagged = |tag: &str| Thing { tags: Json(vec!["x".to_owned(), tag.to_owned()]), ..Thing::new(9_000) };
+    for nul in ["\0", "a\\\0"] {
+        let why = misfit(connection.write("_1", &inserts(vec![tagged(nul)])).unwrap_err());
+        assert!(why.contains("NUL"), "{why}");
+    }
     let puts = vec![Thing::new(3), Thing { note: Some("\0".into()), ..Thing::new(4) }];
     assert!(connection.write("_1", &Changes { puts, ..Changes::default() }).is_err());
     assert_eq!(all::<Thing>(&connection), [Thing::new(1)]);
+    // What only looks like it is written as it is.
+    let tagged = tagged("\\u0000");
+    connection.write("_1", &inserts(vec![tagged.clone()])).unwrap();
+    assert_eq!(all::<Thing>(&connection), [Thing::new(1), tagged]);
 }
 
 row! {

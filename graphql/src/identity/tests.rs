@@ -1,4 +1,13 @@
-use super::*;
+//! The development issuer and what its tokens say.
+
+use std::{fs, time::Duration};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+
+use super::{
+    verifier::{MAX_TOKEN, seconds_now},
+    *,
+};
 
 fn someone() -> Identity {
     let canteen = CanteenId(Uuid::from_u128(7));
@@ -11,29 +20,29 @@ fn someone() -> Identity {
 fn signed(issuer: &Issuer, claims: &serde_json::Value, algorithm: Algorithm) -> String {
     let key = match algorithm {
         Algorithm::HS256 => EncodingKey::from_secret(b"guess"),
-        _ => issuer.key.clone(),
+        _ => issuer.signing_key().clone(),
     };
     jsonwebtoken::encode(&Header::new(algorithm), claims, &key).unwrap()
 }
 
-#[test]
-fn a_minted_token_says_who_bears_it() {
+#[tokio::test]
+async fn a_minted_token_says_who_bears_it() {
     let issuer = Issuer::random();
     let verifier = issuer.verifier().unwrap();
     for identity in [someone(), Identity::staff_of(TenantId(Uuid::from_u128(1)), Uuid::from_u128(9))] {
         let token = issuer.mint(&identity, Duration::from_secs(60)).unwrap();
-        assert_eq!(*verifier.verify(&token).unwrap(), identity);
-        assert_eq!(*verifier.verify(&token).unwrap(), identity, "and again, from memory");
+        assert_eq!(*verifier.verify(&token).await.unwrap(), identity);
+        assert_eq!(*verifier.verify(&token).await.unwrap(), identity, "and again, from memory");
     }
 }
 
-#[test]
-fn the_key_is_made_once_and_is_its_owners_alone() {
+#[tokio::test]
+async fn the_key_is_made_once_and_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let first = Issuer::open(folder.path()).unwrap();
     let token = first.mint(&someone(), Duration::from_secs(60)).unwrap();
     let again = Issuer::open(folder.path()).unwrap();
-    assert!(again.verifier().unwrap().verify(&token).is_ok());
+    assert!(again.verifier().unwrap().verify(&token).await.is_ok());
     assert_eq!(first.token_secret(), again.token_secret());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the key");
     #[cfg(unix)]
@@ -46,8 +55,8 @@ fn the_key_is_made_once_and_is_its_owners_alone() {
     assert!(matches!(Issuer::open(folder.path()), Err(IdentityError::Key { .. })));
 }
 
-#[test]
-fn a_token_of_another_key_time_issuer_audience_or_algorithm_is_refused() {
+#[tokio::test]
+async fn a_token_of_another_key_time_issuer_audience_or_algorithm_is_refused() {
     let issuer = Issuer::random();
     let verifier = issuer.verifier().unwrap();
     let now = seconds_now();
@@ -55,7 +64,7 @@ fn a_token_of_another_key_time_issuer_audience_or_algorithm_is_refused() {
         "iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 60,
         "tenant": Uuid::from_u128(1), "sub": Uuid::from_u128(2), "roles": ["diner"],
     });
-    assert!(verifier.verify(&signed(&issuer, &good, Algorithm::EdDSA)).is_ok());
+    assert!(verifier.verify(&signed(&issuer, &good, Algorithm::EdDSA)).await.is_ok());
     let with = |name: &str, value: serde_json::Value| {
         let mut claims = good.clone();
         claims[name] = value;
@@ -84,16 +93,16 @@ fn a_token_of_another_key_time_issuer_audience_or_algorithm_is_refused() {
     ];
     for claims in wrong {
         let token = signed(&issuer, &claims, Algorithm::EdDSA);
-        assert!(matches!(verifier.verify(&token), Err(IdentityError::Invalid(_))), "{claims}");
+        assert!(matches!(verifier.verify(&token).await, Err(IdentityError::Invalid(_))), "{claims}");
     }
-    assert!(verifier.verify(&signed(&issuer, &good, Algorithm::HS256)).is_err());
-    assert!(verifier.verify(&signed(&Issuer::random(), &good, Algorithm::EdDSA)).is_err());
+    assert!(verifier.verify(&signed(&issuer, &good, Algorithm::HS256)).await.is_err());
+    assert!(verifier.verify(&signed(&Issuer::random(), &good, Algorithm::EdDSA)).await.is_err());
     let token = signed(&issuer, &good, Algorithm::EdDSA);
     let (signed_part, signature) = token.rsplit_once('.').unwrap();
-    assert!(verifier.verify(&format!("{signed_part}.")).is_err());
-    assert!(verifier.verify(&format!("{signed_part}.{}", signature.chars().rev().collect::<String>())).is_err());
-    assert!(verifier.verify("").is_err());
-    assert!(verifier.verify(&"x".repeat(MAX_TOKEN + 1)).is_err());
+    assert!(verifier.verify(&format!("{signed_part}.")).await.is_err());
+    assert!(verifier.verify(&format!("{signed_part}.{}", signature.chars().rev().collect::<String>())).await.is_err());
+    assert!(verifier.verify("").await.is_err());
+    assert!(verifier.verify(&"x".repeat(MAX_TOKEN + 1)).await.is_err());
 }
 
 #[test]

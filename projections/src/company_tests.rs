@@ -1,0 +1,208 @@
+//! What companies see: their invoices, and what their subsidies paid for. On both databases.
+
+use std::sync::Arc;
+
+use domain::{
+    AccountId, CompanyId, Currency, Fact, GrantRunId, InvoiceId, LotId, PolicyId, RefundId,
+    account::{self, Disclosure},
+    invoice::{self, Bill, VoidReason},
+    lot,
+    order::{self, LineCount, RefundFrom, RefundReason},
+    payment::{self, Source, Tender, Why},
+    policy,
+};
+use jiff::civil::{Date, date};
+use store::EventStore;
+use testing::Postgres;
+
+use crate::{
+    PageSize, Runner, Views,
+    balances::limited_account,
+    company_use::{self, Asked, DayOfDiner},
+    invoices::{self, Ageing, State},
+    testing::*,
+};
+
+const MONDAY: Date = date(2026, 11, 23);
+
+fn company() -> CompanyId {
+    CompanyId(id(500))
+}
+
+fn lot() -> LotId {
+    LotId(id(800))
+}
+
+fn on_company(event: account::Event) -> Fact {
+    Fact::Account(AccountId::Company(company()), event)
+}
+
+fn on_subsidy(number: usize, event: account::Event) -> Fact {
+    Fact::Account(AccountId::Subsidy(diner(number)), event)
+}
+
+/// A diner whose order of 24.00 the company pays 10.00 of, and then gets 2.00 back.
+fn paid_in_part() -> Vec<Fact> {
+    let (policy, run) = (PolicyId(id(900)), GrantRunId(id(700)));
+    let (group, currency, zone) = (None, Currency::CNY, "UTC".into());
+    let serves = lot::Serves { first: MONDAY, last: MONDAY, meal: None };
+    let terms = lot::Terms { policy, version: 1, run, starts_at: at(1), expires_at: at(1_000_000), serves };
+    let (held, wallet) = (hold(0, 0), Source::Account(AccountId::Wallet(diner(0))));
+    let tender = |source, minor, why| Tender { source, amount: cny(minor), why };
+    let tenders = vec![tender(Source::Lot(diner(0), lot()), 1_000, Why::Available), tender(wallet, 1_400, Why::Rest)];
+    let started = payment::Event::Started { order: order_id(0), diner: diner(0), total: cny(2_400), tenders };
+    let (refund, from, reason) = (RefundId(id(950)), RefundFrom::Prepaid, RefundReason::Complaint);
+    let lines = vec![LineCount { line: 0, quantity: 1 }];
+    let begun = order::Event::RefundBegun {
+        refund,
+        lines,
+        amounts: vec![],
+        first: vec![],
+        amount: cny(1_200),
+        from,
+        unearned: None,
+        reason,
+    };
+    let back = account::Event::Refunded { refund, hold: held, amount: cny(200), from, lot: Some(lot()) };
+    vec![
+        Fact::Policy(policy, policy::Event::Opened { company: company(), group, currency, zone }),
+        on_subsidy(0, account::Event::Opened { currency }),
+        on_subsidy(0, account::Event::Granted { lot: lot(), terms, amount: cny(1_000) }),
+        placed(0),
+        Fact::Payment(order_id(0).payment(), started),
+        on_subsidy(0, account::Event::Held { hold: held, amount: cny(1_000), lot: Some(lot()) }),
+        ordered(0, order::Event::Confirmed),
+        on_subsidy(0, account::Event::Captured { hold: held, amount: cny(1_000) }),
+        Fact::Payment(order_id(0).payment(), payment::Event::Captured),
+        ordered(0, begun),
+        on_subsidy(0, back),
+    ]
+}
+
+fn bill(number: u32, minor: i64, due_on: Date) -> Bill {
+    Bill { company: company(), number, amount: cny(minor), through: MONDAY, due_on }
+}
+
+/// As the account issues it, and then its own stream.
+fn issued(bill: Bill) -> [Fact; 2] {
+    let invoice = InvoiceId(id(600 + u128::from(bill.number)));
+    let Bill { number, amount, through, due_on, .. } = bill;
+    let of_account = account::Event::Invoiced { invoice, number, amount, through, due_on };
+    [on_company(of_account), Fact::Invoice(invoice, invoice::Event::Issued(bill))]
+}
+
+/// Three invoices: one half paid, one settled and not booked yet, one void.
+fn invoiced() -> Vec<Fact> {
+    let of = |number: u32, event| Fact::Invoice(InvoiceId(id(600 + u128::from(number))), event);
+    let paid =
+        |number, minor| of(number, invoice::Event::Paid { payment: id(1), company: company(), amount: cny(minor) });
+    let invoice = |number: u32| InvoiceId(id(600 + u128::from(number)));
+    let taken = |number, minor| {
+        on_company(account::Event::InvoicePaid { invoice: invoice(number), payment: id(1), amount: cny(minor) })
+    };
+    [
+        vec![
+            on_company(account::Event::Opened { currency: Currency::CNY }),
+            on_company(account::Event::FloorSet { floor: cny(-5_000) }),
+        ],
+        issued(bill(1, 1_000, date(2026, 12, 1))).into(),
+        vec![paid(1, 400), taken(1, 400), of(1, invoice::Event::Booked)],
+        issued(bill(2, 50, date(2026, 12, 30))).into(),
+        vec![paid(2, 50), of(2, invoice::Event::Settled)],
+        issued(bill(3, 70, date(2026, 12, 30))).into(),
+        vec![
+            of(3, invoice::Event::Voided { reason: VoidReason::Mistake }),
+            on_company(account::Event::InvoiceVoided { invoice: invoice(3), amount: cny(70) }),
+            of(3, invoice::Event::Booked),
+        ],
+    ]
+    .concat()
+}
+
+async fn both(world: &World) -> [Views; 2] {
+    let identity = world.store.identity();
+    let url = Postgres::shared().database();
+    let views = [
+        Views::in_memory(identity, crate::all()).unwrap(),
+        Views::open_postgres(&url, identity, crate::all()).await.unwrap(),
+    ];
+    for views in &views {
+        Runner::open(world.store.clone(), views.clone()).await.unwrap().catch_up().await.unwrap();
+        let report = crate::verify(Arc::clone(&world.store) as _, views, |_| {}).await.unwrap();
+        // The events are made up: only the accounts' own sums need not agree with them.
+        let of_views: Vec<_> = report
+            .differences
+            .iter()
+            .filter(|one| one.subject.contains("invoices") || one.subject.contains("company_use"))
+            .collect();
+        assert!(of_views.is_empty() && report.rows > 0, "{of_views:?}");
+        let parked: Vec<_> = report.differences.iter().filter(|one| one.found.contains("parked")).collect();
+        assert!(parked.is_empty(), "{parked:?}");
+    }
+    views
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invoices_are_open_settled_or_void_and_age() {
+    let world = World::with(&invoiced()).await;
+    for views in both(&world).await {
+        let page = PageSize::clamped(2);
+        let list = async |open, before| {
+            let asked = invoices::Asked { companies: Some(vec![company()]), open };
+            invoices::list(&views, tenant(), asked, before, page).await.unwrap()
+        };
+        let first = list(false, None).await;
+        let shown: Vec<_> = first.iter().map(|row| (row.number, row.state, row.open().minor, row.pending)).collect();
+        assert_eq!(shown, [(3, State::Voided, 0, false), (2, State::Settled, 0, true)]);
+        let last = list(false, Some(first[1].issued)).await;
+        assert_eq!(last.iter().map(|row| (row.number, row.paid().minor)).collect::<Vec<_>>(), [(1, 400)]);
+        assert_eq!(list(true, None).await, last);
+        let all = invoices::Asked { companies: None, open: true };
+        assert_eq!(invoices::list(&views, tenant(), all, None, page).await.unwrap(), last);
+        let nobody = invoices::Asked { companies: Some(vec![]), open: false };
+        assert_eq!(invoices::list(&views, tenant(), nobody, None, page).await.unwrap(), []);
+        let pending = invoices::pending(&views, page).await.unwrap();
+        assert_eq!(pending.iter().map(|row| row.number).collect::<Vec<_>>(), [2]);
+        let aged = async |today| invoices::ageing(&views, tenant(), None, today).await.unwrap();
+        let open = |open_minor| vec![Ageing { company: company(), currency: Currency::CNY, open_minor }];
+        assert_eq!(aged(date(2026, 12, 1)).await, open([600, 0, 0, 0, 0]));
+        assert_eq!(aged(date(2026, 12, 2)).await, open([0, 600, 0, 0, 0]));
+        assert_eq!(aged(date(2026, 12, 31)).await, open([0, 600, 0, 0, 0]));
+        assert_eq!(aged(date(2027, 1, 1)).await, open([0, 0, 600, 0, 0]));
+        assert_eq!(aged(date(2027, 4, 1)).await, open([0, 0, 0, 0, 600]));
+        let account = limited_account(&views, tenant(), AccountId::Company(company())).await.unwrap().unwrap();
+        // 5,000 of credit, less 600 and 50 that the account has not seen paid, and what was owed before.
+        assert_eq!((account.receivable_minor, account.posted_minor), (650, 1_050));
+        assert_eq!(account.available(), cny(5_000 + 1_050 - 650));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_sees_its_own_money_and_dishes_only_if_it_has_chosen_to() {
+    let disclosed = [
+        on_company(account::Event::Opened { currency: Currency::CNY }),
+        on_company(account::Event::DisclosureSet { disclosure: Disclosure::Dishes }),
+    ];
+    for (disclosed, dishes) in [(&[][..], None), (&disclosed[..], Some(vec!["Egg soup".to_owned()]))] {
+        let world = World::with(&[opening(), paid_in_part(), disclosed.to_vec()].concat()).await;
+        for views in both(&world).await {
+            let days = async |company, from, to, after| {
+                let asked = Asked { tenant: tenant(), company, from, to, after };
+                views.read(move |snapshot| company_use::days(snapshot, &asked, 10)).await.unwrap()
+            };
+            let all = days(company(), Date::MIN.max(date(1970, 1, 1)), date(2100, 1, 1), None).await;
+            let day = all[0].day;
+            let (diner, currency) = (diner(0), Currency::CNY);
+            // Nothing of the 14.00 from the wallet.
+            let expected = DayOfDiner { day, diner, currency, orders: 1, spent_minor: 800, dishes: dishes.clone() };
+            assert_eq!(all, [expected]);
+            assert_eq!(days(company(), day, day, Some((day, diner, currency))).await, []);
+            assert_eq!(days(company(), day.tomorrow().unwrap(), date(2100, 1, 1), None).await, []);
+            assert_eq!(days(CompanyId(id(501)), day, day, None).await, []);
+            let known = async |company| {
+                views.read(move |snapshot| company_use::is_known(snapshot, tenant(), company)).await.unwrap()
+            };
+            assert!(known(company()).await && !known(CompanyId(id(501))).await);
+        }
+    }
+}
