@@ -30,6 +30,7 @@ use crate::{
     access::{self, Asks},
     answers::{Turned, bad, complete, later, overloaded, respond, slow_down, spoken, too_much, turned},
     caller::Asked,
+    compact::compact,
     consistency::Masks,
     edge::{Edge, Introspection},
     errors::{Code, Failed, coded},
@@ -264,7 +265,7 @@ impl Door {
         }
         let limits = &self.service.limits.document;
         limits::check_text(&request.query, limits).map_err(bad)?;
-        let document = parse_query(&request.query).map_err(|error| bad(coded(Code::BadInput, error)))?;
+        let mut document = parse_query(&request.query).map_err(|error| bad(coded(Code::BadInput, error)))?;
         let cost = limits::check(&document, &request.variables, limits).map_err(bad)?;
         let asks = self.admit(&document, request.operation_name.as_deref(), identity.as_deref())?;
         let charge = self.charge(identity.as_deref(), cost).map_err(Refused::SlowDown)?;
@@ -272,6 +273,9 @@ impl Door {
             self.wait_for_views(header, &request, identity).await?;
         }
         let asked = Arc::new(Asked::new(trace));
+        if asks == Asks::Subscription {
+            compact(&mut document);
+        }
         request.set_parsed_query(document);
         request = request.data(Arc::clone(&asked)).data(language);
         let tenant = identity.as_ref().map(|identity| identity.tenant);
@@ -330,10 +334,11 @@ impl Door {
             let answers = gathered_stream(admitted.waiting, self.schema.execute_stream(admitted.request));
             let answers = answers.then(move |mut answer| {
                 let door = Arc::clone(&door);
-                async move {
+                // In a box, which lasts no longer than its answer.
+                Box::pin(async move {
                     door.complete(&mut answer, language).await;
                     answer
-                }
+                })
             });
             Ok(Answers::Many(answers.boxed()))
         };

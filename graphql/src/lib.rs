@@ -16,6 +16,7 @@ mod as_of;
 mod books;
 mod books_changes;
 mod caller;
+mod compact;
 mod company_use;
 mod consistency;
 mod correction;

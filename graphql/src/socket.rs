@@ -2,7 +2,8 @@
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>).
 //!
 //! A socket is one task that hears, answers and waits in turn. Nothing queues for a reader: while one message is on
-//! its way the next is not made, and what is watched meanwhile moves on to its latest state.
+//! its way the next is not made, and what is watched meanwhile moves on to its latest state. What a socket does in its
+//! turns is in boxes: most are idle, and the task of one would otherwise be as large as its largest turn.
 
 mod message;
 mod places;
@@ -36,8 +37,8 @@ use crate::{
 
 /// What the subprotocol is called.
 const PROTOCOL: &str = "graphql-transport-ws";
-/// What a socket reads into; each has one.
-const READ_BUFFER: usize = 1024;
+/// What a socket reads into; each has one, which grows with a longer message.
+const READ_BUFFER: usize = 256;
 /// Longest message to a client, in bytes: a socket that would need more ends.
 const LONGEST: usize = 8 * 1024 * 1024;
 /// How long a close may take.
@@ -153,7 +154,8 @@ impl Session {
 
     async fn run(mut self) {
         if self.socket.protocol().is_none() {
-            return self.close(close::NO_PROTOCOL, format!("the subprotocol must be {PROTOCOL}")).await;
+            let why = format!("the subprotocol must be {PROTOCOL}");
+            return Box::pin(self.close(close::NO_PROTOCOL, why)).await;
         }
         let end = loop {
             if let Err(end) = self.turn().await {
@@ -161,7 +163,7 @@ impl Session {
             }
         };
         match end {
-            End::Close(code, why) => self.close(code, why).await,
+            End::Close(code, why) => Box::pin(self.close(code, why)).await,
             End::Gone => {}
         }
     }
@@ -188,10 +190,10 @@ impl Session {
         let due = self.due();
         tokio::select! {
             () = draining.cancelled() => Err(closed(close::GOING_AWAY, "the service is shutting down; connect again")),
-            () = sleep_until(due) => self.on_time().await,
-            Some(told) = self.operations.next(), if !self.operations.is_empty() => self.tell(told).await,
+            () = sleep_until(due) => Box::pin(self.on_time()).await,
+            Some(told) = self.operations.next(), if !self.operations.is_empty() => Box::pin(self.tell(told)).await,
             heard = self.socket.recv() => match heard {
-                Some(Ok(message)) => self.hear(message).await,
+                Some(Ok(message)) => Box::pin(self.hear(message)).await,
                 Some(Err(error)) => Err(message::broken(&error)),
                 None => Err(End::Gone),
             },
