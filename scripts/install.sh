@@ -69,6 +69,7 @@ node_packages() {
 have cargo || fail "cargo is missing; install a Rust toolchain from https://rustup.rs"
 have cc || apt cc gcc
 apt python3 python3
+apt curl curl
 apt sqlite3 sqlite3
 postgres
 # A real browser, for GraphiQL and the example page.

@@ -86,7 +86,7 @@ pub(crate) struct Door {
     pub(crate) verifier: Verifier,
     incomplete: Incomplete,
     pub(crate) shedder: Arc<Shedder>,
-    buckets: Buckets<(TenantId, ActorId)>,
+    pub(crate) buckets: Buckets<(TenantId, ActorId)>,
     menus: Menus,
     edge: Edge,
     pub(crate) places: Arc<Places>,

@@ -4,7 +4,7 @@ mod chinese;
 mod money;
 mod sentences;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Reverse};
 
 use async_graphql::{
     ContextSelectionSet, OutputType, Positioned, ServerResult, Value, parser::types::Field, registry::Registry,
@@ -30,21 +30,34 @@ pub(crate) enum Language {
 
 impl Language {
     /// What somebody likes best of what the service speaks, as `Accept-Language` says it (RFC 9110, 12.5.4);
-    /// English, if that is nothing.
+    /// English, if that is nothing. `*` speaks of what no other range names, so that `en;q=0, *` is Chinese.
     pub(crate) fn accepted(header: &str) -> Language {
         if header.len() > LONGEST {
             return Language::English;
         }
-        let mut best = (0, Language::English);
-        for range in header.split(',').take(MOST) {
+        let (mut english, mut chinese, mut any): (Liked, Liked, Liked) = (None, None, None);
+        for (place, range) in header.split(',').take(MOST).enumerate() {
             let (tag, quality) = range.split_once(';').unwrap_or((range, "q=1"));
-            let Some((language, quality)) = of_tag(tag.trim()).zip(thousandths(quality.trim())) else { continue };
-            // Of two that are liked as much the first is meant.
-            if quality > best.0 {
-                best = (quality, language);
-            }
+            let (tag, Some(quality)) = (tag.trim(), thousandths(quality.trim())) else { continue };
+            let liked = match of_tag(tag) {
+                // Whoever refuses a kind of it does not refuse all of it.
+                Some(language) if quality == 0 && !language.is_within(tag) => continue,
+                Some(Language::English) => &mut english,
+                Some(Language::Chinese) => &mut chinese,
+                None if tag == "*" => &mut any,
+                None => continue,
+            };
+            *liked = (*liked).max(Some((quality, Reverse(place))));
         }
-        best.1
+        let (english, chinese) = (english.or(any), chinese.or(any));
+        let is_acceptable = chinese.is_some_and(|(quality, _)| quality > 0);
+        if is_acceptable && chinese > english { Language::Chinese } else { Language::English }
+    }
+
+    /// Whether a range means all of it: its tag, or the beginning of that.
+    fn is_within(self, range: &str) -> bool {
+        let primary = self.tag().split('-').next().unwrap_or("");
+        range.eq_ignore_ascii_case(primary) || range.eq_ignore_ascii_case(self.tag())
     }
 
     pub(crate) fn of_header(header: Option<&HeaderValue>) -> Language {
@@ -60,11 +73,14 @@ impl Language {
     }
 }
 
+/// How much a language is liked, in thousandths; of two that are liked as much the first is meant.
+type Liked = Option<(u32, Reverse<usize>)>;
+
 /// The language of a tag such as `zh-CN`. Whoever asks for another script of Chinese reads this one sooner
 /// than English.
 fn of_tag(tag: &str) -> Option<Language> {
     let primary = tag.split('-').next().unwrap_or("");
-    if primary == "*" || primary.eq_ignore_ascii_case("en") {
+    if primary.eq_ignore_ascii_case("en") {
         return Some(Language::English);
     }
     primary.eq_ignore_ascii_case("zh").then_some(Language::Chinese)
@@ -161,6 +177,17 @@ mod tests {
             ("zh;q=0.1234", English),
             ("zh;q=high", English),
             ("zh ; q=0.5 , en;q=0.4", Chinese),
+            ("en;q=0, *", Chinese),
+            ("*, EN ;q=0.000", Chinese),
+            ("en;q=0.2, *;q=0.5", Chinese),
+            ("zh, *", Chinese),
+            ("*, zh;q=0.9", English),
+            ("zh;q=0, *", English),
+            ("en;q=0", English),
+            ("en;q=0, *;q=0", English),
+            ("en;q=0, zh-Hans;q=0, *", English),
+            ("en-GB;q=0, *", English),
+            ("en;q=0, zh-TW;q=0, *", Chinese),
             (";;;,,q=,zh;=", English),
         ] {
             assert_eq!(Language::accepted(header), language, "{header:?}");

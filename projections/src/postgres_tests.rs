@@ -1,7 +1,8 @@
 //! The runner over a real Postgres: the same rows as in a file, several runners, live rebuilds.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use domain::{CanteenId, DishId, Fact, menu as of_menu};
 use store::EventStore;
 use testing::Postgres;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +110,50 @@ async fn every_query_answers_as_it_does_over_a_file() {
     let strange = live::menu(&there, domain::TenantId(id(2)), serving_id()).await.unwrap();
     assert_eq!((strange.position, strange.state), (head, None));
     assert_eq!(differences(&world, &there).await, []);
+}
+
+/// More canteens than one statement asks for, each with three dishes, of which one is off the menu.
+fn canteens() -> Vec<(CanteenId, [DishId; 3])> {
+    let canteen = |number: u128| (CanteenId(id(number * 10)), [1, 2, 3].map(|dish| DishId(id(number * 10 + dish))));
+    (10_000..10_102).map(canteen).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_keys_each_gets_its_own_first_rows() {
+    let canteens = canteens();
+    let opening = opening();
+    let [Fact::Menu(_, opened), Fact::Menu(_, of_menu::Event::DishPut { spec, .. }), ..] = opening.as_slice() else {
+        panic!("a canteen and a dish: {opening:?}")
+    };
+    let of_canteen = |(canteen, dishes): &(CanteenId, [DishId; 3])| {
+        let put = dishes.map(|dish| of_menu::Event::DishPut { dish, spec: spec.clone() });
+        let retired = of_menu::Event::DishRetired { dish: dishes[1] };
+        [opened.clone()]
+            .into_iter()
+            .chain(put)
+            .chain([retired])
+            .map(|event| Fact::Menu(*canteen, event))
+            .collect::<Vec<_>>()
+    };
+    let world = World::with(&canteens.iter().flat_map(of_canteen).collect::<Vec<_>>()).await;
+    let file = Views::in_memory(world.store.identity(), crate::all()).unwrap();
+    let there = views(&world, &Postgres::shared().database()).await;
+    for views in [file, there] {
+        caught_up(&world, &views).await;
+        let first = async |of, limit, canteens: &[(CanteenId, [DishId; 3])]| {
+            let asked = canteens.iter().map(|(canteen, _)| *canteen).chain([CanteenId(id(1))]).collect();
+            let dishes = menu::first_dishes(&views, of, asked, limit).await.unwrap();
+            let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            dishes.into_iter().for_each(|dish| found.entry(dish.canteen).or_default().push(dish.dish));
+            found.into_iter().collect::<Vec<_>>()
+        };
+        let all: Vec<_> = canteens.iter().map(|(canteen, [one, _, three])| (*canteen, vec![*one, *three])).collect();
+        assert_eq!(first(tenant(), 2, &canteens).await, all, "what is off the menu takes no place");
+        assert_eq!(first(tenant(), 9, &canteens[..2]).await, all[..2]);
+        let one: Vec<_> = all[..3].iter().map(|(canteen, dishes)| (*canteen, dishes[..1].to_vec())).collect();
+        assert_eq!(first(tenant(), 1, &canteens[..3]).await, one);
+        assert_eq!(first(domain::TenantId(id(2)), 2, &canteens).await, []);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

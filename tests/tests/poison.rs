@@ -94,6 +94,14 @@ impl Scene {
         parked["parked"].as_array().expect("parked").clone()
     }
 
+    /// The positions of the events that these projections have parked, as operators see them over GraphQL.
+    fn parked_over_graphql(&self, server: &Server, projections: &[String]) -> Vec<u64> {
+        let mut ops = self.place.person(server, "ops");
+        let mut of = |name: &String| ops.all(&format!("parkedEvents(projection: \"{name}\")"), "position");
+        let parked = projections.iter().flat_map(&mut of);
+        parked.map(|event| event["position"].as_str().unwrap().parse().unwrap()).collect()
+    }
+
     /// The projections that have parked something.
     fn incomplete(&self) -> Vec<String> {
         let listed = json(&["projections", "list", "--store", &self.store(), "--json"]);
@@ -125,6 +133,11 @@ fn poisoned_and_repaired(place: Place, postgres: Option<&Postgres>) {
 
     // Others flow on, over GraphQL too.
     let server = scene.serve();
+    let mut seen = scene.parked_over_graphql(&server, &incomplete);
+    let mut positions: Vec<u64> = parked.iter().map(|it| it["position"].as_u64().unwrap()).collect();
+    seen.sort_unstable();
+    positions.sort_unstable();
+    assert_eq!(seen, positions, "operators see what the command lists");
     let new = scene.order();
     let good = scene.good.clone();
     let shown = scene.diner.all("myOrders", "id status");
@@ -154,6 +167,7 @@ fn poisoned_and_repaired(place: Place, postgres: Option<&Postgres>) {
     succeed(&["verify", "--store", &store]);
     // As if it had never happened: but for the order that came in meanwhile.
     let server = scene.serve();
+    assert!(scene.parked_over_graphql(&server, &incomplete).is_empty(), "nothing is parked any more");
     for order in [&scene.bad.clone(), &new] {
         scene.diner.step("cancelOrder", order);
     }

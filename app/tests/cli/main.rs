@@ -13,6 +13,7 @@ mod diners;
 mod ends;
 mod events;
 mod finance;
+mod guides;
 mod help;
 mod invoices;
 mod moving;
