@@ -100,6 +100,7 @@ const PAGES: &[(&str, &str, &[&str])] = &[
         "Companies and their invoices",
         &[
             "companyUse",
+            "employees",
             "invoices",
             "receivables",
             "employ",
