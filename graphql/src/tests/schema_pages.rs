@@ -100,7 +100,6 @@ const PAGES: &[(&str, &str, &[&str])] = &[
         "Companies and their invoices",
         &[
             "companyUse",
-            "employees",
             "invoices",
             "receivables",
             "employ",
@@ -112,7 +111,7 @@ const PAGES: &[(&str, &str, &[&str])] = &[
             "setCompanyDisclosure",
         ],
     ),
-    ("people", "Diners as persons", &["diner", "setDinerDetails", "eraseDiner"]),
+    ("people", "Diners as persons", &["diner", "employees", "setDinerDetails", "eraseDiner"]),
     (
         "books",
         "The books",
