@@ -12,9 +12,9 @@ use crate::{
 /// The one company that is asked for; the token's own, if it names one only. One that is nobody's is answered
 /// like one that is somebody else's.
 pub(crate) async fn one(caller: &Caller<'_>, asked: Option<Uuid>) -> Result<CompanyId, Failed> {
-    match (asked, own(caller)) {
+    match (asked, &own(caller)[..]) {
         (Some(company), _) => named(caller, company).await,
-        (None, &[only]) => known(caller, only).await,
+        (None, [only]) => known(caller, *only).await,
         (None, _) => Err(unknown()),
     }
 }
@@ -30,11 +30,16 @@ pub(crate) async fn some(caller: &Caller<'_>, asked: Option<Uuid>) -> Result<Opt
 
 /// All companies whose things the caller sees. `None` is everybody's.
 pub(crate) fn all(caller: &Caller<'_>) -> Option<Vec<CompanyId>> {
-    (!caller.identity.reads_books()).then(|| own(caller).to_vec())
+    (!caller.identity.reads_books()).then(|| own(caller))
 }
 
-fn own<'a>(caller: &Caller<'a>) -> &'a [CompanyId] {
-    if caller.identity.has(Role::Company) { &caller.identity.companies } else { &[] }
+/// Each once, however often the token names it.
+fn own(caller: &Caller<'_>) -> Vec<CompanyId> {
+    let is_admin = caller.identity.has(Role::Company);
+    let mut own = if is_admin { caller.identity.companies.clone() } else { vec![] };
+    own.sort();
+    own.dedup();
+    own
 }
 
 async fn named(caller: &Caller<'_>, company: Uuid) -> Result<CompanyId, Failed> {

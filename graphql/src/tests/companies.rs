@@ -321,7 +321,8 @@ async fn a_company_sees_its_own_policies_runs_and_what_became_of_its_money() {
             assert_eq!(house.read(&who, SUBSIDIES, json!({ "c": company })).await, wanted);
         }
     }
-    let both = Identity { companies: vec![CompanyId(OTHER), CompanyId(COMPANY)], ..admin_of(COMPANY) };
+    let both =
+        Identity { companies: vec![CompanyId(OTHER), CompanyId(COMPANY), CompanyId(OTHER)], ..admin_of(COMPANY) };
     assert_eq!(house.read(&both, SUBSIDIES, json!({})).await, all);
     assert_eq!(house.read(&both, SUBSIDIES, json!({ "c": OTHER })).await, shown(&other, OTHER, "0.00"));
     let nothing = json!({ "nodes": [] });
