@@ -3,7 +3,7 @@
 
 use async_graphql::{Context, Enum, Object, Result, SimpleObject, connection::Connection};
 use domain::{
-    AccountId, CompanyId, Currency, DinerId, TenantId,
+    AccountId, CompanyId, Currency, DinerId,
     account::{self, Disclosure},
 };
 use jiff::civil;
@@ -13,9 +13,9 @@ use projections::{
 };
 
 use crate::{
-    caller::{Caller, caller},
-    errors::{Failed, not_found, refused_at},
-    identity::Role,
+    caller::caller,
+    company,
+    errors::refused_at,
     paging,
     scalars::{BigInt, Date, Money, Uuid},
 };
@@ -68,23 +68,6 @@ pub(crate) struct CompanyDisclosurePayload {
     consistency_token: String,
 }
 
-/// The company that is asked for: one of the token's, or any for those who read the books. One that is
-/// nobody's is answered like one that is somebody else's.
-fn company_of(caller: &Caller<'_>, asked: Option<Uuid>) -> Result<CompanyId, Failed> {
-    let identity = caller.identity;
-    let own = if identity.has(Role::Company) { &identity.companies[..] } else { &[] };
-    let found = match (asked.map(|company| CompanyId(company.0)), own) {
-        (None, [only]) => Some(*only),
-        (Some(company), own) if own.contains(&company) || identity.reads_books() => Some(company),
-        (None | Some(_), _) => None,
-    };
-    found.ok_or_else(unknown)
-}
-
-fn unknown() -> Failed {
-    not_found("company").at("company")
-}
-
 type After = (civil::Date, DinerId, Currency);
 
 fn write_cursor((day, diner, currency): After) -> String {
@@ -104,10 +87,6 @@ async fn fetch(views: &Views, asked: views::Asked, size: PageSize) -> Result<Vec
     views.read(move |snapshot| views::days(snapshot, &asked, size.get())).await
 }
 
-async fn is_known(views: &Views, tenant: TenantId, company: CompanyId) -> Result<bool, ViewError> {
-    views.read(move |snapshot| views::is_known(snapshot, tenant, company)).await
-}
-
 #[derive(Default)]
 pub(crate) struct CompanyUseQuery;
 
@@ -125,11 +104,8 @@ impl CompanyUseQuery {
         #[graphql(desc = "Where the page before ended.")] after: Option<String>,
     ) -> Result<Connection<String, CompanyUseDay>> {
         let caller = caller(ctx)?;
-        let (tenant, company) = (caller.tenant(), company_of(&caller, company)?);
         let after = paging::cursor(after.as_deref(), read_cursor)?;
-        if !is_known(caller.views(), tenant, company).await.map_err(Failed::from)? {
-            return Err(unknown().into());
-        }
+        let (tenant, company) = (caller.tenant(), company::one(&caller, company).await?);
         let page = paging::page(first, after, |after, size| {
             fetch(caller.views(), views::Asked { tenant, company, from: from.0, to: to.0, after }, size)
         });

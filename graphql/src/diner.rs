@@ -1,5 +1,7 @@
 //! Diners as people: who they are, for themselves, their company and finance.
 
+use std::collections::HashMap;
+
 use async_graphql::{Context, Enum, Object, Result, SimpleObject};
 use commands::Failure;
 use domain::{CompanyId, DinerId, details::Details};
@@ -8,9 +10,11 @@ use sagas::PersonalError;
 use store::keys::KeyError;
 
 use crate::{
-    caller::{Caller, caller},
+    caller::caller,
     errors::{self, Code, Failed, Refusal, coded},
-    identity::Role,
+    http::Service,
+    identity::{Identity, Role},
+    loaders::Loaders,
     scalars::Uuid,
 };
 
@@ -28,7 +32,7 @@ pub(crate) enum DinerDetails {
 }
 
 /// A diner whom a company employs, or employed.
-#[derive(SimpleObject)]
+#[derive(Clone, SimpleObject)]
 pub(crate) struct Diner {
     /// The diner's UUID.
     diner: Uuid,
@@ -72,13 +76,24 @@ pub(crate) struct DinerPayload {
     consistency_token: String,
 }
 
-/// Whether this caller may see who a diner is: the diner, the company that employs them, finance.
-fn visible(caller: &Caller<'_>, row: &views::Diner) -> bool {
-    let identity = caller.identity;
+/// Whether that caller may see who a diner is: the diner, the company that employs them, finance.
+fn visible(identity: &Identity, row: &views::Diner) -> bool {
     let employs = |company: &CompanyId| row.employed && identity.companies.contains(company);
     identity.has(Role::Finance)
         || identity.diner() == Some(row.diner)
         || identity.has(Role::Company) && row.company.as_ref().is_some_and(employs)
+}
+
+/// Those of some diners whom that caller may see. Nobody else's details are opened.
+pub(crate) async fn persons(
+    service: &Service,
+    identity: &Identity,
+    diners: Vec<DinerId>,
+) -> Result<HashMap<DinerId, Diner>, Failed> {
+    let mut rows = views::of_ids(&service.views, identity.tenant, diners).await?;
+    rows.retain(|row| visible(identity, row));
+    let shown = views::open(service.people.keyring(), &rows).await.map_err(keyless)?;
+    Ok(rows.iter().zip(shown).map(|(row, shown)| (row.diner, Diner::of(row, shown))).collect())
 }
 
 /// Keys that cannot be had. Where they are is for the operator.
@@ -131,13 +146,7 @@ impl DinerQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The diner's UUID.")] diner: Uuid,
     ) -> Result<Option<Diner>> {
-        let caller = caller(ctx)?;
-        let row = views::of_id(caller.views(), caller.tenant(), DinerId(diner.0)).await.map_err(Failed::from)?;
-        let Some(row) = row.filter(|row| visible(&caller, row)) else { return Ok(None) };
-        let rows = [row];
-        let shown = views::open(caller.service.people.keyring(), &rows).await.map_err(keyless)?;
-        let [row] = rows;
-        Ok(shown.into_iter().next().map(|shown| Diner::of(&row, shown)))
+        Ok(ctx.data::<Loaders>()?.load_one(DinerId(diner.0)).await?)
     }
 }
 

@@ -281,7 +281,7 @@ impl Door {
         let tenant = identity.as_ref().map(|identity| identity.tenant);
         let waiting = Waiting::default();
         if let Some(identity) = identity {
-            let loaders = loaders::of(&self.service, identity.tenant, waiting.clone());
+            let loaders = loaders::of(&self.service, &identity, waiting.clone());
             request = request.data(loaders).data(identity);
         }
         Ok(Admitted { request, asked, tenant, charge, asks, language, waiting })

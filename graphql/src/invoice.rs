@@ -12,8 +12,8 @@ use sagas::{InvoiceError, NewInvoice, Standing};
 
 use crate::{
     caller::{Caller, caller},
+    company,
     errors::{Code, Failed, coded, refused_at},
-    identity::Role,
     paging,
     scalars::{Date, Money, MoneyInput, Uuid},
 };
@@ -164,16 +164,6 @@ pub(crate) struct CreditPayload {
     consistency_token: String,
 }
 
-/// The companies whose invoices the caller sees; none means all of them.
-fn companies(caller: &Caller<'_>) -> Option<Vec<CompanyId>> {
-    let identity = caller.identity;
-    match (identity.reads_books(), identity.has(Role::Company)) {
-        (true, _) => None,
-        (false, true) => Some(identity.companies.clone()),
-        (false, false) => Some(vec![]),
-    }
-}
-
 async fn today(caller: &Caller<'_>) -> Result<civil::Date, Failed> {
     Ok(caller.service.finance.invoices().today(caller.tenant(), caller.commands().now()).await?)
 }
@@ -224,7 +214,7 @@ impl InvoiceQuery {
         #[graphql(desc = "Where the page before ended.")] after: Option<String>,
     ) -> Result<Connection<String, Invoice>> {
         let caller = caller(ctx)?;
-        let (today, companies) = (today(&caller).await?, companies(&caller));
+        let (today, companies) = (today(&caller).await?, company::all(&caller));
         let (tenant, masks) = (caller.tenant(), &caller.service.masks);
         // Positions themselves would tell how much others do.
         let after = paging::cursor(after.as_deref(), |text| masks.position(tenant, text))?;
@@ -244,7 +234,7 @@ impl InvoiceQuery {
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, Receivable>> {
         let caller = caller(ctx)?;
-        let (today, companies) = (today(&caller).await?, companies(&caller));
+        let (today, companies) = (today(&caller).await?, company::all(&caller));
         let after = paging::cursor(after.as_deref(), |text| {
             let (company, currency) = text.split_once('/')?;
             Some((company.parse().ok()?, currency.parse().ok()?))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_graphql::dataloader::{DataLoader, Loader};
-use domain::{CanteenId, CorrectionId, ServingId, TenantId};
+use domain::{CanteenId, CorrectionId, DinerId, ServingId, TenantId};
 use projections::{
     PageSize, Views,
     corrections::{self, CorrectionEntry},
@@ -16,22 +16,38 @@ use projections::{
     preview::Preview,
 };
 
-use crate::{errors::Failed, gathering::Waiting, http::Service};
+use crate::{
+    diner::{self, Diner},
+    errors::Failed,
+    gathering::Waiting,
+    http::Service,
+    identity::Identity,
+};
 
 /// Most things that are looked up in one read.
 const BATCH: usize = 100;
 
-/// Reads of one tenant.
+/// Reads of one caller, in their tenant.
 pub(crate) struct Reads {
-    views: Views,
-    tenant: TenantId,
+    service: Arc<Service>,
+    identity: Arc<Identity>,
+}
+
+impl Reads {
+    fn views(&self) -> &Views {
+        &self.service.views
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.identity.tenant
+    }
 }
 
 pub(crate) type Loaders = DataLoader<Reads>;
 
 /// Loaders whose reads begin when whoever executes `waiting` says.
-pub(crate) fn of(service: &Service, tenant: TenantId, waiting: Waiting) -> Loaders {
-    gathering(Reads { views: service.views.clone(), tenant }, waiting)
+pub(crate) fn of(service: &Arc<Service>, identity: &Arc<Identity>, waiting: Waiting) -> Loaders {
+    gathering(Reads { service: Arc::clone(service), identity: Arc::clone(identity) }, waiting)
 }
 
 fn gathering<T: Send + Sync + 'static>(reads: T, waiting: Waiting) -> DataLoader<T> {
@@ -43,7 +59,7 @@ impl Loader<ServingId> for Reads {
     type Error = Failed;
 
     async fn load(&self, keys: &[ServingId]) -> Result<HashMap<ServingId, Self::Value>, Failed> {
-        let menus = menu::serving_menus(&self.views, self.tenant, keys.to_vec()).await?;
+        let menus = menu::serving_menus(self.views(), self.tenant(), keys.to_vec()).await?;
         Ok(menus.into_iter().map(|menu| (menu.serving.serving, Arc::new(menu))).collect())
     }
 }
@@ -53,8 +69,18 @@ impl Loader<CanteenId> for Reads {
     type Error = Failed;
 
     async fn load(&self, keys: &[CanteenId]) -> Result<HashMap<CanteenId, Canteen>, Failed> {
-        let rows = menu::canteens_of(&self.views, self.tenant, keys.to_vec()).await?;
+        let rows = menu::canteens_of(self.views(), self.tenant(), keys.to_vec()).await?;
         Ok(rows.into_iter().map(|row| (row.canteen, row)).collect())
+    }
+}
+
+/// Diners as persons, as far as the caller may see them.
+impl Loader<DinerId> for Reads {
+    type Value = Diner;
+    type Error = Failed;
+
+    async fn load(&self, keys: &[DinerId]) -> Result<HashMap<DinerId, Diner>, Failed> {
+        diner::persons(&self.service, &self.identity, keys.to_vec()).await
     }
 }
 
@@ -106,7 +132,7 @@ impl Loader<First<CanteenId>> for Reads {
         let mut found = HashMap::new();
         for (rows, keys) in by_size(keys) {
             let canteens = keys.iter().map(|key| key.of).collect();
-            let dishes = menu::first_dishes(&self.views, self.tenant, canteens, rows).await?;
+            let dishes = menu::first_dishes(self.views(), self.tenant(), canteens, rows).await?;
             by_owner(keys, dishes, |dish| dish.canteen, &mut found);
         }
         Ok(found)
@@ -121,7 +147,7 @@ impl Loader<First<CorrectionId>> for Reads {
         let mut found = HashMap::new();
         for (rows, keys) in by_size(keys) {
             let of = keys.iter().map(|key| key.of).collect();
-            let entries = corrections::first_entries(&self.views, self.tenant, of, rows).await?;
+            let entries = corrections::first_entries(self.views(), self.tenant(), of, rows).await?;
             by_owner(keys, entries, |entry| entry.correction, &mut found);
         }
         Ok(found)
@@ -134,8 +160,8 @@ impl Loader<CorrectionId> for Reads {
     type Error = Failed;
 
     async fn load(&self, keys: &[CorrectionId]) -> Result<HashMap<CorrectionId, Self::Value>, Failed> {
-        let (tenant, of) = (self.tenant, keys.to_vec());
-        let previews = self.views.read(move |snapshot| corrections::previews(snapshot, tenant, &of)).await?;
+        let (tenant, of) = (self.tenant(), keys.to_vec());
+        let previews = self.views().read(move |snapshot| corrections::previews(snapshot, tenant, &of)).await?;
         Ok(previews.into_iter().map(|(correction, preview)| (correction, Arc::new(preview))).collect())
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     dashboard_live::DashboardSubscription,
     diner::{DinerMutation, DinerQuery},
     edge::Introspection,
+    employment::{Employee, EmploymentMutation, EmploymentQuery},
     history::{HistoryQuery, Scanned, StateChange},
     http::Service,
     invoice::{Invoice, InvoiceMutation, InvoiceQuery, Receivable},
@@ -59,6 +60,7 @@ pub(crate) struct Query(
     BooksQuery,
     HistoryQuery,
     SubsidyQuery,
+    EmploymentQuery,
     InvoiceQuery,
     CompanyUseQuery,
     DinerQuery,
@@ -78,6 +80,7 @@ pub(crate) struct Mutation(
     AccountMutation,
     BooksMutation,
     SubsidyMutation,
+    EmploymentMutation,
     InvoiceMutation,
     CompanyUseMutation,
     DinerMutation,
@@ -112,6 +115,7 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Connection<String, AccountPeriod>>("A page of a trial balance.")
         .override_output_type_description::<Connection<String, Payable>>("A page of what is owed to canteens.")
         .override_output_type_description::<Connection<String, Invoice>>("A page of invoices.")
+        .override_output_type_description::<Connection<String, Employee>>("A page of whom a company employs.")
         .override_output_type_description::<Connection<String, CompanyUseDay>>("A page of a company's use.")
         .override_output_type_description::<Connection<String, CorrectionRecord>>("A page of corrections.")
         .override_output_type_description::<Connection<String, CorrectionEntry>>("A page of a correction's entries.")

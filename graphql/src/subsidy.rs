@@ -1,8 +1,8 @@
-//! Subsidies: what a diner's lots have, what companies grant, and whom they employ.
+//! Subsidies: what a diner's lots have, and what companies grant.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
 use domain::{
-    CompanyId, Currency, DinerId, GroupId, PolicyId, diner,
+    CompanyId, Currency, GroupId, PolicyId,
     policy::{self, Calendar, Terms},
     standing::MAX_AHEAD,
 };
@@ -15,6 +15,7 @@ use sagas::{Granted, NewGrants};
 
 use crate::{
     caller::{Caller, caller},
+    company,
     errors::{self, Code, Failed, not_found},
     menu::Meal,
     node::canteen,
@@ -274,15 +275,6 @@ pub(crate) struct GrantSubsidiesPayload {
     consistency_token: String,
 }
 
-/// A diner's employment after a change.
-#[derive(SimpleObject)]
-pub(crate) struct EmploymentPayload {
-    /// The diner's UUID.
-    diner: Uuid,
-    /// Brings a query up to this change.
-    consistency_token: String,
-}
-
 async fn on_policy(
     caller: &Caller<'_>,
     request: commands::Request,
@@ -291,16 +283,6 @@ async fn on_policy(
 ) -> Result<SubsidyPolicyPayload, Failed> {
     let outcome = caller.commands().on_policy(request, PolicyId(policy.0), command).await?;
     Ok(SubsidyPolicyPayload { policy, consistency_token: caller.outcome(&outcome).await?.token })
-}
-
-async fn on_diner(
-    caller: &Caller<'_>,
-    request: commands::Request,
-    diner: Uuid,
-    command: diner::Command,
-) -> Result<EmploymentPayload, Failed> {
-    let outcome = caller.commands().on_diner(request, DinerId(diner.0), command).await?;
-    Ok(EmploymentPayload { diner, consistency_token: caller.outcome(&outcome).await?.token })
 }
 
 fn currency(code: &str) -> Result<Currency, Failed> {
@@ -321,10 +303,12 @@ impl SubsidyQuery {
         Ok(rows.map_err(Failed::from)?.into_iter().map(SubsidyLot::from).collect())
     }
 
-    /// What became of the money of each policy, in a stable order. For finance and auditors.
+    /// What became of the money of each policy, in a stable order. For finance and auditors; a company sees
+    /// its own.
     async fn subsidy_use(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Only this company's: its UUID.")] company: Option<Uuid>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, SubsidyUse>> {
@@ -333,36 +317,43 @@ impl SubsidyQuery {
             let (policy, currency) = text.split_once('/')?;
             Some((policy.parse().ok()?, currency.parse().ok()?))
         })?;
-        let fetch = |after, size| views::policy_use(caller.views(), caller.tenant(), after, size);
+        let companies = company::some(&caller, company).await?;
+        let fetch = |after, size| views::policy_use(caller.views(), caller.tenant(), companies.clone(), after, size);
         let page = paging::page(first, after, fetch).await?;
         Ok(paging::connection(page, |row| format!("{}/{}", row.policy, row.currency), SubsidyUse::from))
     }
 
-    /// Policies, what of them stands, and why their grants wait, in a stable order. For finance and auditors.
+    /// Policies, what of them stands, and why their grants wait, in a stable order. For finance and auditors; a company sees
+    /// its own.
     async fn subsidy_policies(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Only this company's: its UUID.")] company: Option<Uuid>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, SubsidyPolicy>> {
         let caller = caller(ctx)?;
         let after: Option<PolicyId> = paging::cursor(after.as_deref(), |text| text.parse().ok())?;
-        let fetch = |after, size| policies::list(caller.views(), caller.tenant(), after, size);
+        let companies = company::some(&caller, company).await?;
+        let fetch = |after, size| policies::list(caller.views(), caller.tenant(), companies.clone(), after, size);
         let page = paging::page(first, after, fetch).await?;
         Ok(paging::connection(page, |row| row.policy.to_string(), SubsidyPolicy::from))
     }
 
-    /// Runs of grants, the latest first. For finance and auditors.
+    /// Runs of grants, the latest first. For finance and auditors; a company sees
+    /// its own.
     async fn grant_runs(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "Only this company's: its UUID.")] company: Option<Uuid>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, GrantRun>> {
         let caller = caller(ctx)?;
         let (tenant, masks) = (caller.tenant(), &caller.service.masks);
         let before = paging::cursor(after.as_deref(), |text| masks.position(tenant, text))?;
-        let fetch = |before, size| grant_runs::list(caller.views(), tenant, before, size);
+        let companies = company::some(&caller, company).await?;
+        let fetch = |before, size| grant_runs::list(caller.views(), tenant, companies.clone(), before, size);
         let page = paging::page(first, before, fetch).await?;
         Ok(paging::connection(page, |row| masks.token(tenant, row.begun), GrantRun::from))
     }
@@ -453,34 +444,5 @@ impl SubsidyMutation {
         let granted = caller.service.subsidies.grant(request, new, |_| {}).await.map_err(Failed::from)?;
         let token = caller.written(0).await?.token;
         Ok(GrantSubsidiesPayload { run: granted.into(), consistency_token: token })
-    }
-
-    /// Joins a diner to a company. For finance.
-    async fn employ(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The diner's UUID.")] diner: Uuid,
-        #[graphql(desc = "The company's UUID.")] company: Uuid,
-        #[graphql(desc = "The group's UUID.")] group: Option<Uuid>,
-        #[graphql(desc = "The first day.")] from_date: Date,
-        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
-    ) -> Result<EmploymentPayload> {
-        let caller = caller(ctx)?;
-        let (company, group, from) = (CompanyId(company.0), group.map(|group| GroupId(group.0)), from_date.0);
-        let request = caller.request("employ", idempotency_key, &(DinerId(diner.0), company, group, from))?;
-        Ok(on_diner(&caller, request, diner, diner::Command::Join { company, group, from }).await?)
-    }
-
-    /// Ends a diner's employment. What was granted before stays until it expires. For finance.
-    async fn end_employment(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The diner's UUID.")] diner: Uuid,
-        #[graphql(desc = "The first day that is not worked any more.")] on_date: Date,
-        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
-    ) -> Result<EmploymentPayload> {
-        let caller = caller(ctx)?;
-        let request = caller.request("endEmployment", idempotency_key, &(DinerId(diner.0), on_date.0))?;
-        Ok(on_diner(&caller, request, diner, diner::Command::Leave { on: on_date.0 }).await?)
     }
 }

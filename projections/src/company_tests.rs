@@ -5,11 +5,12 @@ use std::sync::Arc;
 use domain::{
     AccountId, CompanyId, Currency, Fact, GrantRunId, InvoiceId, LotId, PolicyId, RefundId,
     account::{self, Disclosure},
+    diner, grant_run,
     invoice::{self, Bill, VoidReason},
     lot,
     order::{self, LineCount, RefundFrom, RefundReason},
     payment::{self, Source, Tender, Why},
-    policy,
+    policy::{self, Range},
 };
 use jiff::civil::{Date, date};
 use store::EventStore;
@@ -19,7 +20,9 @@ use crate::{
     PageSize, Runner, Views,
     balances::limited_account,
     company_use::{self, Asked, DayOfDiner},
+    grant_runs,
     invoices::{self, Ageing, State},
+    policies, subsidies,
     testing::*,
 };
 
@@ -204,5 +207,98 @@ async fn a_company_sees_its_own_money_and_dishes_only_if_it_has_chosen_to() {
             };
             assert!(known(company()).await && !known(CompanyId(id(501))).await);
         }
+    }
+}
+
+/// Six policies of three companies in turn, each with a run that grants 1.00 and more to one diner.
+fn of_three() -> Vec<Fact> {
+    let of = |number: u128| {
+        let (company, policy, run) =
+            (CompanyId(id(500 + number % 3)), PolicyId(id(900 + number)), GrantRunId(id(700 + number)));
+        let (group, currency, zone) = (None, Currency::CNY, "UTC".into());
+        let range = Range { first: MONDAY, last: MONDAY, versions: 1 };
+        let serves = lot::Serves { first: MONDAY, last: MONDAY, meal: None };
+        let terms = lot::Terms { policy, version: 1, run, starts_at: at(1), expires_at: at(1_000_000), serves };
+        let (diner, amount) = (number as usize, cny(100 + number as i64));
+        let granted = account::Event::Granted { lot: LotId(id(800 + number)), terms, amount };
+        [
+            Fact::Policy(policy, policy::Event::Opened { company, group, currency, zone }),
+            Fact::Grant(run, grant_run::Event::Begun(grant_run::Plan { policy, company, currency, range })),
+            on_subsidy(diner, account::Event::Opened { currency }),
+            on_subsidy(diner, granted),
+        ]
+    };
+    (0..6).flat_map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_subsidies_are_of_the_companies_that_are_asked_for() {
+    let world = World::with(&of_three()).await;
+    let of = |numbers: &[u128]| Some(numbers.iter().map(|number| CompanyId(id(500 + number))).collect::<Vec<_>>());
+    let asked = [
+        (None, vec![0, 1, 2, 3, 4, 5]),
+        (of(&[0, 1, 2]), vec![0, 1, 2, 3, 4, 5]),
+        (of(&[2, 0]), vec![0, 2, 3, 5]),
+        (of(&[1]), vec![1, 4]),
+        (of(&[9]), vec![]),
+        (of(&[]), vec![]),
+    ];
+    for views in both(&world).await {
+        for (companies, wanted) in &asked {
+            let page = PageSize::clamped(3);
+            let (mut by_policy, mut by_use, mut by_run) = (vec![], vec![], vec![]);
+            while let after = by_policy.last().copied()
+                && let rows = policies::list(&views, tenant(), companies.clone(), after, page).await.unwrap()
+                && !rows.is_empty()
+            {
+                assert!(rows.len() <= 3);
+                by_policy.extend(rows.iter().map(|row| row.policy));
+            }
+            let wanted: Vec<_> = wanted.iter().map(|number| PolicyId(id(900 + number))).collect();
+            assert_eq!(by_policy, wanted);
+            while let after = by_use.last().map(|(policy, _)| (*policy, Currency::CNY))
+                && let rows = subsidies::policy_use(&views, tenant(), companies.clone(), after, page).await.unwrap()
+                && !rows.is_empty()
+            {
+                assert!(rows.len() <= 3);
+                by_use.extend(rows.iter().map(|row| (row.policy, row.granted_minor)));
+            }
+            let granted = |policy: &PolicyId| (*policy, 100 + policy.0.as_u128() as i64 - id(900).as_u128() as i64);
+            assert_eq!(by_use, wanted.iter().map(granted).collect::<Vec<_>>());
+            while let before = by_run.last().map(|(_, begun)| *begun)
+                && let rows = grant_runs::list(&views, tenant(), companies.clone(), before, page).await.unwrap()
+                && !rows.is_empty()
+            {
+                assert!(rows.len() <= 3);
+                by_run.extend(rows.iter().map(|row| (row.policy, row.begun)));
+            }
+            let latest_first: Vec<_> = wanted.iter().rev().copied().collect();
+            assert_eq!(by_run.iter().map(|(policy, _)| *policy).collect::<Vec<_>>(), latest_first);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_is_known_by_its_policy_its_people_or_its_choice() {
+    let joined = diner::Event::Joined { company: CompanyId(id(510)), group: None, from: MONDAY };
+    let chosen = AccountId::Company(CompanyId(id(511)));
+    let of_chosen = |event| Fact::Account(chosen, event);
+    let facts = [
+        paid_in_part()[0].clone(),
+        Fact::Diner(diner(0), joined),
+        of_chosen(account::Event::Opened { currency: Currency::CNY }),
+        of_chosen(account::Event::DisclosureSet { disclosure: Disclosure::Dishes }),
+    ];
+    let world = World::with(&facts).await;
+    for views in both(&world).await {
+        let known = async |tenant, number| {
+            let company = CompanyId(id(number));
+            views.read(move |snapshot| company_use::is_known(snapshot, tenant, company)).await.unwrap()
+        };
+        for number in [500, 510, 511] {
+            assert!(known(tenant(), number).await, "{number}");
+            assert!(!known(domain::TenantId(id(99)), number).await, "{number} is another tenant's");
+        }
+        assert!(!known(tenant(), 512).await);
     }
 }

@@ -327,11 +327,12 @@ pub fn disclosure(snapshot: &Snapshot<'_>, tenant: TenantId, company: CompanyId)
     Ok(row.map_or(Disclosure::Amounts, |row| row.disclosure))
 }
 
-/// Whether anything is known of a company: a policy of its own, or a choice that it made.
+/// Whether anything is known of a company: a policy of its own, somebody whom it employed, or a choice that it made.
 pub fn is_known(snapshot: &Snapshot<'_>, tenant: TenantId, company: CompanyId) -> Result<bool, ViewError> {
-    let sql = "SELECT (SELECT count(*) FROM {policy_companies} WHERE tenant = ?1 AND company = ?2)
-                    + (SELECT count(*) FROM {company_disclosures} WHERE tenant = ?1 AND company = ?2)";
-    Ok(snapshot.query(sql, args![tenant, company], |row| row.get::<u64>(0))?.into_iter().sum::<u64>() > 0)
+    let sql = "SELECT 1 FROM (SELECT 1 FROM {policies} WHERE tenant = ?1 AND company = ?2
+                 UNION ALL SELECT 1 FROM {employees} WHERE tenant = ?1 AND company = ?2
+                 UNION ALL SELECT 1 FROM {company_disclosures} WHERE tenant = ?1 AND company = ?2) AS known LIMIT 1";
+    Ok(!snapshot.query(sql, args![tenant, company], |_| Ok(()))?.is_empty())
 }
 
 /// Most orders of one diner on one day whose dishes are named.

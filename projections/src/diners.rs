@@ -83,6 +83,11 @@ pub async fn of_id(views: &Views, tenant: TenantId, diner: DinerId) -> Result<Op
     views.read(move |snapshot| snapshot.fetch_one("WHERE tenant = ?1 AND diner = ?2", args![tenant, diner])).await
 }
 
+/// Those of some diners whom any company ever employed.
+pub async fn of_ids(views: &Views, tenant: TenantId, diners: Vec<DinerId>) -> Result<Vec<Diner>, ViewError> {
+    views.read(move |snapshot| snapshot.fetch_among(tenant, ("diner", &diners), "ORDER BY diner")).await
+}
+
 /// Diners of a tenant, or of one of its companies, by their ids, from after `after`. Erased ones have
 /// no company any more.
 pub async fn list(
@@ -208,6 +213,9 @@ mod tests {
             assert_eq!(one(1).await, Some(gone.clone()));
             assert_eq!(one(2).await, Some(row(2, Some(2), true, true, None)));
             assert_eq!((one(3).await, one(4).await), (Some(row(3, Some(2), false, false, None)), None));
+            let some = of_ids(&views, tenant(), [4, 2, 1, 2].map(diner).to_vec()).await.unwrap();
+            assert_eq!(some, [gone.clone(), row(2, Some(2), true, true, None)]);
+            assert_eq!(of_ids(&views, TenantId(id(99)), vec![diner(1)]).await.unwrap(), [], "another tenant's");
             let page = PageSize::clamped(10);
             let ids = async |company, after| {
                 let rows = list(&views, tenant(), company, after, page).await.unwrap();

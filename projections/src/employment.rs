@@ -15,6 +15,7 @@ row! {
         /// The first day that is not worked any more.
         to_date: Option<Date>,
     }
+    index "group" on "(tenant, company, group_id, diner)";
 }
 
 row! {
@@ -34,7 +35,7 @@ impl Projection for Employment {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -89,26 +90,35 @@ fn leave(tenant: TenantId, company: CompanyId, diner: DinerId, on: Date, rows: &
     }
 }
 
-/// Those whom `company` employs on any day of `first` to `last`, or whom it has in `group`, by
-/// their ids, from after `after`.
+/// Those whom `company` employs, or whom it has in `group`, on any day of `days`; ever, if none are said. By their
+/// ids, from after `after`.
 pub async fn employed(
     views: &Views,
     (tenant, company): (TenantId, CompanyId),
     group: Option<GroupId>,
-    (first, last): (Date, Date),
+    days: Option<(Date, Date)>,
     after: Option<DinerId>,
     page: PageSize,
 ) -> Result<Vec<Employee>, ViewError> {
     // A plain bound, so that a page is found by its key whatever comes before it.
     let after = after.unwrap_or(DinerId(uuid::Uuid::nil()));
+    let (first, last) = days.unzip();
     views
         .read(move |snapshot| {
-            snapshot.fetch(
-                "WHERE tenant = ?1 AND company = ?2 AND (?3 IS NULL OR group_id = ?3)
-                 AND from_date <= ?4 AND (to_date IS NULL OR to_date > ?5) AND diner > ?6
-                 ORDER BY diner LIMIT ?7",
-                args![tenant, company, group, last, first, after, page],
-            )
+            let query = |of_group: &str| {
+                format!(
+                    "WHERE tenant = ?1 AND company = ?2 {of_group} AND diner > ?5
+                     AND (?3 IS NULL OR (from_date <= ?4 AND (to_date IS NULL OR to_date > ?3)))
+                     ORDER BY diner LIMIT ?6"
+                )
+            };
+            match group {
+                Some(group) => {
+                    let args = args![tenant, company, first, last, after, page, group];
+                    snapshot.fetch(&query("AND group_id = ?7"), args)
+                }
+                None => snapshot.fetch(&query(""), args![tenant, company, first, last, after, page]),
+            }
         })
         .await
 }

@@ -4,7 +4,7 @@ use domain::{CompanyId, Currency, Fact, GrantRunId, Money, PolicyId, TenantId, T
 use jiff::civil::Date;
 use store::{Position, Recorded};
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
+use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, many, row};
 
 row! {
     /// A run of grants.
@@ -30,6 +30,7 @@ row! {
         moved: Position,
     }
     index "begun" on "(tenant, begun)";
+    index "company" on "(tenant, company, begun)";
     index "open" on "(moved) WHERE NOT finished";
 }
 
@@ -48,7 +49,7 @@ impl Projection for GrantRuns {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -121,14 +122,26 @@ pub async fn open(views: &Views, page: PageSize) -> Result<Vec<Run>, ViewError> 
     views.read(move |snapshot| snapshot.fetch("WHERE NOT finished ORDER BY moved LIMIT ?1", args![page])).await
 }
 
-/// A tenant's runs, the latest first, from before `before`.
+/// A tenant's runs, or only those of some companies, the latest first, from before `before`.
 pub async fn list(
     views: &Views,
     tenant: TenantId,
+    companies: Option<Vec<CompanyId>>,
     before: Option<Position>,
     page: PageSize,
 ) -> Result<Vec<Run>, ViewError> {
     let before = before.unwrap_or(i64::MAX as u64);
-    let query = "WHERE tenant = ?1 AND begun < ?2 ORDER BY begun DESC LIMIT ?3";
-    views.read(move |snapshot| snapshot.fetch(query, args![tenant, before, page])).await
+    views
+        .read(move |snapshot| {
+            let Some(companies) = companies else {
+                let query = "WHERE tenant = ?1 AND begun < ?2 ORDER BY begun DESC LIMIT ?3";
+                return snapshot.fetch(query, args![tenant, before, page]);
+            };
+            let query = "WHERE tenant = ?1 AND company = ?4 AND begun < ?2 ORDER BY begun DESC LIMIT ?3";
+            let latest = |row: &Run| std::cmp::Reverse(row.begun);
+            many::page_of(&companies, page, latest, |company| {
+                snapshot.fetch(query, args![tenant, before, page, company])
+            })
+        })
+        .await
 }

@@ -4,7 +4,7 @@ use domain::{AccountId, CompanyId, Currency, Fact, InvoiceId, Money, TenantId, T
 use jiff::civil::Date;
 use store::{Position, Recorded};
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, column::words, row};
+use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, column::words, many, row};
 
 /// How far an invoice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,13 +218,10 @@ pub async fn list(
             };
             let query = "WHERE tenant = ?1 AND company = ?5 AND issued < ?2 AND (NOT ?3 OR state = 'open')
                          ORDER BY issued DESC LIMIT ?4";
-            let mut found: Vec<Invoice> = Vec::new();
-            for company in companies {
-                found.extend(snapshot.fetch::<Invoice>(query, args![tenant, before, asked.open, page, company])?);
-            }
-            found.sort_by_key(|row| std::cmp::Reverse(row.issued));
-            found.truncate(page.get());
-            Ok(found)
+            let latest = |row: &Invoice| std::cmp::Reverse(row.issued);
+            many::page_of(&companies, page, latest, |company| {
+                snapshot.fetch(query, args![tenant, before, asked.open, page, company])
+            })
         })
         .await
 }

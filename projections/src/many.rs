@@ -1,9 +1,9 @@
 //! Rows of many things at once: what an edge of a whole page needs, in a number of statements that does not
 //! grow with the page.
 
-use domain::TenantId;
+use domain::{CompanyId, TenantId};
 
-use crate::{Column, Param, Row, Snapshot, ViewError};
+use crate::{Column, PageSize, Param, Row, Snapshot, ViewError};
 
 /// Most keys that one statement names.
 const KEYS: usize = 256;
@@ -21,6 +21,23 @@ fn params<'a, K: Column>(tenant: &'a TenantId, keys: &'a [K]) -> Vec<Param<'a>> 
     let filled = keys.len().next_power_of_two() - keys.len();
     let last = keys.last().into_iter().cycle().take(filled);
     std::iter::once(Param::of(tenant)).chain(keys.iter().chain(last).map(Param::of)).collect()
+}
+
+/// A page of what some companies have, in the order of `key`: each one's own page, found by its index, and of all
+/// those the first rows.
+pub(crate) fn page_of<T, K: Ord>(
+    companies: &[CompanyId],
+    page: PageSize,
+    key: impl Fn(&T) -> K,
+    of_company: impl Fn(CompanyId) -> Result<Vec<T>, ViewError>,
+) -> Result<Vec<T>, ViewError> {
+    let mut found = Vec::new();
+    for company in companies {
+        found.extend(of_company(*company)?);
+    }
+    found.sort_by_key(key);
+    found.truncate(page.get());
+    Ok(found)
 }
 
 impl Snapshot<'_> {

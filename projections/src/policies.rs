@@ -7,7 +7,7 @@ use domain::{
 use jiff::civil::Date;
 use store::{Position, Recorded};
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
+use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, many, row};
 
 row! {
     /// A policy.
@@ -36,6 +36,7 @@ row! {
         changed: Position,
     }
     index "standing" on "(tenant, policy) WHERE ahead_days IS NOT NULL";
+    index "company" on "(tenant, company, policy)";
 }
 
 impl PolicyRow {
@@ -58,7 +59,7 @@ impl Projection for Policies {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -161,13 +162,26 @@ pub async fn standing(
     views.read(move |snapshot| snapshot.fetch(query, args![tenant, policy, page])).await
 }
 
-/// A tenant's policies, from after `after`.
+/// A tenant's policies, or only those of some companies, from after `after`.
 pub async fn list(
     views: &Views,
     tenant: TenantId,
+    companies: Option<Vec<CompanyId>>,
     after: Option<PolicyId>,
     page: PageSize,
 ) -> Result<Vec<PolicyRow>, ViewError> {
-    let query = "WHERE tenant = ?1 AND (?2 IS NULL OR policy > ?2) ORDER BY policy LIMIT ?3";
-    views.read(move |snapshot| snapshot.fetch(query, args![tenant, after, page])).await
+    let after = after.unwrap_or(PolicyId(uuid::Uuid::nil()));
+    views
+        .read(move |snapshot| {
+            let Some(companies) = companies else {
+                let query = "WHERE tenant = ?1 AND policy > ?2 ORDER BY policy LIMIT ?3";
+                return snapshot.fetch(query, args![tenant, after, page]);
+            };
+            let query = "WHERE tenant = ?1 AND company = ?4 AND policy > ?2 ORDER BY policy LIMIT ?3";
+            let policy = |row: &PolicyRow| row.policy;
+            many::page_of(&companies, page, policy, |company| {
+                snapshot.fetch(query, args![tenant, after, page, company])
+            })
+        })
+        .await
 }

@@ -80,7 +80,7 @@ async fn every_query_answers_as_it_does_over_a_file() {
         async |views: Views| kitchen_board::prep_sheet(&views, tenant(), serving_id()).await,
         async |views: Views| views.parked_after("journal", None, page).await,
         async |views: Views| invoices::ageing_after(&views, tenant(), None, day, (None, page)).await,
-        async |views: Views| subsidies::policy_use(&views, tenant(), None, page).await,
+        async |views: Views| subsidies::policy_use(&views, tenant(), None, None, page).await,
         async |views: Views| menu::canteens_of(&views, tenant(), vec![canteen(), canteen()]).await,
         async |views: Views| menu::first_dishes(&views, tenant(), vec![canteen()], 2).await,
         async |views: Views| live::board(&views, tenant(), serving_id()).await,

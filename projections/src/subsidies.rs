@@ -1,15 +1,15 @@
 //! What diners have of their subsidies, lot by lot, and what became of all that was granted.
 
 use domain::{
-    AccountId, Currency, DinerId, Fact, GrantRunId, HoldId, LotId, Money, PaymentId, PolicyId, TenantId, Timestamp,
-    account,
+    AccountId, CompanyId, Currency, DinerId, Fact, GrantRunId, HoldId, LotId, Money, PaymentId, PolicyId, TenantId,
+    Timestamp, account,
     lot::{self, Serves},
     serving::Meal,
 };
 use jiff::civil::Date;
 use store::Recorded;
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, row};
+use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, many, row};
 
 row! {
     /// A lot of a diner's subsidy. It stays when it is over: a late refund still belongs to it.
@@ -282,15 +282,36 @@ pub async fn due(views: &Views, now: Timestamp, after: Option<Due>, limit: u32) 
         .await
 }
 
-/// What became of the money of a tenant's policies, from after `after`.
+/// What became of the money of a tenant's policies, or only of some companies' ones, from after `after`.
 pub async fn policy_use(
     views: &Views,
     tenant: TenantId,
+    companies: Option<Vec<CompanyId>>,
     after: Option<(PolicyId, Currency)>,
     page: PageSize,
 ) -> Result<Vec<PolicyUse>, ViewError> {
-    let query =
-        "WHERE tenant = ?1 AND (?2 IS NULL OR (policy, currency) > (?2, ?3)) ORDER BY policy, currency LIMIT ?4";
     let (policy, currency) = after.unzip();
-    views.read(move |snapshot| snapshot.fetch(query, args![tenant, policy, currency, page])).await
+    views
+        .read(move |snapshot| {
+            let Some(companies) = companies else {
+                let query = "WHERE tenant = ?1 AND (?2 IS NULL OR (policy, currency) > (?2, ?3))
+                             ORDER BY policy, currency LIMIT ?4";
+                return snapshot.fetch(query, args![tenant, policy, currency, page]);
+            };
+            let from = policy.unwrap_or(PolicyId(uuid::Uuid::nil()));
+            let key = |row: &PolicyUse| (row.policy, row.currency);
+            many::page_of(&companies, page, key, |company| {
+                let args = args![tenant, company, from, policy, currency, page];
+                snapshot.query(USE_OF_COMPANY, args, PolicyUse::read)
+            })
+        })
+        .await
 }
+
+/// Whose a policy is, its own view says.
+const USE_OF_COMPANY: &str = "SELECT u.tenant, u.policy, u.currency, u.granted_minor, u.spent_minor, u.refunded_minor,
+      u.lapsed_minor
+    FROM {policies} AS p JOIN {policy_use} AS u ON u.tenant = p.tenant AND u.policy = p.policy
+    WHERE p.tenant = ?1 AND p.company = ?2 AND p.policy >= ?3
+      AND (?4 IS NULL OR (u.policy, u.currency) > (?4, ?5))
+    ORDER BY p.policy, u.currency LIMIT ?6";

@@ -262,33 +262,39 @@ async fn both_databases_answer_alike() {
         let third = due(at(1_003)).await;
         assert_eq!(third.iter().map(|due| (due.diner, due.lot)).collect::<Vec<_>>(), [(diner(3), lot_of(3))]);
         assert_eq!(subsidies::due(&views, at(1_003), third.last().copied(), 10).await.unwrap(), []);
-        assert_eq!(subsidies::policy_use(&views, tenant(), None, page).await.unwrap().len(), 1);
+        assert_eq!(subsidies::policy_use(&views, tenant(), None, None, page).await.unwrap().len(), 1);
 
-        let employed = async |group, dates, after| {
+        let employed = async |group, days, after| {
             let of = (tenant(), company(1));
-            let rows = employment::employed(&views, of, group, dates, after, page).await.unwrap();
+            let rows = employment::employed(&views, of, group, days, after, page).await.unwrap();
             rows.iter().map(|row| row.diner).collect::<Vec<_>>()
         };
-        let week = (MONDAY, FRIDAY);
+        let week = Some((MONDAY, FRIDAY));
         assert_eq!(employed(None, week, None).await, [diner(1), diner(2)]);
         assert_eq!(employed(None, week, Some(diner(2))).await, [diner(3)]);
         assert_eq!(employed(group(), week, None).await, [diner(2), diner(3)]);
-        assert_eq!(employed(None, (FRIDAY, FRIDAY), None).await, [diner(3)], "two have gone by then");
-        assert_eq!(employed(None, (date(2026, 11, 1), date(2026, 11, 22)), None).await, [], "nobody has come yet");
+        assert_eq!(employed(None, Some((FRIDAY, FRIDAY)), None).await, [diner(3)], "two have gone by then");
+        let before = Some((date(2026, 11, 1), date(2026, 11, 22)));
+        assert_eq!(employed(None, before, None).await, [], "nobody has come yet");
+        assert_eq!(employed(group(), before, None).await, []);
+        assert_eq!(employed(None, None, None).await, [diner(1), diner(2)], "ever");
+        assert_eq!(employed(None, None, Some(diner(2))).await, [diner(3)]);
+        assert_eq!(employed(group(), None, Some(diner(2))).await, [diner(3)]);
+        assert_eq!(employed(Some(GroupId(id(601))), None, None).await, []);
         let one = employment::of_diner(&views, (tenant(), company(2), diner(2))).await.unwrap();
         assert_eq!(one.map(|row| row.from_date), Some(FRIDAY));
 
-        let runs = grant_runs::list(&views, tenant(), None, page).await.unwrap();
+        let runs = grant_runs::list(&views, tenant(), None, None, page).await.unwrap();
         assert_eq!(runs, grant_runs::open(&views, page).await.unwrap());
         assert_eq!(runs.iter().map(|run| run.granted()).collect::<Vec<_>>(), [cny(3_000)]);
-        assert_eq!(grant_runs::list(&views, tenant(), Some(runs[0].begun), page).await.unwrap(), []);
-        let policies = policies::list(&views, tenant(), None, page).await.unwrap();
+        assert_eq!(grant_runs::list(&views, tenant(), None, Some(runs[0].begun), page).await.unwrap(), []);
+        let policies = policies::list(&views, tenant(), None, None, page).await.unwrap();
         let standing: Vec<_> = policies.iter().map(|row| (row.ahead_days, row.waits_for, row.short())).collect();
         assert_eq!(standing, [(Some(7), Some(FRIDAY), Some(cny(50)))]);
         assert_eq!(policies::standing(&views, None, page).await.unwrap(), policies);
         let last = policies[0].policy;
         assert_eq!(policies::standing(&views, Some((tenant(), last)), page).await.unwrap(), []);
-        assert_eq!(policies::list(&views, tenant(), Some(last), page).await.unwrap(), []);
+        assert_eq!(policies::list(&views, tenant(), None, Some(last), page).await.unwrap(), []);
         let report = crate::verify(Arc::clone(&world.store) as _, &views, |_| {}).await.unwrap();
         assert_eq!(report.differences, []);
     }

@@ -251,8 +251,8 @@ impl Run<'_> {
     }
 
     async fn page(&self, plan: Plan, policy: &policy::Book, after: Option<DinerId>) -> Answer<Vec<Employee>> {
-        let (of, dates) = ((self.tenant, plan.company), (plan.range.first, plan.range.last));
-        let page = employment::employed(&self.subsidies.views, of, policy.group, dates, after, PageSize::MAX).await;
+        let (of, days) = ((self.tenant, plan.company), Some((plan.range.first, plan.range.last)));
+        let page = employment::employed(&self.subsidies.views, of, policy.group, days, after, PageSize::MAX).await;
         page.map_err(refused)
     }
 

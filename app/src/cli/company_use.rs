@@ -64,7 +64,7 @@ pub async fn run(asked: Use, config: &Config) -> anyhow::Result<ExitCode> {
 fn find(snapshot: &Snapshot<'_>, asked: &Use, Days { from, to }: Days) -> anyhow::Result<(Vec<DayOfDiner>, u64)> {
     let (tenant, company) = (tenant_of_books(snapshot, asked.tenant)?, asked.company);
     if !company_use::is_known(snapshot, tenant, company)? {
-        return Err(usage(format!("there is no company {company} with a policy")));
+        return Err(usage(format!("there is no company {company} with a policy or an employee")));
     }
     let mut after: Option<(Date, DinerId, Currency)> = None;
     let mut next = || -> anyhow::Result<Vec<DayOfDiner>> {

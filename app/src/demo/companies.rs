@@ -185,7 +185,7 @@ impl Lunch {
 
 /// What became of each company's grants, in their order.
 pub(super) async fn used(house: &House, lunch: &Lunch) -> anyhow::Result<Vec<Used>> {
-    let rows = subsidies::policy_use(&house.views, lunch.tenant, None, PageSize::MAX).await?;
+    let rows = subsidies::policy_use(&house.views, lunch.tenant, None, None, PageSize::MAX).await?;
     let of = |company: &Company| {
         let row = rows.iter().find(|row| row.policy == company.policy);
         row.map_or(Used::default(), |row| Used {

@@ -32,33 +32,43 @@ const USE: &str = "query($c: UUID) { companyUse(company: $c, from: \"2026-11-01\
 const DISCLOSE: &str = "mutation($c: UUID!, $key: UUID!) {
   setCompanyDisclosure(company: $c, disclosure: DISHES, idempotencyKey: $key) { disclosure } }";
 
-/// A company with 100.00 of credit that grants diner 7 20.00 for the day, who orders for 28.00.
-async fn eaten(house: &House) -> Value {
-    let lunch = house.lunch().await;
-    let limit = json!({ "c": COMPANY, "l": yuan("100.00"), "key": key() });
+/// A company with 100.00 of credit that grants a diner 20.00 for the day; its policy.
+async fn granted(house: &House, company: Uuid, diner: u128) -> Value {
+    let limit = json!({ "c": company, "l": yuan("100.00"), "key": key() });
     house.ask(&finance(), LIMIT, limit).await.data();
     let open = "mutation($c: UUID!, $key: UUID!) { openSubsidyPolicy(company: $c, currency: \"CNY\",
       zone: \"Asia/Shanghai\", idempotencyKey: $key) { policy } }";
-    let policy = house.ask(&finance(), open, json!({ "c": COMPANY, "key": key() })).await.data();
+    let policy = house.ask(&finance(), open, json!({ "c": company, "key": key() })).await.data();
     let policy = policy["openSubsidyPolicy"]["policy"].clone();
     let terms = json!({ "amount": yuan("20.00"), "per": "DAY", "clearing": "DAILY", "meals": ["LUNCH"] });
     let set = "mutation($p: UUID!, $t: SubsidyTermsInput!, $key: UUID!) {
       setSubsidyTerms(policy: $p, fromDate: \"2026-11-23\", terms: $t, idempotencyKey: $key) { policy } }";
     house.ask(&finance(), set, json!({ "p": policy, "t": terms, "key": key() })).await.data();
-    let employ = "mutation($d: UUID!, $c: UUID!, $key: UUID!) {
-      employ(diner: $d, company: $c, fromDate: \"2026-11-01\", idempotencyKey: $key) { diner } }";
-    let seven = Uuid::from_u128(7);
-    house.ask(&finance(), employ, json!({ "d": seven, "c": COMPANY, "key": key() })).await.data();
+    employ(house, diner, company, None, "2026-11-01").await;
     let grant = "mutation($p: UUID!, $key: UUID!) { grantSubsidies(policy: $p, firstDate: \"2026-11-23\",
       lastDate: \"2026-11-23\", idempotencyKey: $key) { run { granted { amount } } } }";
     let granted = house.ask(&finance(), grant, json!({ "p": policy, "key": key() })).await.data();
     assert_eq!(granted["grantSubsidies"]["run"]["granted"]["amount"], "20.00");
+    policy
+}
+
+async fn employ(house: &House, diner: u128, company: Uuid, group: Option<Uuid>, from: &str) {
+    let employ = "mutation($d: UUID!, $c: UUID!, $g: UUID, $f: Date!, $key: UUID!) {
+      employ(diner: $d, company: $c, group: $g, fromDate: $f, idempotencyKey: $key) { diner } }";
+    let who = json!({ "d": Uuid::from_u128(diner), "c": company, "g": group, "f": from, "key": key() });
+    house.ask(&finance(), employ, who).await.data();
+}
+
+/// Diner 7 orders for 28.00, of which the company pays 20.00.
+async fn eaten(house: &House) -> Value {
+    let lunch = house.lunch().await;
+    granted(house, COMPANY, 7).await;
     house.deposit(7, "50.00").await;
     let soy = json!([{ "group": "Sauce", "choice": "Sesame" }]);
     let lines = json!([{ "dish": lunch.noodles, "quantity": 2, "options": soy }]);
     let order = house.order(&diner(7), &lunch.serving, lines, &key()).await.data();
     assert_eq!(order["placeOrder"]["status"], "CONFIRMED");
-    seven.to_string().into()
+    Uuid::from_u128(7).to_string().into()
 }
 
 #[tokio::test]
@@ -150,4 +160,208 @@ async fn finance_invoices_what_a_company_owes_and_the_company_sees_it() {
     let balances = house.read(&finance(), "{ balances { nodes { account balance { amount } } } }", json!({})).await;
     let receivable = json!({ "account": format!("receivable:{COMPANY}"), "balance": { "amount": "-15.00" } });
     assert!(balances["balances"]["nodes"].as_array().unwrap().contains(&receivable), "{balances}");
+}
+
+fn auditor() -> Identity {
+    Identity::new(finance().tenant, Uuid::from_u128(78), [Role::Auditor])
+}
+
+/// The same company's admin by the same ids, and finance, of another tenant.
+fn strangers() -> [Identity; 2] {
+    let finance = Identity::new(tenant(2), Uuid::from_u128(79), [Role::Finance]);
+    [Identity { tenant: tenant(2), ..admin_of(COMPANY) }, finance]
+}
+
+const EMPLOYEES: &str = "query($c: UUID, $g: UUID, $d: Date) { employees(company: $c, group: $g, date: $d) {
+  nodes { diner group fromDate untilDate person { details name company } } } }";
+
+/// The numbers of the diners whom a list shows.
+fn numbers(list: &Value) -> Vec<u128> {
+    let diners = list["employees"]["nodes"].as_array().unwrap().iter();
+    diners.map(|node| node["diner"].as_str().unwrap().parse::<Uuid>().unwrap().as_u128()).collect()
+}
+
+/// Of the company 7 works, 8 has left, 9 went to the other company, 10 has left and was erased. 11 is the other's.
+async fn worked(house: &House, group: Uuid) {
+    employ(house, 7, COMPANY, Some(group), "2026-11-01").await;
+    for number in [8, 9, 10] {
+        employ(house, number, COMPANY, None, "2026-11-02").await;
+    }
+    employ(house, 11, OTHER, Some(group), "2026-11-01").await;
+    for number in 7_u128..=11 {
+        let set = "mutation($d: UUID!, $n: String!, $key: UUID!) {
+          setDinerDetails(diner: $d, name: $n, idempotencyKey: $key) { diner } }";
+        let who = json!({ "d": Uuid::from_u128(number), "n": format!("Diner {number}"), "key": key() });
+        house.ask(&finance(), set, who).await.data();
+    }
+    for (number, on) in [(8_u128, "2026-11-20"), (9, "2026-11-21"), (10, "2026-11-20")] {
+        let leave = "mutation($d: UUID!, $on: Date!, $key: UUID!) {
+          endEmployment(diner: $d, onDate: $on, idempotencyKey: $key) { diner } }";
+        let who = json!({ "d": Uuid::from_u128(number), "on": on, "key": key() });
+        house.ask(&finance(), leave, who).await.data();
+    }
+    employ(house, 9, OTHER, None, "2026-11-21").await;
+    let erase = "mutation($d: UUID!, $key: UUID!) { eraseDiner(diner: $d, idempotencyKey: $key) { diner } }";
+    house.ask(&finance(), erase, json!({ "d": Uuid::from_u128(10), "key": key() })).await.data();
+}
+
+#[tokio::test]
+async fn a_company_lists_whom_it_employs_and_reads_who_they_are_while_it_does() {
+    let house = House::open().await;
+    let group = Uuid::from_u128(600);
+    worked(&house, group).await;
+    let id = Uuid::from_u128;
+    let row = |number: u128, group: Option<Uuid>, days: [Option<&str>; 2], person: Value| json!({ "diner": id(number), "group": group, "fromDate": days[0], "untilDate": days[1], "person": person });
+    let known =
+        |number: u128, of: Uuid| json!({ "details": "KNOWN", "name": format!("Diner {number}"), "company": of });
+    let gone = json!({ "details": "ERASED", "name": null, "company": null });
+    let shown = |persons: [Value; 4]| {
+        let [seven, eight, nine, ten] = persons;
+        json!([
+            row(7, Some(group), [Some("2026-11-01"), None], seven),
+            row(8, None, [Some("2026-11-02"), Some("2026-11-20")], eight),
+            row(9, None, [Some("2026-11-02"), Some("2026-11-21")], nine),
+            row(10, None, [Some("2026-11-02"), Some("2026-11-20")], ten),
+        ])
+    };
+    let list = async |who: &Identity, with: Value| house.read(who, EMPLOYEES, with).await;
+    let nodes = async |who: &Identity, with: Value| list(who, with).await["employees"]["nodes"].clone();
+    let own = shown([known(7, COMPANY), Value::Null, Value::Null, Value::Null]);
+    assert_eq!(nodes(&admin_of(COMPANY), json!({})).await, own);
+    assert_eq!(nodes(&admin_of(COMPANY), json!({ "c": COMPANY })).await, own);
+    let of_finance = shown([known(7, COMPANY), known(8, COMPANY), known(9, OTHER), gone]);
+    assert_eq!(nodes(&finance(), json!({ "c": COMPANY })).await, of_finance);
+    // Auditors may not read who a diner is.
+    let of_auditor = shown([Value::Null, Value::Null, Value::Null, Value::Null]);
+    assert_eq!(nodes(&auditor(), json!({ "c": COMPANY })).await, of_auditor);
+    let others = json!([
+        row(9, None, [Some("2026-11-21"), None], known(9, OTHER)),
+        row(11, Some(group), [Some("2026-11-01"), None], known(11, OTHER)),
+    ]);
+    assert_eq!(nodes(&admin_of(OTHER), json!({})).await, others);
+
+    for (with, wanted) in [
+        (json!({ "d": "2026-11-01" }), &[7][..]),
+        (json!({ "d": "2026-11-19" }), &[7, 8, 9, 10]),
+        (json!({ "d": "2026-11-20" }), &[7, 9]),
+        (json!({ "d": "2026-11-21" }), &[7]),
+        (json!({ "d": "2026-10-31" }), &[]),
+        (json!({ "g": group }), &[7]),
+        (json!({ "g": group, "d": "2026-10-31" }), &[]),
+        (json!({ "g": id(601) }), &[]),
+    ] {
+        assert_eq!(numbers(&list(&admin_of(COMPANY), with.clone()).await), wanted, "{with}");
+    }
+}
+
+#[tokio::test]
+async fn employees_are_paged_and_stay_in_their_places() {
+    let house = House::open().await;
+    for number in [20_u128, 30, 40, 50, 60] {
+        employ(&house, number, COMPANY, None, "2026-11-01").await;
+    }
+    let query = "query($first: Int, $after: String) { employees(first: $first, after: $after) {
+      nodes { diner } pageInfo { hasNextPage hasPreviousPage endCursor } } }";
+    let page = async |after: &Value| house.read(&admin_of(COMPANY), query, json!({ "first": 2, "after": after })).await;
+    let info = |page: &Value| {
+        let info = &page["employees"]["pageInfo"];
+        (info["hasPreviousPage"] == true, info["hasNextPage"] == true, info["endCursor"].clone())
+    };
+    let first = page(&Value::Null).await;
+    let (before, next, end) = info(&first);
+    assert_eq!((numbers(&first), before, next), (vec![20, 30], false, true));
+    // Whoever comes meanwhile moves nobody.
+    for number in [10_u128, 45] {
+        employ(&house, number, COMPANY, None, "2026-11-01").await;
+    }
+    let second = page(&end).await;
+    let (before, next, end) = info(&second);
+    assert_eq!((numbers(&second), before, next), (vec![40, 45], true, true));
+    let third = page(&end).await;
+    let (before, next, _) = info(&third);
+    assert_eq!((numbers(&third), before, next), (vec![50, 60], true, false));
+    for (with, field) in
+        [(json!({ "first": 101 }), "first"), (json!({ "first": 0 }), "first"), (json!({ "after": "?" }), "after")]
+    {
+        let refused = house.ask(&admin_of(COMPANY), query, with).await;
+        assert_eq!((refused.code(), refused.field()), ("BAD_INPUT", field));
+    }
+}
+
+const SUBSIDIES: &str = "query($c: UUID) {
+  subsidyPolicies(company: $c) { nodes { policy company } }
+  subsidyUse(company: $c) { nodes { policy granted { amount } spent { amount } } }
+  grantRuns(company: $c) { nodes { diners granted { amount } } } }";
+
+#[tokio::test]
+async fn a_company_sees_its_own_policies_runs_and_what_became_of_its_money() {
+    let house = House::open().await;
+    eaten(&house).await;
+    let other = granted(&house, OTHER, 20).await;
+    let all = house.read(&finance(), SUBSIDIES, json!({})).await;
+    assert_eq!(house.read(&auditor(), SUBSIDIES, json!({})).await, all);
+    for list in ["subsidyPolicies", "subsidyUse", "grantRuns"] {
+        assert_eq!(all[list]["nodes"].as_array().unwrap().len(), 2, "{all}");
+    }
+    let policies = all["subsidyPolicies"]["nodes"].as_array().unwrap();
+    let own = policies.iter().find(|node| node["company"] == json!(COMPANY)).unwrap()["policy"].clone();
+    let shown = |policy: &Value, company: Uuid, spent: &str| {
+        json!({
+            "subsidyPolicies": { "nodes": [{ "policy": policy, "company": company }] },
+            "subsidyUse": { "nodes": [{
+                "policy": policy, "granted": { "amount": "20.00" }, "spent": { "amount": spent },
+            }] },
+            "grantRuns": { "nodes": [{ "diners": "1", "granted": { "amount": "20.00" } }] },
+        })
+    };
+    for (company, policy, spent) in [(COMPANY, &own, "20.00"), (OTHER, &other, "0.00")] {
+        let wanted = shown(policy, company, spent);
+        assert_eq!(house.read(&admin_of(company), SUBSIDIES, json!({})).await, wanted);
+        for who in [admin_of(company), finance(), auditor()] {
+            assert_eq!(house.read(&who, SUBSIDIES, json!({ "c": company })).await, wanted);
+        }
+    }
+    let both =
+        Identity { companies: vec![CompanyId(OTHER), CompanyId(COMPANY), CompanyId(OTHER)], ..admin_of(COMPANY) };
+    assert_eq!(house.read(&both, SUBSIDIES, json!({})).await, all);
+    assert_eq!(house.read(&both, SUBSIDIES, json!({ "c": OTHER })).await, shown(&other, OTHER, "0.00"));
+    let nothing = json!({ "nodes": [] });
+    let nothing = json!({ "subsidyPolicies": nothing, "subsidyUse": nothing, "grantRuns": nothing });
+    for stranger in strangers() {
+        assert_eq!(house.read(&stranger, SUBSIDIES, json!({})).await, nothing);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_the_callers_company_is_told_from_nothing_in_no_list() {
+    let house = House::open().await;
+    granted(&house, COMPANY, 7).await;
+    granted(&house, OTHER, 20).await;
+    house.views.wait_for(house.head().await, std::time::Duration::from_secs(10)).await.unwrap();
+    let [admin_elsewhere, finance_elsewhere] = strangers();
+    let unknown = Uuid::from_u128(999);
+    for list in ["employees", "subsidyPolicies", "subsidyUse", "grantRuns"] {
+        let query = format!("query($c: UUID) {{ {list}(company: $c) {{ nodes {{ __typename }} }} }}");
+        let own = house.ask(&admin_of(COMPANY), &query, json!({ "c": COMPANY })).await.data();
+        assert_eq!(own[list]["nodes"].as_array().unwrap().len(), 1);
+        let mut answers = vec![];
+        for (who, company) in [
+            (admin_of(COMPANY), unknown),
+            (admin_of(COMPANY), OTHER),
+            (admin_of(unknown), unknown),
+            (finance(), unknown),
+            (auditor(), unknown),
+            (admin_elsewhere.clone(), COMPANY),
+            (finance_elsewhere.clone(), COMPANY),
+            (finance_elsewhere.clone(), unknown),
+        ] {
+            let answer = house.ask(&who, &query, json!({ "c": company })).await;
+            assert_eq!((answer.code(), answer.field()), ("NOT_FOUND", "company"), "{list}: {who:?}");
+            answers.push(answer.body["errors"].clone());
+        }
+        assert!(answers.iter().all(|errors| *errors == answers[0]), "{answers:?}");
+        for wrong in [diner(7), staff()] {
+            assert_eq!(house.ask(&wrong, &query, json!({ "c": COMPANY })).await.code(), "FORBIDDEN");
+        }
+    }
 }

@@ -111,7 +111,7 @@ const PAGES: &[(&str, &str, &[&str])] = &[
             "setCompanyDisclosure",
         ],
     ),
-    ("people", "Diners as persons", &["diner", "setDinerDetails", "eraseDiner"]),
+    ("people", "Diners as persons", &["diner", "employees", "setDinerDetails", "eraseDiner"]),
     (
         "books",
         "The books",
