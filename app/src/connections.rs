@@ -1,6 +1,6 @@
 //! Connections: how many there may be, and how long a client may keep one without saying or reading anything.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{
@@ -9,7 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -38,6 +38,29 @@ impl Default for ConnectionLimits {
 
 /// After the machine had nothing left for a connection, how long the next is waited with.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// So many may have connected and not been taken yet. Beyond that the machine drops who connects, who then tries again
+/// only after a second: they would hear late that there is too much to do. Linux allows 4,096 unless it is told more.
+const BACKLOG: u32 = 4_096;
+
+/// Listens on an address, a host or its numbers with a port.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "it has no address");
+    for address in lookup_host(address).await? {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Answers whoever connects until `closing` is cancelled; then what is under way, and ends.
 pub async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, closing: CancellationToken) {
@@ -111,7 +134,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     struct Server {
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         closing: CancellationToken,
         task: JoinHandle<()>,
     }
@@ -124,11 +147,33 @@ mod tests {
         let long = async || "x".repeat(64 << 20);
         let router =
             Router::new().route("/", get(async || "here\n")).route("/slow", get(slow)).route("/long", get(long));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = listen("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let closing = CancellationToken::new();
         let task = tokio::spawn(serve(listener, router, limits, closing.clone()));
         Server { address, closing, task }
+    }
+
+    #[tokio::test]
+    async fn many_may_connect_before_they_are_taken() {
+        const MANY: usize = 2_000;
+        let files = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of files");
+        assert!(files > 2 * MANY as u64, "this test needs more open files than {files}");
+        let listener = listen("localhost:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut waiting = Vec::new();
+        for _ in 0..MANY {
+            let connected = timeout(SOON / 20, TcpStream::connect(address)).await;
+            waiting.push(connected.expect("nobody has to try again").expect("a connection"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_an_error() {
+        let listener = listen("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let error = listen(&address).await.expect_err("it is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     async fn asked(server: &Server, text: &str) -> TcpStream {

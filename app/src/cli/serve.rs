@@ -9,7 +9,6 @@ use graphql::{
 };
 use serde_json::json;
 use tokio::{
-    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
@@ -133,7 +132,7 @@ impl Serving {
         let verifier = verifier(&issuer, &config.tokens).await?;
         let listening = || format!("{} cannot be listened on; choose another address with --listen", config.listen);
         allow_files();
-        let listener = TcpListener::bind(&config.listen).await.with_context(listening)?;
+        let listener = connections::listen(&config.listen).await.with_context(listening)?;
         let address = listener.local_addr().with_context(listening)?;
         let admin = admin_socket::Server::start(house)?;
         let secret = issuer.token_secret();
