@@ -156,7 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn many_may_connect_before_they_are_taken() {
-        const MANY: usize = 2_000;
+        // More than a backlog usually has. A machine that allows less (net.core.somaxconn) drops some here.
+        const MANY: usize = 1_200;
         let files = rlimit::increase_nofile_limit(u64::MAX).expect("a limit of files");
         assert!(files > 2 * MANY as u64, "this test needs more open files than {files}");
         let listener = listen("localhost:0").await.expect("a port");

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::{
     Report,
     asking::{Asked, Asking, Rate, Tally, Target},
     http::WARM_UP,
-    memory::{peak_mib, resident_mib},
+    memory::{peak_mib, reset_peak, resident_mib},
     report::{self, grouped, rounded},
 };
 
@@ -91,6 +91,8 @@ pub async fn run(args: &OverloadArgs, target: Target, server: u32) -> Result<Ove
     asking.for_a_while(Rate::Max, WARM_UP, &tally()?).await?;
     tell("looking for the best");
     let (best_rate, searched) = best(&asking).await?;
+    ensure!(best_rate > 0.0, "no order was confirmed while looking for the best");
+    reset_peak(server)?;
     let memory_before = resident_mib(server)?;
     tell("asking for too much");
     let burst = tally()?;

@@ -15,7 +15,7 @@ use cqrs_es::{AggregateContext, AggregateError, EventEnvelope};
 use domain::{ActorId, CommandId, Event, StreamId, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use store::{Append, EventStore, Metadata, NewEvent, Snapshot, Version};
+use store::{Append, EventStore, Metadata, NewEvent, Position, Snapshot, Version};
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
@@ -49,6 +49,8 @@ pub(crate) struct Known {
 pub(crate) struct Resident<A: Hosted> {
     pub(crate) bridge: Bridge<A>,
     version: Version,
+    /// Of the last event that was loaded; those that were decided since have theirs from their tickets.
+    pub(crate) loaded_at: Position,
     /// Of the last append; its events may not be durable yet, and then the state is speculative.
     pub(crate) ticket: Option<Ticket>,
     loaded: bool,
@@ -64,6 +66,7 @@ impl<A: Hosted> Default for Resident<A> {
         Resident {
             bridge: Bridge::default(),
             version: 0,
+            loaded_at: 0,
             ticket: None,
             loaded: false,
             fresh_at: Instant::now(),
@@ -129,9 +132,15 @@ impl<A: Hosted> Resident<A> {
             fresh.version = snapshot.version;
             fresh.next_snapshot = snapshot.version + snapshot.version / 2;
         }
+        // The snapshot's own last event too, for its position.
+        let mut next = fresh.version.max(1);
         loop {
-            let rows = store.read_stream(stream, fresh.version + 1, PAGE).await.map_err(unavailable)?;
+            let rows = store.read_stream(stream, next, PAGE).await.map_err(unavailable)?;
             for row in &rows {
+                (fresh.loaded_at, next) = (row.position, row.version + 1);
+                if row.version <= fresh.version {
+                    continue;
+                }
                 let event = event_of::<A>(row)?;
                 fresh.bridge.state.evolve(&event, row.occurred_at);
                 let count = fresh.commands.get(&row.metadata.command).map_or(0, |known| known.count);
@@ -162,16 +171,17 @@ impl<A: Hosted> Resident<A> {
         let proves = |ticket: &Ticket| ticket.has_fallen() || ticket.is_asked_after(began);
         let proven = self.ticket.as_ref().is_some_and(proves);
         if writer.shared && !proven && self.fresh_at <= began {
-            // Whoever looks until it is settled shares the answer.
-            self.fresh_at = Instant::now();
-            self.ticket = Some(writer.enqueue_check(check(stream, self.version))?);
+            let now = Instant::now();
+            self.ticket = Some(writer.enqueue_check(check(stream, self.version), self.ticket.as_ref())?);
+            // Whoever looks until the log is asked shares the answer.
+            self.fresh_at = now;
         }
         Ok(self.ticket.clone())
     }
 }
 
 /// Asks whether `stream` is at `expected`. What has no events needs no cause.
-fn check(stream: StreamId, expected: Version) -> Append {
+pub(crate) fn check(stream: StreamId, expected: Version) -> Append {
     let nobody = Metadata {
         command: CommandId(Uuid::nil()),
         digest: None,
@@ -373,8 +383,9 @@ impl<A: Hosted> cqrs_es::EventStore<Bridge<A>> for GroupCommit<A> {
     async fn load_aggregate(&self, _: &str) -> Result<Lent<A>, AggregateError<A::Error>> {
         let (stream, metadata, chain) = TURN.with(|turn| (turn.stream, turn.metadata, Arc::clone(&turn.chain)));
         let resident = self.0.resident(stream).await.map_err(|why| stop(|receipt| receipt.interrupted = Some(why)))?;
+        // Whatever is decided, a refusal too, rests on this.
+        chain.saw(resident.loaded_at);
         if let Some(ticket) = &resident.ticket {
-            // Whatever is decided, a refusal too, rests on this.
             chain.rest_on(ticket);
         }
         if let Some(known) = resident.commands.get(&metadata.command).copied()

@@ -62,6 +62,8 @@ struct State {
     /// Every other ticket that was not settled when a link's decision rested on it. Only kept for a
     /// shared log, where one can fall without the others.
     rests: Vec<Ticket>,
+    /// The last event of the log that any link's decision rested on, as far as it was loaded.
+    seen: Position,
     room: Option<OwnedSemaphorePermit>,
     /// Whether links of it fell because another node moved what they rested on.
     fallen: bool,
@@ -73,7 +75,8 @@ struct State {
 
 impl Chain {
     fn new(began: Instant, shared: bool, room: OwnedSemaphorePermit, token: Option<PassToken>) -> Arc<Self> {
-        let state = State { last: None, rests: Vec::new(), room: Some(room), fallen: false, token, next_token: None };
+        let state =
+            State { last: None, rests: Vec::new(), seen: 0, room: Some(room), fallen: false, token, next_token: None };
         Arc::new(Chain { began, shared, state: Mutex::new(state), fell: Notify::new() })
     }
 
@@ -86,10 +89,11 @@ impl Chain {
     }
 
     /// Notes that what follows rests on `ticket`. On a log of one node the highest stands for all
-    /// before it, since they fall together.
+    /// before it, since they fall together; but what has fallen is not forgotten for what was queued after that.
     pub(crate) fn rest_on(&self, ticket: &Ticket) {
         self.with(|state| {
-            let highest = state.last.as_ref().is_none_or(|last| ticket.is_after(last) || ticket.has_fallen());
+            let gives_way = |last: &Ticket| !last.has_fallen() && (ticket.is_after(last) || ticket.has_fallen());
+            let highest = state.last.as_ref().is_none_or(gives_way);
             let other = if highest { state.last.replace(ticket.clone()) } else { Some(ticket.clone()) };
             let matters = |ticket: &Ticket| !ticket.is_settled() || ticket.has_fallen();
             let Some(other) = other.filter(|other| self.shared && matters(other)) else { return };
@@ -100,6 +104,11 @@ impl Chain {
                 state.rests.push(other);
             }
         });
+    }
+
+    /// Notes that what follows rests on the event at `position`, which is in the log.
+    pub(crate) fn saw(&self, position: Position) {
+        self.with(|state| state.seen = state.seen.max(position));
     }
 
     /// The places of the tickets that it rests on.
@@ -148,8 +157,9 @@ impl Chain {
     /// Waits until everything that the chain rested on or wrote is durable.
     pub(crate) async fn wait(&self) -> Result<Position, Interrupted> {
         if !self.shared {
-            let Some(last) = self.with(|state| state.last.clone()) else { return Ok(0) };
-            return last.position().await.map_err(fell);
+            let (last, seen) = self.with(|state| (state.last.clone(), state.seen));
+            let Some(last) = last else { return Ok(seen) };
+            return Ok(last.position().await.map_err(fell)?.max(seen));
         }
         let fell = self.fell.notified();
         tokio::pin!(fell);
@@ -165,8 +175,7 @@ impl Chain {
     }
 
     async fn wait_for_all(&self) -> Result<Position, Interrupted> {
-        let (last, rests) = self.with(|state| (state.last.clone(), state.rests.clone()));
-        let mut position = 0;
+        let (last, rests, mut position) = self.with(|state| (state.last.clone(), state.rests.clone(), state.seen));
         for ticket in rests.iter().chain(&last) {
             if !ticket.is_settled() {
                 self.arrive();

@@ -250,6 +250,7 @@ impl Commands {
         let (stream, cache) = (A::stream(tenant, id), &A::host(&self.shared).cache);
         if let Some(chain) = Chain::current() {
             let mut resident = cache.resident(stream).await?;
+            chain.saw(resident.loaded_at);
             match resident.basis(stream, chain.began, &self.shared.writer) {
                 Ok(ticket) => ticket.iter().for_each(|ticket| chain.rest_on(ticket)),
                 Err(_) => return Err(Interrupted::Fell),

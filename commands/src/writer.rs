@@ -263,13 +263,18 @@ impl Writer {
         Ok(self.push(queue, append, chain, room))
     }
 
-    /// Queues the question whether a stream is where `check`, which has no events, expects it.
-    pub(crate) fn enqueue_check(&self, check: Append) -> Result<Ticket, Fallen> {
+    /// Queues the question whether a stream is where `check`, which has no events, expects it. `stood_at` is the
+    /// ticket of what is before it on its stream: if that has fallen it is the answer, whatever the log says.
+    pub(crate) fn enqueue_check(&self, check: Append, stood_at: Option<&Ticket>) -> Result<Ticket, Fallen> {
         let queue = self.lock();
-        match &queue.ended {
-            Some(ended) => Err(ended.clone()),
-            None => Ok(self.push(queue, check, None, None)),
+        if let Some(ended) = &queue.ended {
+            return Err(ended.clone());
         }
+        // Only under this lock: another node may have written as many events as fell here.
+        if let Some(fallen) = stood_at.filter(|ticket| ticket.has_fallen()) {
+            return Ok(fallen.clone());
+        }
+        Ok(self.push(queue, check, None, None))
     }
 
     fn push(

@@ -140,7 +140,7 @@ pub(crate) struct DinerQuery;
 #[Object]
 impl DinerQuery {
     /// A diner as a person; null when there is none with that id whom you may see. For the diner, for the
-    /// company while it employs them, and for finance.
+    /// company that employs them (from when that is recorded until an end is), and for finance.
     async fn diner(
         &self,
         ctx: &Context<'_>,

@@ -79,7 +79,7 @@ impl EmploymentQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The company's UUID; the token's own, if it names one only.")] company: Option<Uuid>,
         #[graphql(desc = "Only those of this group of it: its UUID.")] group: Option<Uuid>,
-        #[graphql(desc = "Only those who are employed on this day.")] date: Option<Date>,
+        #[graphql(desc = "Only those whose last time with the company has this day in it.")] date: Option<Date>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, Employee>> {

@@ -9,6 +9,7 @@ use domain::{
     policy, serving,
 };
 use jiff::civil::Date;
+use rustc_hash::FxHashMap;
 use store::Recorded;
 
 use crate::{
@@ -313,9 +314,7 @@ pub fn days(snapshot: &Snapshot<'_>, asked: &Asked, limit: usize) -> Result<Vec<
         })
     })?;
     if disclosure(snapshot, tenant, company)? == Disclosure::Dishes {
-        for day in &mut days {
-            day.dishes = Some(dishes(snapshot, asked, day)?);
-        }
+        name_dishes(snapshot, asked, &mut days)?;
     }
     Ok(days)
 }
@@ -338,22 +337,51 @@ pub fn is_known(snapshot: &Snapshot<'_>, tenant: TenantId, company: CompanyId) -
 /// Most orders of one diner on one day whose dishes are named.
 const NAMED: u32 = 20;
 
-/// The names of what the company paid for, without those refunded whole.
-fn dishes(snapshot: &Snapshot<'_>, asked: &Asked, of: &DayOfDiner) -> Result<Vec<String>, ViewError> {
-    let sql = "WHERE tenant = ?1 AND company = ?2 AND day = ?3 AND diner = ?4 AND spent_minor > refunded_minor
-               ORDER BY order_id LIMIT ?5";
-    let orders: Vec<CompanyOrder> = snapshot.fetch(sql, args![asked.tenant, asked.company, of.day, of.diner, NAMED])?;
-    let mut names = Vec::new();
-    for CompanyOrder { order_id, .. } in orders {
-        let query = "WHERE tenant = ?1 AND order_id = ?2";
-        let Some(order) = snapshot.fetch_one::<Order>(query, args![asked.tenant, order_id])? else { continue };
-        for (index, line) in order.lines.iter().enumerate() {
-            let back = order.refunds.iter().flat_map(|refund| &refund.lines);
-            let back = back.filter(|count| usize::from(count.line) == index).map(|count| count.quantity);
-            if back.sum::<u32>() < line.quantity {
-                names.push(line.name.clone());
-            }
-        }
+const NAMED_ORDERS: &str = "SELECT day, diner, currency, order_id
+    FROM (SELECT day, diner, currency, order_id,
+            row_number() OVER (PARTITION BY day, diner, currency ORDER BY order_id) AS place
+          FROM {company_orders}
+          WHERE tenant = ?1 AND company = ?2 AND spent_minor > refunded_minor
+            AND (day, diner, currency) >= (?3, ?4, ?5) AND (day, diner, currency) <= (?6, ?7, ?8)) AS orders
+    WHERE place <= ?9 ORDER BY day, diner, currency, order_id";
+
+/// Gives each of a page's days the names of what the company paid for, without those refunded whole.
+fn name_dishes(snapshot: &Snapshot<'_>, asked: &Asked, days: &mut [DayOfDiner]) -> Result<(), ViewError> {
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(()) };
+    let params = args![
+        asked.tenant,
+        asked.company,
+        first.day,
+        first.diner,
+        first.currency,
+        last.day,
+        last.diner,
+        last.currency,
+        NAMED
+    ];
+    let named = snapshot.query(NAMED_ORDERS, params, |row| {
+        let of: (Date, DinerId, Currency) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((of, row.get::<OrderId>(3)?))
+    })?;
+    let ids: Vec<OrderId> = named.iter().map(|(_, order)| *order).collect();
+    let orders: Vec<Order> = snapshot.fetch_among(asked.tenant, ("order_id", &ids), "")?;
+    let orders: FxHashMap<OrderId, Order> = orders.into_iter().map(|order| (order.order_id, order)).collect();
+    let mut named = named.into_iter().peekable();
+    for day in days {
+        let of = (day.day, day.diner, day.currency);
+        let its = std::iter::from_fn(|| named.next_if(|(next, _)| *next == of));
+        let its = its.filter_map(|(_, order)| orders.get(&order));
+        day.dishes = Some(its.flat_map(eaten).collect());
     }
-    Ok(names)
+    Ok(())
+}
+
+/// The names of an order's lines, without those refunded whole.
+fn eaten(order: &Order) -> impl Iterator<Item = String> {
+    let lines = order.lines.iter().enumerate();
+    lines.filter_map(|(index, line)| {
+        let back = order.refunds.iter().flat_map(|refund| &refund.lines);
+        let back = back.filter(|count| usize::from(count.line) == index).map(|count| count.quantity);
+        (back.sum::<u32>() < line.quantity).then(|| line.name.clone())
+    })
 }

@@ -69,6 +69,7 @@ fn a_request_is_made_as_the_guide_says() {
         .expect("it starts");
     let said: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let shown: Value = serde_json::from_str(&answer).expect("JSON");
+    assert!(shown["data"].is_object(), "the guide shows no data: {shown}");
     assert_eq!(said["data"], shown["data"], "{said} {}", stderr(&output));
 }
 

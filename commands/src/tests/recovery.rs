@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use domain::account::{Account, Command};
@@ -328,6 +329,25 @@ async fn a_link_behind_a_fallen_one_is_not_queued_and_leaves_its_aggregate_as_it
     assert_eq!((posted(&log, 1).await, posted(&log, 2).await), (35, 35));
     let seen = commands.look(TENANT, wallet(2), Account::clone).await.unwrap();
     assert_eq!(seen, folded(&log, wallet(2)).await);
+}
+
+#[tokio::test]
+async fn a_chain_that_fell_stays_fallen_whatever_it_rests_on_later() {
+    let log = Arc::new(FlakyLog::new());
+    let commands = commands_over(&log);
+    for number in [1, 2] {
+        commands.deposit(request(number, fen(5)), wallet(number), fen(5)).await.unwrap();
+    }
+    log.doom(&[Fate::Refused]);
+    let chain = tokio::spawn({
+        let commands = commands.clone();
+        async move { two_accounts(&commands, &AtomicU32::new(1)).await }
+    });
+    // The first link has fallen, and the second has not begun, when somebody else moves what it goes on with.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    commands.deposit(request(9, fen(5)), wallet(2), fen(5)).await.unwrap();
+    chain.await.unwrap().unwrap();
+    assert_eq!((posted(&log, 1).await, posted(&log, 2).await), (35, 40));
 }
 
 #[tokio::test]

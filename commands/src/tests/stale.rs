@@ -3,20 +3,28 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use domain::{
+    Aggregate,
     account::{Account, Command},
     serving,
 };
+use store::EventStore;
 use uuid::Uuid;
 
 use super::{
-    TENANT, a_moment, fen,
+    NOON, TENANT, a_moment, fen,
     flaky::FlakyLog,
     folded, hold,
     nodes::{balance, deposit, two_nodes},
+    request,
     selling::{DISH, buy, give, node, publish, sold},
     step, wallet,
 };
-use crate::{Commands, Contention, Failure, Interrupted};
+use crate::{
+    Commands, Contention, Failure, Interrupted, ManualClock, QueueLimits,
+    cache::check,
+    ticket::{Dropped, Fallen},
+    writer::{Waiting, Writer},
+};
 
 #[tokio::test]
 async fn a_stale_refusal_is_decided_again() {
@@ -92,6 +100,36 @@ async fn a_check_proves_nothing_to_those_who_came_after_it() {
 #[tokio::test]
 async fn an_append_proves_nothing_to_those_who_came_after_it() {
     what_was_asked_before_proves_nothing(2).await;
+}
+
+#[tokio::test]
+async fn a_check_does_not_outlive_what_it_stands_on() {
+    let log: Arc<dyn EventStore> = Arc::new(FlakyLog::shared());
+    let clock = Arc::new(ManualClock::at(NOON));
+    let ask = || check(Account::stream(TENANT, wallet(1)), 1);
+    let fates: [fn(&Waiting); 2] = [
+        |taken| taken.batch.drop_alone(vec![(0, Dropped { events: 0, clear: true })]),
+        |taken| taken.batch.fall(&Fallen::NotTaken("doomed".to_owned())),
+    ];
+    for fall in fates {
+        let writer = Writer::new(Arc::clone(&log), Arc::clone(&clock) as _, QueueLimits::default());
+        let first = writer.enqueue_check(ask(), None).unwrap();
+        let taken = writer.lock().take_next().unwrap();
+        assert!(!writer.enqueue_check(ask(), Some(&first)).unwrap().has_fallen(), "it may stand");
+        fall(&taken);
+        assert!(writer.enqueue_check(ask(), Some(&first)).unwrap().has_fallen(), "the log would say yes by chance");
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_of_what_another_node_wrote_is_as_new_as_that() {
+    let (log, left, right) = two_nodes();
+    log.deafen();
+    deposit(&left, 2, 1).await.unwrap();
+    let written = right.deposit(request(2, fen(5)), wallet(1), fen(5)).await.unwrap().position;
+    assert_eq!((balance(&left, 1).await, balance(&left, 1).await), (5, 5), "loaded, and compared with the log");
+    let repeat = left.deposit(request(2, fen(5)), wallet(1), fen(5)).await.unwrap();
+    assert_eq!((repeat.repeated, repeat.position), (true, written));
 }
 
 /// A chain that holds money of one account, and writes into another when it may not.

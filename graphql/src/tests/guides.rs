@@ -60,6 +60,8 @@ impl Known {
     /// What a guide names for the first time becomes known, and is as it is.
     fn learn(&mut self, expected: &mut Value, found: &Value) {
         match (&mut *expected, found) {
+            // A guide says so where there is nothing.
+            (_, Value::Null) => {}
             (Value::String(text), found) if text == "<…>" => *expected = found.clone(),
             (Value::String(text), found) => {
                 if let Some(name) = Known::name(text) {

@@ -234,6 +234,9 @@ async fn counted(house: &House, schema: &Schema, world: &World) -> Counted {
 async fn no_query_takes_more_statements_for_a_longer_page() {
     let house = unlimited().await;
     let world = populated(&house).await;
+    let company = world.of("company");
+    let disclosed = format!("setCompanyDisclosure(company: \"{company}\", disclosure: DISHES, KEY) {{ __typename }}");
+    done(&house, &finance(), &disclosed).await;
     let schema = Schema::read().with_pages(100);
     let few = counted(&house, &schema, &world).await;
     crowd(&house, &world).await;
