@@ -1,6 +1,6 @@
 //! Who asks, for what, and under which key.
 
-use domain::{ActorId, CommandId, TenantId, Timestamp, request_id};
+use domain::{ActorId, CommandId, TenantId, Timestamp, derived_id, request_id};
 use serde::Serialize;
 use store::Metadata;
 use uuid::Uuid;
@@ -39,6 +39,13 @@ impl Request {
     ) -> Self {
         let id = request_id(tenant, actor, mutation, key);
         Request { tenant, actor, id, digest: digest_of(input), at, trace: None }
+    }
+
+    /// The request as one about `thing`, which it changes. Under one key a caller may ask for the same of several
+    /// things, and what that makes of each has an id of its own.
+    #[must_use]
+    pub fn about(self, thing: Uuid) -> Self {
+        Request { id: derived_id(self.id, &[b"about", thing.as_bytes()]), ..self }
     }
 
     /// The cause of the one command that the request is, about `correlation`.

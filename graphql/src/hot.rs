@@ -165,15 +165,16 @@ impl Menus {
         Some(kept.menu.clone())
     }
 
-    /// Keeps what was made from views that had come to `position`, unless that is older than what is there.
+    /// Keeps what was made from views that had come to `position`, unless that is older than what is there and can
+    /// still be had. Views may go back, when one is taken up again.
     pub(crate) fn keep(&self, key: Key, menu: Menu, position: Position, made: Instant) {
         let mut shelf = self.lock();
-        if shelf.menus.get(&key).is_some_and(|kept| kept.position > position) {
+        let old = |kept: &Kept| made.saturating_duration_since(kept.made) >= self.fresh * STALE;
+        if shelf.menus.get(&key).is_some_and(|kept| kept.position > position && !old(kept)) {
             return;
         }
         let size = menu.data.len();
         if shelf.menus.len() >= MOST || shelf.bytes + size > MOST_BYTES {
-            let old = |kept: &Kept| made.saturating_duration_since(kept.made) >= self.fresh * STALE;
             shelf.menus.retain(|_, kept| !old(kept));
             shelf.bytes = shelf.menus.values().map(|kept| kept.menu.data.len()).sum();
         }

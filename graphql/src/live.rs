@@ -204,16 +204,15 @@ impl Live {
         tenant: TenantId,
         key: S::Key,
     ) -> Result<Watching<S::State>, Failed> {
-        let (mut states, is_first) = topics.watch(tenant, key, &self.inner.stop);
+        let mut states = topics.watch(tenant, key, &self.inner.stop);
         let first = match tokio::time::timeout(PATIENCE, states.wait_for(Option::is_some)).await {
             Ok(Ok(shown)) => shown.clone(),
             Ok(Err(_)) | Err(_) => None,
         };
         let first = first.ok_or_else(|| coded(Code::Unavailable, "what is watched cannot be read at the moment"))?;
-        if is_first {
-            // The follower may have met what the views did not show yet, when nobody was there to be told.
-            topics.touch(tenant, key, self.head().await?);
-        }
+        // The follower may have met what the views did not show yet, when nobody was there to be told; and whoever
+        // came first may have gone before saying so.
+        topics.touch(tenant, key, self.head().await?);
         Ok(Watching { first, states })
     }
 

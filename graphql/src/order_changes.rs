@@ -163,7 +163,7 @@ async fn change(
         }
         Err(failure) => return turned_away(failure, |_| Some(owner.canteen)),
     };
-    if let Some(Made::Refused(refusal)) = changed.value.made_of(ChangeId(request.id)) {
+    if let Some(Made::Refused(refusal)) = changed.value.made_of(ChangeId(request.about(order.0).id)) {
         caller.written(changed.position).await?;
         return Ok(refused(refusal, owner.canteen, None));
     }

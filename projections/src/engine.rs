@@ -14,7 +14,7 @@ use store::Position;
 use uuid::Uuid;
 
 use crate::{
-    Parked, Rows,
+    Build, Parked, Rows,
     batch::{Decoded, Kind, Span},
     catalogue,
     db::{Connection, Mode},
@@ -68,10 +68,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Takes up every build where its checkpoint stands. Views ahead of a log that ends at `head`
-    /// belong to another history and are removed; a projection without a build of its version gets
-    /// one.
-    pub(crate) fn open(views: Views, head: Position) -> Result<Engine, ViewError> {
+    /// Takes up every build where its checkpoint stands. Views that were ahead, as they `stood` before the log
+    /// ended at `head`, belong to another history and are removed; a projection without a build of its
+    /// version gets one.
+    pub(crate) fn open(views: Views, head: Position, stood: &[Build]) -> Result<Engine, ViewError> {
         if !views.is_writable() {
             return Err(ViewError::Unusable("these views were opened to be read only".into()));
         }
@@ -96,7 +96,7 @@ impl Engine {
             checkpointed: Instant::now(),
             broken: false,
         };
-        engine.tidy_up_at_start(head)?;
+        engine.tidy_up_at_start(head, stood)?;
         engine.sync()?;
         engine.settle(head)?;
         Ok(engine)

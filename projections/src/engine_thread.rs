@@ -4,6 +4,7 @@ use store::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    Build,
     engine::Engine,
     views::{ViewError, Views},
 };
@@ -14,10 +15,10 @@ type Job = Box<dyn FnOnce(&mut Engine) + Send>;
 pub(crate) struct EngineThread(mpsc::Sender<Job>);
 
 impl EngineThread {
-    pub(crate) async fn start(views: Views, head: Position) -> Result<EngineThread, ViewError> {
+    pub(crate) async fn start(views: Views, head: Position, stood: Vec<Build>) -> Result<EngineThread, ViewError> {
         let (sender, mut jobs) = mpsc::channel::<Job>(4);
         let (opened, answer) = oneshot::channel();
-        let work = move || match Engine::open(views, head) {
+        let work = move || match Engine::open(views, head, &stood) {
             Ok(mut engine) => {
                 let _ = opened.send(Ok(()));
                 while let Some(job) = jobs.blocking_recv() {

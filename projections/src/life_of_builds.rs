@@ -19,11 +19,12 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Makes the catalogue fit the log and the program.
-    pub(crate) fn tidy_up_at_start(&mut self, head: Position) -> Result<(), ViewError> {
+    /// Makes the catalogue fit the program, and the log that ended at `head` after builds `stood` like that.
+    pub(crate) fn tidy_up_at_start(&mut self, head: Position, stood: &[Build]) -> Result<(), ViewError> {
         let transaction = catalogue::begin(&self.connection)?;
         let mut builds = catalogue::builds(&transaction)?;
-        for build in builds.iter_mut().filter(|build| build.position > head && build.replaced_at.is_none()) {
+        let was_ahead = |build: &Build| stood.iter().any(|then| then.is_same(build) && then.position > head);
+        for build in builds.iter_mut().filter(|build| was_ahead(build) && build.replaced_at.is_none()) {
             let Build { projection, position, .. } = &*build;
             tracing::warn!(projection, position, head, "a view is ahead of its log: it is folded anew");
             catalogue::replace(&transaction, build)?;

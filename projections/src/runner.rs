@@ -69,8 +69,10 @@ pub struct RunnerHandle {
 impl Runner {
     /// Takes up the views where they stand. Nothing is folded yet; views of an empty log are whole.
     pub async fn open(store: Arc<dyn EventStore>, views: Views) -> Result<Runner, ViewError> {
+        // Before the log's end is asked: what others append and fold from now on is no sign of another history.
+        let stood = views.builds().await?;
         let head = store.head().await?;
-        let engine = EngineThread::start(views.clone(), head).await?;
+        let engine = EngineThread::start(views.clone(), head, stood).await?;
         Ok(Runner { store, views, engine, ahead: Default::default() })
     }
 

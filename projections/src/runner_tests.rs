@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Build, Health, PageSize, Poison, Projection, Registry, Row, Rows, Runner, Stale, TableSpec, ViewError, Views, args,
-    balances, dashboard, diner_orders, kitchen_board, menu, row, testing::*, verify,
+    balances, dashboard, diner_orders, engine_thread::EngineThread, kitchen_board, menu, row, testing::*, verify,
 };
 
 row! {
@@ -392,6 +392,22 @@ async fn views_of_another_incarnation_or_ahead_of_the_log_are_folded_anew() {
     let views = Views::open(folder.path(), identity, crate::all()).unwrap();
     caught_up(&restored, &views).await;
     assert_eq!(differences(&restored, &views).await, []);
+}
+
+#[tokio::test]
+async fn what_is_folded_while_another_runner_starts_is_no_other_history() {
+    let mut world = World::with(&lunch(5)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
+    drop(caught_up(&world, &views).await);
+    let (stood, head) = (views.builds().await.unwrap(), world.store.head().await.unwrap());
+    world.happen(&lunch(10)).await;
+    drop(caught_up(&world, &views).await);
+    let engine = EngineThread::start(views.clone(), head, stood.clone()).await.unwrap();
+    drop(engine);
+    let builds = views.builds().await.unwrap();
+    assert!(builds.iter().all(|build| build.live && build.position > head), "{builds:#?}");
+    assert_eq!(builds.len(), stood.len());
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl Pass {
     async fn begin(store: Arc<dyn EventStore>, views: &Views) -> Result<Pass, ViewError> {
         let scratch = Views::in_memory(store.identity(), views.registry().clone())?;
         // As if the log were empty: then they are whole from the start.
-        let engine = EngineThread::start(scratch.clone(), 0).await?;
+        let engine = EngineThread::start(scratch.clone(), 0, vec![]).await?;
         Ok(Pass { store, scratch, engine, audit: Audit::default(), position: 0 })
     }
 

@@ -100,7 +100,7 @@ struct Inner {
     database: Database,
     registry: Registry,
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     /// How many statements readers have run.
     statements: AtomicU64,
     /// What the runner of this process last wrote; empty when it does not keep all of them up.
@@ -217,7 +217,7 @@ impl Views {
             database,
             registry,
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(READERS),
+            permits: Arc::new(Semaphore::new(READERS)),
             statements: AtomicU64::new(0),
             builds: watch::Sender::new(Arc::new([])),
             changed: Notify::new(),
@@ -304,9 +304,12 @@ impl Views {
         &self,
         query: impl FnOnce(&Snapshot<'_>) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, ViewError> {
-        let _permit = self.0.permits.acquire().await.map_err(|_| ViewError::Stopped)?;
+        let permits = Arc::clone(&self.0.permits);
+        let permit = permits.acquire_owned().await.map_err(|_| ViewError::Stopped)?;
         let views = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
+            // Whoever asked may go away; the query goes on all the same.
+            let _permit = permit;
             let connection = views.take_connection()?;
             let transaction = connection.begin(Mode::Read)?;
             let outcome = Snapshot::of(&transaction, &views).and_then(|snapshot| query(&snapshot));

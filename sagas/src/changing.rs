@@ -34,13 +34,14 @@ impl Ordering {
     /// Changes what a confirmed order is for, until the kitchen locks. What stays keeps its price. The diner's
     /// balances pay what it costs more; what it costs less goes back.
     ///
-    /// [`Order::made_of`] the request's id says what came of it. [`PlaceError`] means that nothing was appended.
+    /// [`Order::made_of`] the id of the request about the order says what came of it. [`PlaceError`] means that nothing was appended.
     pub async fn change_order(
         &self,
         request: Request,
         order: OrderId,
         wanted: Vec<NewLine>,
     ) -> Result<Finished<Order>, Failure<PlaceError>> {
+        let request = request.about(order.0);
         self.chained(order, move |ordering| {
             let wanted = wanted.clone();
             async move { ordering.change(&request, order, &wanted).await }

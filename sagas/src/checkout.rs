@@ -109,6 +109,12 @@ impl Checkout {
                 Paying { basket, tenders: sheet.tenders.clone(), held: vec![], trades: sheet.trades.clone() }
             }
             (Order::Placed(_), Payment::Started(sheet)) => Confirming { basket, tenders: sheet.tenders.clone() },
+            // It was confirmed and then cancelled: its refund takes the money from where the capture puts it.
+            (Order::Cancelled(ticket), Payment::Started(sheet))
+                if sheet.stage == Stage::Held && !ticket.refunds.is_empty() =>
+            {
+                Capturing { basket, tenders: sheet.tenders.clone(), captured: vec![] }
+            }
             (Order::Refused(..) | Order::Expired(_) | Order::Cancelled(_), payment) => {
                 let open = |sheet: &payment::Sheet| matches!(sheet.stage, Stage::Planned | Stage::Held);
                 let sheet = payment.sheet().ok().filter(|sheet| open(sheet));

@@ -170,7 +170,8 @@ impl Follower {
             self.lease.asked = Some(now);
         }
         if self.lease.held {
-            self.tick(stood_still).await?;
+            // One process that cannot go on keeps nothing else waiting.
+            let ticked = self.tick(stood_still).await;
             self.ask_providers().await?;
             self.subsidies.expire();
             self.subsidies.stand();
@@ -182,6 +183,7 @@ impl Follower {
             }
             let now = Instant::now();
             self.finance.go_on(|thing| self.things.is_due(thing, now)).await?;
+            ticked?;
         }
         Ok(())
     }
@@ -264,8 +266,9 @@ impl Follower {
         }
         self.standing = standing;
         let count = ready.len() + withdrawals.len();
+        let mut withdrawn = Ok(());
         for row in withdrawals {
-            row.state.0.carry_out(&self.ordering, row.tenant, row.serving).await?;
+            withdrawn = withdrawn.and(row.state.0.carry_out(&self.ordering, row.tenant, row.serving).await.map(drop));
         }
         // Overload must not double the load.
         let room = 1.0 - self.ordering.commands().fullness();
@@ -276,6 +279,7 @@ impl Follower {
             .buffer_unordered(at_once)
             .collect::<Vec<_>>()
             .await;
+        withdrawn?;
         continued.into_iter().collect::<Result<(), _>>()?;
         Ok(count)
     }

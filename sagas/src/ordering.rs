@@ -154,6 +154,7 @@ impl Ordering {
         order: OrderId,
         by: RefundReason,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
+        let request = request.about(order.0);
         let command = order::Command::Cancel { refund: RefundId(request.id), by, at: request.at };
         self.give_back(request, order, command).await
     }
@@ -166,6 +167,7 @@ impl Ordering {
         lines: Vec<LineCount>,
         reason: RefundReason,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
+        let request = request.about(order.0);
         let command = order::Command::Refund { refund: RefundId(request.id), lines, reason };
         self.give_back(request, order, command).await
     }
@@ -180,6 +182,7 @@ impl Ordering {
         first: Vec<u8>,
         reason: RefundReason,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
+        let request = request.about(order.0);
         let command = order::Command::RefundAmount { refund: RefundId(request.id), amount, first, reason };
         self.give_back(request, order, command).await
     }
@@ -190,6 +193,7 @@ impl Ordering {
         request: Request,
         order: OrderId,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
+        let request = request.about(order.0);
         let command = order::Command::MarkNoShow { refund: RefundId(request.id) };
         self.give_back(request, order, command).await
     }

@@ -96,7 +96,9 @@ pub async fn book_refunds(
     let known = book.known(candidates).await?;
     let Matches { matched, rests } = sales.matched(|of, order| {
         let refunds = known.get(&order)?;
-        refunds.get(&RefundId(book.refund(of, book.order(order), &[]).id)).cloned()
+        let order = book.order(order);
+        let request = book.refund(of, order, &[]).about(book.order_id(order).0);
+        refunds.get(&RefundId(request.id)).cloned()
     });
     let mut pieces = Pieces::new();
     let mut waiting = Vec::new();

@@ -189,23 +189,23 @@ impl<S: Source> Topics<S> {
         Topics(Arc::new(Kept { source, views: views.clone(), slots: Mutex::default(), reads: AtomicU64::new(0) }))
     }
 
-    /// The states of a thing, and whether this is the first to watch it, which has it read.
+    /// The states of a thing. The first who watches it has it read.
     pub(crate) fn watch(
         &self,
         tenant: TenantId,
         key: S::Key,
         stop: &CancellationToken,
-    ) -> (watch::Receiver<Option<Shown<S::State>>>, bool) {
+    ) -> watch::Receiver<Option<Shown<S::State>>> {
         let mut slots = self.0.slots();
         if let Some(slot) = slots.get(&(tenant, key)) {
-            return (slot.shown.subscribe(), false);
+            return slot.shown.subscribe();
         }
         let slot = Arc::new(Slot { shown: watch::Sender::new(None), touched: watch::Sender::new(0) });
         let receiver = slot.shown.subscribe();
         slots.insert((tenant, key), Arc::clone(&slot));
         let keeping = Arc::clone(&self.0).keep((tenant, key), slot);
         tokio::spawn(stop.clone().run_until_cancelled_owned(keeping));
-        (receiver, true)
+        receiver
     }
 
     /// Has a thing read anew, if somebody watches it.

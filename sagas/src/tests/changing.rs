@@ -39,7 +39,7 @@ impl House {
     async fn made(&self, key: u128, order: OrderId, to: &[(DishId, u32)]) -> Option<Made> {
         let request = staff("changeOrder", key, &to);
         let changed = self.change(key, order, to).await.unwrap();
-        changed.value.made_of(ChangeId(request.id)).cloned()
+        changed.value.made_of(ChangeId(request.about(order.0).id)).cloned()
     }
 
     async fn costs(&self, order: OrderId) -> i64 {

@@ -93,6 +93,45 @@ async fn every_prefix_of_a_cancellation_refunds_once() {
 }
 
 #[tokio::test]
+async fn an_order_that_is_cancelled_before_its_checkout_went_on_is_paid_back_whole() {
+    let house = House::open(10, 10).await;
+    house.fund(1, 2_000, 5_000).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let (id, _) = house.place(1, 1, &[(RICE, 1), (SOUP, 2)]).await;
+    let whole = house.log.head().await.unwrap() as usize;
+    let confirmed = house.names().await.iter().position(|name| *name == "Confirmed").unwrap() + 1;
+    assert!(confirmed > before && confirmed + 2 < whole, "two captures and more come after it");
+    for events in confirmed..=whole {
+        let mut crashed = crashed_after(&house, events).await;
+        // The diner is quicker than the follower.
+        let cancel = staff("cancel", 1, &());
+        crashed.ordering.cancel_order(cancel, id, RefundReason::CancelledByDiner).await.unwrap();
+        assert_eq!(crashed.settle().await, 0, "after {} events of the chain", events - before);
+        assert_eq!((crashed.money(1).await, crashed.left(SOUP).await), ((7_000, 0), 10), "after {events} events");
+        assert_eq!(crashed.ledger("prepaid").await, 0);
+        let state = crashed.state(id).await;
+        assert!(state.ticket().unwrap().refunds.values().all(|refund| refund.settled), "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_key_for_two_orders_pays_both_back() {
+    let house = House::open(10, 10).await;
+    house.fund(1, 2_000, 5_000).await;
+    let (one, _) = house.place(1, 1, &[(RICE, 1)]).await;
+    let (other, _) = house.place(1, 2, &[(RICE, 1)]).await;
+    for order in [one, other, one] {
+        let cancel = staff("cancel", 1, &order);
+        house.ordering.cancel_order(cancel, order, RefundReason::CancelledByDiner).await.unwrap();
+    }
+    assert_eq!((house.money(1).await, house.left(RICE).await), ((7_000, 0), 10));
+    assert_eq!(house.ledger("prepaid").await, 0);
+    let changed = staff("cancel", 1, &"something else");
+    let refused = house.ordering.cancel_order(changed, one, RefundReason::CancelledByDiner).await;
+    assert!(matches!(refused, Err(commands::Failure::KeyReused)), "{refused:?}");
+}
+
+#[tokio::test]
 async fn every_prefix_of_a_refund_of_history_ends_at_the_time_of_its_beginning() {
     let house = House::open(10, 10).await;
     let mut new = house.order(1, &[(RICE, 3)]);

@@ -103,6 +103,8 @@ impl Writer {
     async fn connect_and_lock(&self) -> Result<(PgConnection, PgRow), StoreError> {
         let mut conn = self.place.connect().await?;
         let row = lock(&mut conn).await.map_err(|error| self.place.failure(&error))?;
+        // It may be another server, which lacks the last types that the one before was told of.
+        *self.types() = Arc::default();
         Ok((conn, row))
     }
 
