@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use commands::{Failure, Finished, Interrupted, Request};
 use domain::{
     AccountId, CorrectionId, Money, TenantId, Timestamp,
-    account::{self, Account, AdjustReason},
+    account::{self, AdjustReason},
     books::{self, Books},
     correction::{Applied, Change, Command, Correction, Entry, Proposal, Reference, Sheet},
     first_instant, step_id,
@@ -13,12 +13,12 @@ use domain::{
 use jiff::{civil::Date, tz::TimeZone};
 use serde::Serialize;
 
-use crate::finance::{Chained, Doing, Finance, FinanceError, refused};
+use crate::{
+    booked::booked_long_ago,
+    finance::{Chained, Doing, Finance, FinanceError, refused},
+};
 
 const NAME: &str = "correction";
-/// An account forgets ids after thirty days of business time. What is dated earlier than this is looked up in
-/// its stream before it is booked again.
-const REMEMBERED_SECONDS: i64 = 20 * 24 * 60 * 60;
 
 /// A single adjustment of an account. This is what a repeat is compared by.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -216,13 +216,10 @@ impl Finance {
         (sheet, applied): (&Sheet, &Applied),
     ) -> Result<HashSet<u32>, Interrupted> {
         let mut booked = HashSet::new();
-        if applied.at.plus_seconds(REMEMBERED_SECONDS) > self.commands.now() {
-            return Ok(booked);
-        }
         for (entry, of) in sheet.proposal.numbered() {
             let Some((account, _)) = adjustment(id, entry, of) else { continue };
-            let step = step_id(NAME, id.0, &step_of(entry));
-            if !self.commands.recorded::<Account>(tenant, account, step).await?.is_empty() {
+            let step = (step_id(NAME, id.0, &step_of(entry)), applied.at);
+            if !booked_long_ago(&self.commands, tenant, account, step).await?.is_empty() {
                 booked.insert(entry);
             }
         }

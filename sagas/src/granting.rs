@@ -1,6 +1,8 @@
 //! Granting: a company's money to its diners' lots, a batch at a time. Everything that a run does can be
 //! done again: it goes on from wherever it stopped, and lots that are there already are left alone.
 
+mod batch;
+
 use std::{sync::Arc, time::Duration};
 
 use commands::{Cause, Commands, Failure, Interrupted, Request};
@@ -263,8 +265,7 @@ impl Run<'_> {
         employee: &Employee,
     ) -> Result<Vec<Lot>, policy::Error> {
         let mut lots = policy.lots(plan.policy, employee.diner, &plan.range, (self.id, at))?;
-        let ends = employee.to_date.unwrap_or(Date::MAX);
-        lots.retain(|lot| employee.from_date <= lot.until && lot.terms.serves.first < ends);
+        lots.retain(|lot| is_due(employee, lot));
         Ok(lots)
     }
 
@@ -295,15 +296,16 @@ impl Run<'_> {
         let mut seen = None;
         while let Some(sheet) = self.sheet().await?.filter(|sheet| !sheet.finished) {
             let policy = self.policy(sheet.plan).await?;
-            let grants = match &sheet.batch {
+            let nothing = Money::zero(sheet.plan.currency);
+            let (granted, grants) = match &sheet.batch {
                 Some(batch) => self.of_batch(&sheet, &policy, &batch.diners).await?,
-                None if sheet.short.is_some() => vec![],
-                None => self.next_batch(&sheet, &policy).await?,
+                None if sheet.short.is_some() => (nothing, vec![]),
+                None => (nothing, self.next_batch(&sheet, &policy).await?),
             };
             let done = if grants.is_empty() && sheet.batch.is_none() {
                 self.finish().await
             } else {
-                self.grant(&sheet, grants).await
+                self.grant(&sheet, granted, grants).await
             };
             match done {
                 // Another driver has taken the step before this one; what it left is seen next.
@@ -324,20 +326,6 @@ impl Run<'_> {
         Ok(Granted { run: self.id, diners, granted, short, finished })
     }
 
-    /// What a batch that was begun before had in hand.
-    async fn of_batch(&self, sheet: &Sheet, policy: &policy::Book, diners: &[DinerId]) -> Answer<Grants> {
-        let mut grants = Vec::with_capacity(diners.len());
-        for diner in diners {
-            let key = (self.tenant, sheet.plan.company, *diner);
-            let employee = employment::of_diner(&self.subsidies.views, key).await.map_err(refused)?;
-            if let Some(employee) = employee {
-                let lots = self.lots_of((sheet.plan, policy, sheet.begun_at), &employee).map_err(refused)?;
-                grants.push((*diner, lots));
-            }
-        }
-        Ok(grants)
-    }
-
     /// The next diners who lack something, as many as fit a batch; none at the end.
     async fn next_batch(&self, sheet: &Sheet, policy: &policy::Book) -> Answer<Grants> {
         let (mut batch, mut lots_in_it, mut after) = (Grants::new(), 0, sheet.after);
@@ -355,8 +343,8 @@ impl Run<'_> {
         }
     }
 
-    /// Grants one batch, in one chain.
-    async fn grant(&self, sheet: &Sheet, grants: Grants) -> Answer<()> {
+    /// Grants one batch, in one chain, of which so much was `granted` before.
+    async fn grant(&self, sheet: &Sheet, granted: Money, grants: Grants) -> Answer<()> {
         let mut amount = Money::zero(sheet.plan.currency);
         for (_, lots) in &grants {
             amount = amount.plus(sum(sheet.plan.currency, lots)?).map_err(refused)?;
@@ -365,15 +353,15 @@ impl Run<'_> {
             Some(batch) => (batch.number, batch.diners.clone(), batch.amount),
             None => (sheet.batches + 1, grants.iter().map(|(diner, _)| *diner).collect(), amount),
         };
-        let batch =
-            Arc::new(InHand { number, diners, amount, grants, company: AccountId::Company(sheet.plan.company) });
+        let company = AccountId::Company(sheet.plan.company);
+        let batch = Arc::new(InHand { number, diners, amount, granted, grants, company });
         let finished = self.commands().pipelined_here(BATCH_ROOM, || self.link(Arc::clone(&batch))).await?;
         finished.value
     }
 
     /// The links of one batch's chain. Every one can be taken again.
     async fn link(&self, batch: Arc<InHand>) -> Result<Answer<()>, Interrupted> {
-        let InHand { number, diners, amount, grants, company } = &*batch;
+        let InHand { number, diners, amount, granted, grants, company } = &*batch;
         let begin = grant_run::Command::BeginBatch { diners: diners.clone(), amount: *amount };
         if let Err(failure) = self.step(&format!("batch/{number}"), begin).await {
             return settled(failure);
@@ -387,7 +375,10 @@ impl Run<'_> {
         let allocate = account::Command::Allocate { run: self.id, batch: number, amount };
         let cause = self.cause(&format!("allocate/{number}"));
         let command = match self.commands().execute::<Account>(self.tenant, *company, allocate, cause).await {
-            Ok(_) => grant_run::Command::SettleBatch { batch: number, granted: self.to_diners(grants, amount).await? },
+            Ok(_) => {
+                let granted = self.to_diners(*granted, grants, amount).await?;
+                grant_run::Command::SettleBatch { batch: number, granted }
+            }
             Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
             Err(Failure::Refused(account::Error::Insufficient { short })) => grant_run::Command::RefuseBatch { short },
             // Frozen or closed meanwhile: all of it is lacking.
@@ -406,49 +397,6 @@ impl Run<'_> {
     async fn step(&self, name: &str, command: grant_run::Command) -> Answer<()> {
         let done = self.commands().execute::<GrantRun>(self.tenant, self.id, command, self.cause(name)).await;
         done.map(|_| ()).map_err(of_run)
-    }
-
-    /// Grants the lots, and answers what was granted. Never more than `amount`, whatever has become of the
-    /// diners' employment since the batch was begun.
-    async fn to_diners(&self, grants: &Grants, amount: Money) -> Result<Money, Interrupted> {
-        let mut granted = Money::zero(amount.currency);
-        for (diner, lots) in grants {
-            for lot in lots {
-                let fits = granted.minor + lot.amount.minor <= amount.minor;
-                if fits && self.to_diner(*diner, lot).await? {
-                    granted.minor += lot.amount.minor;
-                }
-            }
-        }
-        Ok(granted)
-    }
-
-    /// Whether this run granted the lot, now or before.
-    async fn to_diner(&self, diner: DinerId, lot: &Lot) -> Result<bool, Interrupted> {
-        let account = AccountId::Subsidy(diner);
-        let cause = self.cause(&format!("lot/{}", lot.id));
-        let command = account::Command::Grant { lot: lot.id, terms: lot.terms, amount: lot.amount, at: cause.at };
-        match self.commands().execute::<Account>(self.tenant, account, command, cause).await {
-            Ok(outcome) if !outcome.events.is_empty() => Ok(true),
-            Ok(_) => {
-                let mine = |account: &Account| {
-                    account.book().is_ok_and(|book| book.lots.get(lot.id).is_some_and(|of| of.terms.run == self.id))
-                };
-                self.commands().look(self.tenant, account, mine).await
-            }
-            Err(Failure::Interrupted(interrupted)) => Err(interrupted),
-            // It may have been granted before a crash, and have expired since.
-            Err(Failure::Refused(account::Error::LotOver)) => {
-                let id = cause.metadata.command;
-                let recorded = self.commands().recorded::<Account>(self.tenant, account, id).await?;
-                Ok(recorded.iter().any(|event| matches!(event, account::Event::Granted { .. })))
-            }
-            Err(Failure::Refused(error)) => {
-                tracing::warn!(%error, %account, run = %self.id, "a lot could not be granted");
-                Ok(false)
-            }
-            Err(Failure::KeyReused) => Ok(false),
-        }
     }
 
     /// Gives back what was not granted, and ends.
@@ -483,6 +431,8 @@ struct InHand {
     number: u32,
     diners: Vec<DinerId>,
     amount: Money,
+    /// What was granted of it before a break, which is not among `grants`.
+    granted: Money,
     grants: Grants,
     company: AccountId,
 }
@@ -493,6 +443,11 @@ fn settled(failure: Failure<GrantError>) -> Result<Answer<()>, Interrupted> {
         Failure::Interrupted(interrupted) => Err(interrupted),
         failure => Ok(Err(failure)),
     }
+}
+
+/// Whether the days of an employment have a part in the lot.
+fn is_due(employee: &Employee, lot: &Lot) -> bool {
+    employee.from_date <= lot.until && employee.to_date.is_none_or(|ends| lot.terms.serves.first < ends)
 }
 
 fn sum(currency: Currency, lots: &[Lot]) -> Answer<Money> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use commands::{Cause, Commands, Failure, Hosted, Interrupted, Outcome};
 use domain::{
-    CommandId, Fact, HoldId, OrderId, TenantId, Timestamp,
+    AccountId, CommandId, Fact, HoldId, OrderId, RefundId, TenantId, Timestamp,
     account::{self, Account},
     order::Order,
     payment::{self, Payment, Provider},
@@ -14,6 +14,7 @@ use domain::{
 
 use crate::{
     SAGA, Saga,
+    booked::booked_long_ago,
     step::{Next, Refused, Step},
 };
 
@@ -107,6 +108,10 @@ impl Driver<'_> {
                 let Some(source) = self.look(payment, source).await? else { return Ok(Taken::Facts(vec![])) };
                 match source.account() {
                     Some(account) => {
+                        let booked = self.given_back(refund, account, id.0).await?;
+                        if !booked.is_empty() {
+                            return Ok(Taken::Facts(booked));
+                        }
                         let (hold, lot) = (HoldId { payment, tender: part.tender }, source.lot());
                         let command = account::Command::Refund { refund, hold, amount: part.amount, from, lot };
                         self.give::<Account>(account, command, id, at, Refused::Account).await
@@ -123,6 +128,20 @@ impl Driver<'_> {
                 }
             }
         }
+    }
+
+    /// What a step of a refund credited to an account that may have forgotten it: a refund is open for as long
+    /// as a provider is with its part.
+    async fn given_back(
+        &self,
+        refund: RefundId,
+        account: AccountId,
+        step: CommandId,
+    ) -> Result<Vec<Fact>, Interrupted> {
+        let begun = |order: &Order| Some(order.ticket()?.refunds.get(&refund)?.begun_at);
+        let Some(begun_at) = self.look(self.order, begun).await? else { return Ok(vec![]) };
+        let booked = booked_long_ago(self.commands, self.tenant, account, (step, begun_at)).await?;
+        Ok(booked.into_iter().map(|event| Account::fact(account, event)).collect())
     }
 
     pub(crate) async fn look<A: Hosted, T>(

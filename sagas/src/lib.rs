@@ -5,6 +5,7 @@
 //! that starts a process takes them inline, in one chain; the [`Follower`] takes those that nobody
 //! has taken for a moment. Both name the same command ids, so it does not matter who wins.
 
+mod booked;
 mod changing;
 mod checkout;
 mod correcting;

@@ -168,6 +168,30 @@ async fn a_refund_goes_to_the_provider_first_and_is_settled_when_it_is_done() {
 }
 
 #[tokio::test]
+async fn a_refund_whose_provider_answers_after_a_month_credits_the_wallet_once() {
+    let mut house = House::open(10, 10).await;
+    house.fund(1, 0, 500).await;
+    let (id, _) = house.place_on_wechat(1, 1).await;
+    house.pays(id).await;
+    house.wechat.set_weather(Weather { lost_calls: 1_000, ..Weather::default() });
+    let one = vec![LineCount { line: 0, quantity: 1 }];
+    house.ordering.refund_lines(staff("refund", 1, &()), id, one, RefundReason::Complaint).await.unwrap();
+    assert_eq!(house.money(1).await, (500, 0), "the wallet's part need not wait");
+    // So much happens to the wallet since that it forgets what it dealt with.
+    let late = MORNING.plus_seconds(31 * 86_400);
+    house.clock.set(late);
+    for key in 0..64 {
+        let request = Request { at: late, ..staff("more", key, &()) };
+        house.ordering.commands().deposit(request, AccountId::Wallet(diner(1)), fen(1)).await.unwrap();
+    }
+    house.wechat.set_weather(Weather::default());
+    assert_eq!(house.settle().await, 0);
+    assert_eq!(house.money(1).await, (564, 0));
+    assert_eq!((house.wechat.owes(TENANT), house.ledger("prepaid").await), (0, 0));
+    house.agrees_with_wechat().await;
+}
+
+#[tokio::test]
 async fn what_a_provider_cannot_give_back_waits_in_suspense() {
     let weather = Weather { impossible_returns: 1_000, ..Weather::default() };
     let mut house = House::open_with(10, 10, StandIn::new(1, weather)).await;

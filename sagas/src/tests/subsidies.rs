@@ -94,6 +94,13 @@ impl House {
         tenders.iter().map(|one| (one.source.lot().is_some(), one.amount.minor, one.why)).collect()
     }
 
+    /// The follower's view of the log as it is now.
+    async fn seen(&mut self) -> Subsidies {
+        let (subsidies, head) = (self.subsidies().await, self.log.head().await.unwrap());
+        subsidies.views.wait_for(head, std::time::Duration::from_secs(10)).await.unwrap();
+        subsidies
+    }
+
     async fn transit(&self, run: GrantRunId) -> i64 {
         self.ledger(&format!("transit:{run}")).await
     }
@@ -333,14 +340,68 @@ async fn a_run_that_goes_on_after_midnight_knows_what_it_granted_and_what_expire
         let mut crashed = crashed_after(&house, events).await;
         let lots = crashed.names().await.iter().filter(|name| **name == "Granted").count() as i64;
         crashed.clock.set(MIDNIGHT);
-        let subsidies = crashed.subsidies().await;
-        let head = crashed.log.head().await.unwrap();
-        subsidies.views.wait_for(head, std::time::Duration::from_secs(10)).await.unwrap();
+        let subsidies = crashed.seen().await;
         assert_eq!(subsidies.expire_all(MIDNIGHT).await.unwrap(), lots as u64, "the timer is first");
         assert_eq!(crashed.settle().await, 0, "after {} events of the run", events - before);
         // What was granted has expired, and what had not been granted is too late and goes back.
         assert_eq!(crashed.ledger("breakage").await, lots * 1_000, "after {} events of the run", events - before);
         assert_eq!(ends(&crashed, granted.run).await, (vec![0; 3], 10_000 - lots * 1_000, 0));
+    }
+}
+
+impl House {
+    /// Goes on with the run, once the views show what has been written; answers the minor units of all its lots.
+    async fn goes_on(&mut self) -> i64 {
+        self.seen().await;
+        assert_eq!(self.settle().await, 0);
+        let events = self.events().await;
+        let of = |it: &store::Recorded| match &it.fact {
+            domain::Fact::Account(_, account::Event::Granted { amount, .. }) => amount.minor,
+            _ => 0,
+        };
+        events.iter().map(of).sum()
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_keeps_the_lots_that_are_not_due_any_more() {
+    let mut house = House::open(10, 10).await;
+    let policy = house.company(10_000, 3, terms(1_000)).await;
+    let before = house.log.head().await.unwrap() as usize;
+    let granted = house.grant(1, policy, date(2026, 11, 24)).await.unwrap();
+    let over = MIDNIGHT.plus_seconds(86_400);
+    for (events, late) in
+        (before + 1..house.log.head().await.unwrap() as usize).flat_map(|at| [(at, false), (at, true)])
+    {
+        let mut crashed = crashed_after(&house, events).await;
+        let leave = diner::Command::Leave { on: date(2026, 11, 24) };
+        crashed.ordering.commands().on_diner(staff("leave", 0, &()), diner(0), leave).await.unwrap();
+        if late {
+            crashed.clock.set(over);
+            crashed.seen().await.expire_all(over).await.unwrap();
+        }
+        let lots = crashed.goes_on().await;
+        let (_, company, transit) = ends(&crashed, granted.run).await;
+        assert_eq!((company, transit), (10_000 - lots, 0), "after {} events of the run, {late}", events - before);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_grants_what_is_newly_due_only_after_what_it_granted() {
+    let mut house = House::open(10, 10).await;
+    let policy = house.company(10_000, 3, terms(1_000)).await;
+    let leave = diner::Command::Leave { on: date(2026, 11, 24) };
+    house.ordering.commands().on_diner(staff("leave", 0, &()), diner(0), leave).await.unwrap();
+    let before = house.log.head().await.unwrap() as usize;
+    let granted = house.grant(1, policy, date(2026, 11, 24)).await.unwrap();
+    assert_eq!(granted.granted, fen(5_000));
+    for events in before + 1..house.log.head().await.unwrap() as usize {
+        let mut crashed = crashed_after(&house, events).await;
+        let join = diner::Command::Join { company: COMPANY, group: None, from: date(2026, 11, 24) };
+        crashed.ordering.commands().on_diner(staff("again", 0, &()), diner(0), join).await.unwrap();
+        let lots = crashed.goes_on().await;
+        let (_, company, transit) = ends(&crashed, granted.run).await;
+        assert_eq!((company, transit), (10_000 - lots, 0), "after {} events of the run", events - before);
     }
 }
 

@@ -44,13 +44,6 @@ impl House {
         self.ordering.commands().deposit(request, AccountId::Company(COMPANY), fen(minor)).await.unwrap();
     }
 
-    /// The follower's view of the log as it is now.
-    async fn seen(&mut self) -> Subsidies {
-        let (subsidies, head) = (self.subsidies().await, self.log.head().await.unwrap());
-        subsidies.views.wait_for(head, std::time::Duration::from_secs(10)).await.unwrap();
-        subsidies
-    }
-
     /// What one that remembers its attempts begins now.
     async fn tried(&mut self, subsidies: &Subsidies) -> usize {
         self.seen().await;
