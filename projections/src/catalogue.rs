@@ -286,7 +286,8 @@ fn insert<T: Row>(connection: &Connection, row: &T) -> Result<(), SqlError> {
     connection.execute(&sql, &params).map(|_| ())
 }
 
-/// Moves a build on from where `before` stands, if it still stands there.
+/// Moves a build on from where `before` stands, if it still stands there. Only what the fold itself has
+/// changed is written: an operator may have paused the build, or dropped what it had parked, meanwhile.
 pub(crate) fn advance(
     connection: &Connection,
     before: &Build,
@@ -296,8 +297,12 @@ pub(crate) fn advance(
     for one in parked {
         insert(connection, one)?;
     }
+    let (newly, first) = (parked.len() as u64, parked.first().map(|one| one.position));
     let sql = format!(
-        "UPDATE catalogue SET position = ?5, health = ?6, error = ?7, parked = ?8, incomplete_since = ?9
+        "UPDATE catalogue SET position = ?5,
+           error = CASE WHEN health = ?6 THEN ?8 ELSE error END,
+           health = CASE WHEN health = ?6 THEN ?7 ELSE health END,
+           parked = parked + ?9, incomplete_since = coalesce(incomplete_since, ?10)
          {ONE} AND position = ?4"
     );
     let [projection, version, build] = before.key_params();
@@ -307,10 +312,11 @@ pub(crate) fn advance(
         build,
         Param::of(&before.position),
         Param::of(&after.position),
+        Param::of(&before.health),
         Param::of(&after.health),
         Param::of(&after.error),
-        Param::of(&after.parked),
-        Param::of(&after.incomplete_since),
+        Param::of(&newly),
+        Param::of(&first),
     ];
     if connection.execute(&sql, &params)? == 1 { Ok(()) } else { Err(ViewError::Overtaken) }
 }

@@ -254,7 +254,7 @@ impl Engine {
             return Ok(());
         }
         let write = running.take_write();
-        self.in_flight = Some(self.writing.write(kind, vec![write])?);
+        self.in_flight = Some(self.writing.write(kind, vec![write], self.revision)?);
         Ok(())
     }
 
@@ -285,7 +285,7 @@ impl Engine {
         let unwritten = |running: &&mut Running| running.build != running.written;
         let writes: Vec<BuildWrite> = self.running.iter_mut().filter(unwritten).map(Running::take_write).collect();
         if !writes.is_empty() {
-            self.in_flight = Some(self.writing.write(kind, writes)?);
+            self.in_flight = Some(self.writing.write(kind, writes, self.revision)?);
         }
         Ok(())
     }

@@ -134,6 +134,8 @@ mod fold_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
+mod operator_tests;
+#[cfg(test)]
 mod postgres_tests;
 #[cfg(test)]
 mod runner_tests;

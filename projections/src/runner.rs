@@ -159,9 +159,17 @@ impl Runner {
         }
     }
 
+    /// Takes a step. One that an operator's change has undone is to be taken again.
+    async fn step(&mut self, pace: Pace) -> Result<usize, ViewError> {
+        match self.try_step(pace).await {
+            Err(ViewError::Revised) => Ok(1),
+            stepped => stepped,
+        }
+    }
+
     /// Folds one batch into the live builds, then one into those being built, switches those that
     /// are whole, and tidies up after them. Answers how much it did; 0 when there is nothing to do.
-    async fn step(&mut self, pace: Pace) -> Result<usize, ViewError> {
+    async fn try_step(&mut self, pace: Pace) -> Result<usize, ViewError> {
         self.engine.call(|engine| engine.sync()).await??;
         let head = self.store.head().await?;
         let mut moved = 0;
@@ -299,6 +307,7 @@ fn is_final(error: &ViewError, remote: bool) -> bool {
         ViewError::Overtaken => !remote,
         ViewError::Sql(error) => error.is_damage(),
         ViewError::Log(_)
+        | ViewError::Revised
         | ViewError::Building { .. }
         | ViewError::Outdated { .. }
         | ViewError::Paused(_)

@@ -276,7 +276,7 @@ async fn what_is_written_is_read_after_waiting_for_it() {
     running.await.unwrap().unwrap();
 }
 
-fn confirmed_with_funds(number: usize) -> Vec<Fact> {
+pub(crate) fn confirmed_with_funds(number: usize) -> Vec<Fact> {
     [funded(number), confirmed(number)].concat()
 }
 

@@ -48,6 +48,9 @@ pub enum ViewError {
     /// Two programs fold into the same file.
     #[error("another program writes these views; only one may")]
     Overtaken,
+    /// A batch that parks events was folded by a catalogue that is another now. It is folded anew.
+    #[error("the catalogue of the views was changed meanwhile; the batch is folded again")]
+    Revised,
     #[error("the views are shutting down")]
     Stopped,
 }

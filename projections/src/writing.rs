@@ -23,6 +23,8 @@ pub(crate) struct BuildWrite {
 
 struct Job {
     writes: Vec<BuildWrite>,
+    /// Of the catalogue that they were folded by.
+    revision: u64,
     done: mpsc::SyncSender<Written>,
 }
 
@@ -52,9 +54,9 @@ impl WritingThread {
         let views = views.clone();
         let work = move || {
             let mut connection = None;
-            for Job { writes, done } in jobs {
+            for Job { writes, revision, done } in jobs {
                 let began = Instant::now();
-                let written = write(&views, &mut connection, writes).map(|()| began.elapsed());
+                let written = write(&views, &mut connection, writes, revision).map(|()| began.elapsed());
                 if written.is_err() {
                     // It may have broken off; the next write gets another.
                     connection = None;
@@ -68,19 +70,34 @@ impl WritingThread {
         Ok(WritingThread(sender))
     }
 
-    pub(crate) fn write(&self, kind: Kind, writes: Vec<BuildWrite>) -> Result<InFlight, ViewError> {
+    pub(crate) fn write(&self, kind: Kind, writes: Vec<BuildWrite>, revision: u64) -> Result<InFlight, ViewError> {
         let (done, answer) = mpsc::sync_channel(1);
-        self.0.send(Job { writes, done }).map_err(|_| ViewError::Stopped)?;
+        self.0.send(Job { writes, revision, done }).map_err(|_| ViewError::Stopped)?;
         Ok(InFlight { kind, answer })
     }
 }
 
-fn write(views: &Views, connection: &mut Option<Connection>, writes: Vec<BuildWrite>) -> Result<(), ViewError> {
+fn write(
+    views: &Views,
+    connection: &mut Option<Connection>,
+    writes: Vec<BuildWrite>,
+    revision: u64,
+) -> Result<(), ViewError> {
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(views.connect_to_write()?),
     };
-    let transaction = connection.begin(Mode::Write)?;
+    let transaction = if writes.iter().all(|write| write.parked.is_empty()) {
+        connection.begin(Mode::Write)?
+    } else {
+        // Events are parked because of what is parked already. Somebody may have dropped that meanwhile, or
+        // would do so while this is written.
+        let transaction = catalogue::begin(connection)?;
+        if catalogue::revision(&transaction)? != revision {
+            return Err(ViewError::Revised);
+        }
+        transaction
+    };
     for BuildWrite { before, after, parked, changes } in writes {
         // First, since it fails when another process has moved the build.
         catalogue::advance(&transaction, &before, &after, &parked)?;

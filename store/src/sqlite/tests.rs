@@ -173,6 +173,44 @@ fn after_a_failed_sync_nothing_is_written_and_the_write_ahead_log_stays() {
     assert_eq!(folder.wal_bytes(), None, "the next one moves it");
 }
 
+/// The system cannot be made to fail a sync here; that every byte is written once more shows in the times.
+#[test]
+fn a_write_ahead_log_is_written_again_before_it_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::new(dir.path());
+    let path = dir.path().join("log.sqlite-wal");
+    folder.sync_write_ahead_log().unwrap();
+    assert!(!path.exists(), "none is made");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    // None, a part of what is written at once, and several with a rest.
+    for length in [0, 1, 3 * (1 << 20) + 7] {
+        let bytes: Vec<u8> = (0..length).map(|index: u32| (index % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        folder.sync_write_ahead_log().unwrap();
+        assert!(std::fs::read(&path).unwrap() == bytes, "{length} bytes are others now");
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        assert_eq!(modified > long_ago, length > 0, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_write_ahead_log_holds_is_written_again_when_it_is_opened() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let log = open(&dir);
+    log.append(vec![append_of(stream(1, 1), 0, 3)], at(1)).await.unwrap();
+    // As a kill leaves it.
+    for name in ["log.sqlite", "log.sqlite-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let path = copy.path().join("log.sqlite-wal");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    let log = open(&copy);
+    assert!(std::fs::metadata(&path).unwrap().modified().unwrap() > long_ago);
+    assert_eq!(log.head().await.unwrap(), 3);
+}
+
 /// One step of the comparison with the log in memory.
 #[derive(Clone, Debug)]
 enum Step {

@@ -449,8 +449,8 @@ impl Writer {
                 Err(self.folder.failure(error))
             }
             Outcome::Unknown => {
-                // Pages that failed to sync may read well and be gone after a power cut: the process
-                // has to end, and whoever comes next reads what the disk has.
+                // Pages that failed to sync may read well and be gone after a power cut: the process has to
+                // end, and whoever comes next has the disk take them before anything is appended behind them.
                 if let Some(reason) = &self.stopped {
                     return Err(StoreError::Unusable(reason.clone()));
                 }

@@ -149,6 +149,15 @@ async fn a_log_that_was_cut_short_beside_a_write_ahead_log_is_refused() {
 }
 
 #[tokio::test]
+async fn a_write_ahead_log_that_cannot_be_written_again_is_refused() {
+    let dir = closed_log(1).await;
+    // What not even root can write.
+    fs::create_dir(dir.path().join("log.sqlite-wal")).unwrap();
+    let refused = refusal(dir.path(), SqliteMode::ReadWrite);
+    assert!(refused.contains("log.sqlite has a write-ahead log that cannot be written to the disk"), "{refused}");
+}
+
+#[tokio::test]
 async fn damage_inside_the_file_is_named() {
     let dir = closed_log(2000).await;
     let mut file = fs::read(log_file(&dir)).unwrap();
