@@ -234,6 +234,9 @@ mod tests {
             Some("noodles".to_owned()),
             "what is older comes too late"
         );
+        let later = start + FRESH * STALE * 2;
+        menus.keep(key(1), menu("rice"), 10, later);
+        assert_eq!(said(&menus, 1, 0, later), rice, "the views went back, and what was kept cannot be had");
     }
 
     #[test]

@@ -210,9 +210,11 @@ impl Live {
             Ok(Err(_)) | Err(_) => None,
         };
         let first = first.ok_or_else(|| coded(Code::Unavailable, "what is watched cannot be read at the moment"))?;
-        // The follower may have met what the views did not show yet, when nobody was there to be told; and whoever
-        // came first may have gone before saying so.
-        topics.touch(tenant, key, self.head().await?);
+        if !topics.is_touched(tenant, key) {
+            // The follower may have met what the views did not show yet, when nobody was there to be told. Whoever
+            // came first may have gone before saying so.
+            topics.touch(tenant, key, self.head().await?);
+        }
         Ok(Watching { first, states })
     }
 
@@ -266,4 +268,27 @@ fn expired() -> Failed {
 pub(crate) fn since(masks: &Masks, tenant: TenantId, after: Option<&str>) -> Result<Since, Failed> {
     let after = paging::cursor(after, |text| masks.position(tenant, text))?;
     Ok(after.map_or(Since::Now, Since::After))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{menu_changes::serving_of, testing::*};
+
+    #[tokio::test]
+    async fn whoever_comes_after_one_who_went_at_once_has_it_read_up_to_the_logs_end() {
+        let house = House::open().await;
+        let lunch = house.lunch().await;
+        let (whose, live) = (tenant(1), &house.door.service.live);
+        let serving = serving_of(&lunch.serving.as_str().unwrap().into()).unwrap();
+        // The follower has begun, and told whoever was there of everything.
+        assert!(live.going(whose, serving, Since::Now).await.is_ok());
+        live.noted(house.head().await).await.unwrap();
+        let offered = &live.inner.offered;
+        let first = offered.watch(whose, serving, &live.inner.stop);
+        assert!(!offered.is_touched(whose, serving), "it did not come so far");
+        let second = live.offered(whose, serving, Since::Now).await;
+        drop(first);
+        assert!(offered.is_touched(whose, serving) && second.is_ok());
+    }
 }

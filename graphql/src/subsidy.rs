@@ -303,8 +303,7 @@ impl SubsidyQuery {
         Ok(rows.map_err(Failed::from)?.into_iter().map(SubsidyLot::from).collect())
     }
 
-    /// What became of the money of each policy, in a stable order. For finance and auditors; a company sees
-    /// its own.
+    /// What became of the money of each policy, in a stable order. For finance and auditors; a company sees its own.
     async fn subsidy_use(
         &self,
         ctx: &Context<'_>,
@@ -323,8 +322,8 @@ impl SubsidyQuery {
         Ok(paging::connection(page, |row| format!("{}/{}", row.policy, row.currency), SubsidyUse::from))
     }
 
-    /// Policies, what of them stands, and why their grants wait, in a stable order. For finance and auditors; a company sees
-    /// its own.
+    /// Policies, what of them stands, and why their grants wait, in a stable order. For finance and auditors; a
+    /// company sees its own.
     async fn subsidy_policies(
         &self,
         ctx: &Context<'_>,
@@ -340,8 +339,7 @@ impl SubsidyQuery {
         Ok(paging::connection(page, |row| row.policy.to_string(), SubsidyPolicy::from))
     }
 
-    /// Runs of grants, the latest first. For finance and auditors; a company sees
-    /// its own.
+    /// Runs of grants, the latest first. For finance and auditors; a company sees its own.
     async fn grant_runs(
         &self,
         ctx: &Context<'_>,

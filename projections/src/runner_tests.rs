@@ -395,6 +395,39 @@ async fn views_of_another_incarnation_or_ahead_of_the_log_are_folded_anew() {
 }
 
 #[tokio::test]
+async fn a_query_counts_until_it_ends_whoever_has_gone() {
+    let world = World::with(&lunch(5)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let views = Views::open(folder.path(), world.store.identity(), crate::all()).unwrap();
+    drop(caught_up(&world, &views).await);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let mut ends = Vec::new();
+    loop {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (views, begun) = (views.clone(), begun.clone());
+        let asks = tokio::spawn(async move {
+            let slow = move |_: &crate::Snapshot<'_>| {
+                begun.send(()).unwrap();
+                let _ = ended.recv();
+                Ok(())
+            };
+            views.read(slow).await
+        });
+        let began = tokio::time::timeout(Duration::from_millis(200), begins.recv()).await;
+        // Whoever asks goes away at once.
+        asks.abort();
+        if began.is_err() {
+            break;
+        }
+        ends.push(end);
+        assert!(ends.len() < 20, "there is no bound");
+    }
+    assert_eq!(ends.len(), 4);
+    drop(ends);
+    views.read(|_| Ok(())).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_folded_while_another_runner_starts_is_no_other_history() {
     let mut world = World::with(&lunch(5)).await;
     let folder = tempfile::tempdir().unwrap();

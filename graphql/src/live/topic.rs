@@ -208,6 +208,11 @@ impl<S: Source> Topics<S> {
         receiver
     }
 
+    /// Whether a thing was to be read anew since somebody watches it.
+    pub(crate) fn is_touched(&self, tenant: TenantId, key: S::Key) -> bool {
+        self.0.slots().get(&(tenant, key)).is_some_and(|slot| *slot.touched.borrow() > 0)
+    }
+
     /// Has a thing read anew, if somebody watches it.
     pub(crate) fn touch(&self, tenant: TenantId, key: S::Key, position: Position) {
         if let Some(slot) = self.0.slots().get(&(tenant, key)) {
