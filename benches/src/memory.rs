@@ -30,10 +30,14 @@ fn line(process: u32, name: &str) -> Result<f64> {
 mod tests {
     use super::*;
 
+    /// What the kernel's count may be off by, in MiB: it adds what each core counted only now and then.
+    const UNCOUNTED: f64 = 4.0;
+
     #[test]
     fn this_process_has_memory_and_never_had_less_at_most() {
         let now = resident_mib(std::process::id()).expect("this process");
-        assert!(now > 0.5 && peak_mib(std::process::id()).expect("this process") >= now);
+        let peak = peak_mib(std::process::id()).expect("this process");
+        assert!(now > 0.5 && peak + UNCOUNTED > now, "{now} MiB now, {peak} MiB at most");
         let much = std::hint::black_box(vec![1_u8; 64 << 20]);
         let peak = peak_mib(std::process::id()).expect("this process");
         assert!(peak >= 64.0);

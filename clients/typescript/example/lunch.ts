@@ -111,6 +111,23 @@ export class Lunch {
     this.#changed();
   }
 
+  /** One portion more or fewer than are wished by now: two quick taps may come before the next drawing. */
+  add(dish: string, portions: number): void {
+    const { quantity } = this.wish(dish);
+    const most = Math.max(quantity, this.offer(dish)?.left ?? 0);
+    this.want(dish, { quantity: Math.max(0, Math.min(quantity + portions, most)) });
+  }
+
+  /** Chooses, or gives up what was chosen; of a group with one choice the last one counts. */
+  toggle(dish: string, group: string, choice: string): void {
+    const max = this.offer(dish)?.options.find(({ name }) => name === group)?.max ?? 1;
+    const { options } = this.wish(dish);
+    const chosen = options[group] ?? [];
+    const others = max === 1 ? [] : chosen.filter(it => it !== choice);
+    const next = max > 1 && chosen.includes(choice) ? others : [...others, choice].slice(-max);
+    this.want(dish, { options: { ...options, [group]: next } });
+  }
+
   offer(dish: string): Offer | undefined {
     return this.serving?.offers.find(offer => offer.dish === dish);
   }
@@ -227,6 +244,8 @@ export class Lunch {
   async #readAgain(serving: Serving): Promise<void> {
     const { servings } = await this.#client.query(LunchDocument, { date: serving.date });
     this.servings = this.servings.map(old => servings.nodes.find(({ id }) => id === old.id) ?? old);
+    // A message that came while this was read may be newer; the first of the next ones is.
+    if (this.chosen === serving.id) this.#watchPortions(serving.id);
   }
 
   async #readOrders(): Promise<void> {

@@ -84,11 +84,7 @@ function header(lunch: Lunch): HTMLElement {
 function stepper(lunch: Lunch, { dish, name, left, withdrawn }: Offer): HTMLElement {
   const { quantity } = lunch.wish(dish);
   const step = (sign: string, by: number, disabled: boolean) =>
-    make(
-      "button",
-      { ariaLabel: `${sign} ${name}`, disabled, onclick: () => lunch.want(dish, { quantity: quantity + by }) },
-      sign,
-    );
+    make("button", { ariaLabel: `${sign} ${name}`, disabled, onclick: () => lunch.add(dish, by) }, sign);
   const count = make("output", {}, String(quantity));
   return make(
     "div",
@@ -100,14 +96,11 @@ function stepper(lunch: Lunch, { dish, name, left, withdrawn }: Offer): HTMLElem
 }
 
 function choices(lunch: Lunch, { dish, options }: Offer): HTMLElement[] {
-  return options.map(({ name: group, max, choices }) => {
-    const wished = lunch.wish(dish).options;
-    const chosen = wished[group] ?? [];
+  return options.map(({ name: group, choices }) => {
+    const chosen = lunch.wish(dish).options[group] ?? [];
     const buttons = choices.map(({ name, price }) => {
       const isChosen = chosen.includes(name);
-      const others = max === 1 ? [] : chosen.filter(it => it !== name);
-      const next = isChosen && max > 1 ? others : [...others, name].slice(-max);
-      const onclick = () => lunch.want(dish, { options: { ...wished, [group]: next } });
+      const onclick = () => lunch.toggle(dish, group, name);
       const extra = /[1-9]/.test(price.amount) ? ` +${shown(price)}` : "";
       return make("button", { className: isChosen ? "chip chosen" : "chip", onclick }, name + extra);
     });
