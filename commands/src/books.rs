@@ -2,7 +2,7 @@
 
 use domain::{
     Money, TenantId,
-    books::{Books, Command, Error, Event, ReopenReason},
+    books::{Books, Command, DeductionOrder, Error, Event, ReopenReason},
 };
 use jiff::civil::Date;
 
@@ -29,6 +29,11 @@ impl Commands {
     /// Sets up to what amount, either way, an adjustment needs no second person.
     pub async fn set_approval_limit(&self, request: Request, limit: Money) -> Done {
         self.on_books(request, Command::SetApprovalLimit { limit }).await
+    }
+
+    /// Sets which of a diner's balances pays first.
+    pub async fn set_deduction_order(&self, request: Request, order: DeductionOrder) -> Done {
+        self.on_books(request, Command::SetDeductionOrder { order }).await
     }
 
     /// A tenant's books as they stand: what is dated into a closed period asks them first.

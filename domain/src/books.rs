@@ -1,5 +1,5 @@
-//! A tenant's books: the time zone that tells their dates, the periods that are closed, and up to what amount
-//! an adjustment needs no second person.
+//! A tenant's books: the time zone that tells their dates, the periods that are closed, up to what amount
+//! an adjustment needs no second person, and which of a diner's balances pays first.
 //!
 //! Who closed or reopened a period is the event's actor. That a closed period takes no more postings is
 //! not decided here: the journal's fold books what comes late on the first open day ([`booked_on`]).
@@ -47,6 +47,15 @@ impl ReopenReason {
     }
 }
 
+/// Which of a diner's balances pays for an order first. A provider is always asked for the rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeductionOrder {
+    #[default]
+    SubsidyFirst,
+    WalletFirst,
+}
+
 /// Some days of the books, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
@@ -74,6 +83,8 @@ pub enum Command {
     Reopen { from: Date, reason: ReopenReason },
     /// Up to what amount, either way, an adjustment in its currency needs no second person. Zero: each does.
     SetApprovalLimit { limit: Money },
+    /// Orders that are paid from then on are deducted in that order.
+    SetDeductionOrder { order: DeductionOrder },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,11 +108,14 @@ pub enum Event {
     ApprovalLimitSet {
         limit: Money,
     },
+    DeductionOrderSet {
+        order: DeductionOrder,
+    },
 }
 
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] =
-        &[("Opened", 1), ("PeriodClosed", 1), ("PeriodReopened", 1), ("ApprovalLimitSet", 1)];
+        &[("Opened", 1), ("PeriodClosed", 1), ("PeriodReopened", 1), ("ApprovalLimitSet", 1), ("DeductionOrderSet", 1)];
 
     fn name(&self) -> &'static str {
         match self {
@@ -109,6 +123,7 @@ impl crate::Event for Event {
             Event::PeriodClosed { .. } => "PeriodClosed",
             Event::PeriodReopened { .. } => "PeriodReopened",
             Event::ApprovalLimitSet { .. } => "ApprovalLimitSet",
+            Event::DeductionOrderSet { .. } => "DeductionOrderSet",
         }
     }
 }
@@ -175,6 +190,7 @@ pub struct Book {
     /// The latest close that is remembered no more.
     forgotten: Option<Date>,
     limits: BTreeMap<Currency, i64>,
+    deduction_order: DeductionOrder,
 }
 
 impl Book {
@@ -272,6 +288,11 @@ impl Books {
         self.book().map_or(Money::zero(currency), |book| book.approval_limit(currency))
     }
 
+    /// Which balance of a diner pays first.
+    pub fn deduction_order(&self) -> DeductionOrder {
+        self.book().map_or(DeductionOrder::default(), |book| book.deduction_order)
+    }
+
     /// Refuses what is dated into a closed period. Before the books are open, no period is.
     pub fn takes(&self, at: Timestamp) -> Result<(), Error> {
         let Books::Open(book) = self else { return Ok(()) };
@@ -282,7 +303,7 @@ impl Books {
 
 impl Aggregate for Books {
     const NAME: &'static str = "books";
-    const STATE_VERSION: u32 = 2;
+    const STATE_VERSION: u32 = 3;
     type Id = TenantId;
     type Command = Command;
     type Event = Event;
@@ -305,10 +326,10 @@ impl Aggregate for Books {
                     Books::Open(book) => Err(Error::AlreadyOpen { zone: book.zone.clone() }),
                 }
             }
-            (Books::New, Command::ClosePeriod { .. } | Command::Reopen { .. } | Command::SetApprovalLimit { .. }) => {
-                Err(Error::NotOpen)
-            }
+            (Books::New, _) => Err(Error::NotOpen),
             (Books::Open(book), Command::SetApprovalLimit { limit }) => book.set_limit(limit),
+            (Books::Open(book), Command::SetDeductionOrder { order }) if book.deduction_order == order => Ok(vec![]),
+            (Books::Open(_), Command::SetDeductionOrder { order }) => Ok(vec![Event::DeductionOrderSet { order }]),
             (Books::Open(book), Command::ClosePeriod { through, at }) => book.close(through, at),
             (Books::Open(book), Command::Reopen { from, reason }) => book.reopen(from, reason),
         }
@@ -322,6 +343,7 @@ impl Aggregate for Books {
                     closes: VecDeque::new(),
                     forgotten: None,
                     limits: BTreeMap::new(),
+                    deduction_order: DeductionOrder::default(),
                 });
             }
             (Books::Open(book), Event::PeriodClosed { through, .. }) => {
@@ -336,9 +358,13 @@ impl Aggregate for Books {
             (Books::Open(book), Event::ApprovalLimitSet { limit }) => {
                 book.limits.insert(limit.currency, limit.minor);
             }
+            (Books::Open(book), Event::DeductionOrderSet { order }) => book.deduction_order = *order,
             (
                 Books::New,
-                Event::PeriodClosed { .. } | Event::PeriodReopened { .. } | Event::ApprovalLimitSet { .. },
+                Event::PeriodClosed { .. }
+                | Event::PeriodReopened { .. }
+                | Event::ApprovalLimitSet { .. }
+                | Event::DeductionOrderSet { .. },
             ) => {}
         }
     }

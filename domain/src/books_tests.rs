@@ -239,3 +239,20 @@ fn an_adjustments_limit_is_set_once_and_is_zero_before() {
     assert_eq!(state.approval_limit(Currency::USD), Money::zero(Currency::USD));
     assert_eq!(Books::New.approval_limit(Currency::CNY), limit(0));
 }
+
+#[test]
+fn the_order_of_deduction_is_set_once_and_begins_with_the_subsidy() {
+    let set = |order| Command::SetDeductionOrder { order };
+    given::<Books>([]).when(set(DeductionOrder::WalletFirst)).refused(Error::NotOpen);
+    assert_eq!(Books::New.deduction_order(), DeductionOrder::SubsidyFirst);
+    let open = || [Event::Opened { zone: "Asia/Shanghai".into() }];
+    let state = given::<Books>(open())
+        .when(set(DeductionOrder::SubsidyFirst))
+        .then([])
+        .when(set(DeductionOrder::WalletFirst))
+        .then([Event::DeductionOrderSet { order: DeductionOrder::WalletFirst }])
+        .when(set(DeductionOrder::WalletFirst))
+        .then([])
+        .state();
+    assert_eq!(state.deduction_order(), DeductionOrder::WalletFirst);
+}

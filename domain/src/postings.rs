@@ -178,7 +178,8 @@ pub fn postings(fact: &Fact) -> Vec<Posting> {
             books::Event::Opened { .. }
             | books::Event::PeriodClosed { .. }
             | books::Event::PeriodReopened { .. }
-            | books::Event::ApprovalLimitSet { .. },
+            | books::Event::ApprovalLimitSet { .. }
+            | books::Event::DeductionOrderSet { .. },
         ) => vec![],
         Fact::Correction(_, event) => of_correction(event),
         // The money moves in the accounts.

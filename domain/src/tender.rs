@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AccountId, DinerId, LotId, Money, PolicyId};
 
 /// Most tenders of one payment.
-pub const MAX_TENDERS: usize = 8;
+pub const MAX_TENDERS: usize = 16;
 
 /// Who takes money that Tiffin does not guard itself. Its ledger account is `clearing:{provider}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -400,6 +400,7 @@ fn books_events() -> Vec<books::Event> {
         Event::PeriodClosed { from, through },
         Event::PeriodReopened { closed_through: None, reason: books::ReopenReason::Audit },
         Event::ApprovalLimitSet { limit: cny(5_000) },
+        Event::DeductionOrderSet { order: books::DeductionOrder::WalletFirst },
     ]
 }
 

@@ -123,6 +123,7 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("openBooks", &[Finance]),
     ("closePeriod", &[Finance]),
     ("reopenPeriod", &[Finance]),
+    ("setDeductionOrder", &[Finance]),
 ];
 
 /// Root fields whose answers, with all that can be asked below them, are the same for everybody who may ask: what

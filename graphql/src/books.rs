@@ -29,27 +29,38 @@ pub(crate) struct Books {
     zone: Option<String>,
     /// The last day that is closed; null when every day is open.
     closed_through: Option<Date>,
+    /// Which balance of a diner pays for an order first.
+    deduction_order: DeductionOrder,
 }
 
 impl Books {
     pub(crate) fn of(books: &domain_books::Books) -> Books {
-        match books.book() {
-            Ok(book) => {
-                Books { zone: Some(book.zone_name().to_owned()), closed_through: book.closed_through().map(Date::from) }
-            }
-            Err(_) => Books { zone: None, closed_through: None },
+        let book = books.book().ok();
+        Books {
+            zone: book.map(|book| book.zone_name().to_owned()),
+            closed_through: book.and_then(domain_books::Book::closed_through).map(Date::from),
+            deduction_order: books.deduction_order().into(),
         }
     }
 
     fn shown(row: Option<views::OpenBooks>) -> Books {
-        match row {
-            Some(row) => Books {
-                zone: row.zone.0.iana_name().map(str::to_owned),
-                closed_through: row.closed_through.map(Date::from),
-            },
-            None => Books { zone: None, closed_through: None },
+        let Some(row) = row else { return Books::of(&domain_books::Books::New) };
+        Books {
+            zone: row.zone.0.iana_name().map(str::to_owned),
+            closed_through: row.closed_through.map(Date::from),
+            deduction_order: row.deduction_order.into(),
         }
     }
+}
+
+/// Which of a diner's balances pays for an order first. What both are short of a provider pays.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "domain::books::DeductionOrder")]
+pub(crate) enum DeductionOrder {
+    /// The lots of the subsidy that end first, what of it is in no lot, then the wallet.
+    SubsidyFirst,
+    /// The wallet, then the subsidy.
+    WalletFirst,
 }
 
 /// What a closed period is opened again for.

@@ -5,7 +5,7 @@ use commands::{Failure, Outcome};
 use domain::books::{Error, Event};
 
 use crate::{
-    books::{Books, ReopenReason},
+    books::{Books, DeductionOrder, ReopenReason},
     caller::{Caller, caller},
     errors::{self, Code, Failed},
     language::Said,
@@ -148,6 +148,21 @@ impl BooksMutation {
         let reason = domain::books::ReopenReason::from(reason);
         let request = caller.request("reopenPeriod", idempotency_key, &(from.0, reason))?;
         let done = caller.commands().reopen_period(request, from.0, reason).await;
+        Ok(answer(&caller, done).await?)
+    }
+
+    /// Says which of a diner's balances pays for an order first, from now on; what was paid stays as it is.
+    /// For finance.
+    async fn set_deduction_order(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What pays first.")] order: DeductionOrder,
+        #[graphql(desc = "A UUID of your own making; the same again is the same request.")] idempotency_key: Uuid,
+    ) -> Result<BooksResult> {
+        let caller = caller(ctx)?;
+        let order = domain::books::DeductionOrder::from(order);
+        let request = caller.request("setDeductionOrder", idempotency_key, &order)?;
+        let done = caller.commands().set_deduction_order(request, order).await;
         Ok(answer(&caller, done).await?)
     }
 }

@@ -63,7 +63,7 @@ impl Projection for Journal {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [TableSpec] {

@@ -5,7 +5,7 @@
 
 use domain::{
     ActorId, TenantId, Timestamp,
-    books::{Event, ReopenReason, booked_on},
+    books::{DeductionOrder, Event, ReopenReason, booked_on},
     bundled_zone,
 };
 use jiff::{
@@ -38,6 +38,10 @@ words! {
     ReopenReason { Correction = "correction", LateInvoice = "late_invoice", Audit = "audit" }
 }
 
+words! {
+    DeductionOrder { SubsidyFirst = "subsidy_first", WalletFirst = "wallet_first" }
+}
+
 row! {
     /// The books of a tenant that were opened.
     pub struct OpenBooks in "books" {
@@ -50,6 +54,8 @@ row! {
         closes: u32,
         /// The number of the period that ends with that day; 0 when every day is open.
         closed: u32,
+        /// Which balance of a diner pays first.
+        deduction_order: DeductionOrder,
     }
 }
 
@@ -110,7 +116,15 @@ pub(crate) fn apply(it: &Recorded, event: &Event, rows: &mut Rows) -> Result<(),
         Event::Opened { zone } => {
             let zone = bundled_zone(zone).ok_or_else(|| Poison(format!("{zone:?} is not a time zone known here")))?;
             let zone = Zone(zone);
-            rows.put(OpenBooks { tenant: it.tenant, zone, closed_through: None, closes: 0, closed: 0 });
+            let deduction_order = DeductionOrder::default();
+            rows.put(OpenBooks {
+                tenant: it.tenant,
+                zone,
+                closed_through: None,
+                closes: 0,
+                closed: 0,
+                deduction_order,
+            });
         }
         Event::PeriodClosed { from, through } => {
             let books = books(it.tenant, rows)?;
@@ -152,6 +166,7 @@ pub(crate) fn apply(it: &Recorded, event: &Event, rows: &mut Rows) -> Result<(),
             books.closed = number;
             books.closed_through = *closed_through;
         }
+        Event::DeductionOrderSet { order } => books(it.tenant, rows)?.deduction_order = *order,
         // It is asked of the books themselves.
         Event::ApprovalLimitSet { .. } => {}
     }
@@ -159,7 +174,7 @@ pub(crate) fn apply(it: &Recorded, event: &Event, rows: &mut Rows) -> Result<(),
 }
 
 fn books(tenant: TenantId, rows: &mut Rows) -> Result<&mut OpenBooks, Poison> {
-    rows.get_mut::<OpenBooks>(&(tenant,)).ok_or_else(|| Poison("a period closes before the books are opened".into()))
+    rows.get_mut::<OpenBooks>(&(tenant,)).ok_or_else(|| Poison("something is set in books that were not opened".into()))
 }
 
 /// A tenant's books; none before they are opened.

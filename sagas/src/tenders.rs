@@ -1,12 +1,13 @@
-//! Which purses of a diner pay for an order: lots of the subsidy by their expiry, then what is in no
-//! lot, then the wallet.
+//! Which purses of a diner pay for an order, in the tenant's order of deduction. Of the subsidy that is lots by
+//! their expiry, then what is in no lot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use commands::Interrupted;
 use domain::{
     AccountId, CanteenId, DinerId, LotId, Money, PolicyId, ServingId, Timestamp,
     account::Account,
+    books::{Books, DeductionOrder},
     lot::{self, Use},
     order::Terms,
     payment::{self, Limit, MAX_TENDERS, Provider, Purse, Source, Tender, Why},
@@ -28,6 +29,9 @@ pub(crate) struct Place {
 
 /// The whole order that an amount is part of, and what lots have paid for it already, in minor units.
 type Before = (Money, Vec<(LotId, i64)>);
+
+/// How much of one order each policy pays.
+type Limits = BTreeMap<PolicyId, Limit>;
 
 /// What a diner has, as the accounts stand.
 #[derive(Default)]
@@ -88,16 +92,41 @@ impl Driver<'_> {
         (whole, by_lots): Before,
         then: Option<Provider>,
     ) -> Result<Result<Vec<Tender>, Money>, Interrupted> {
-        let subsidy = AccountId::Subsidy(diner);
+        let (subsidy, wallet) = (AccountId::Subsidy(diner), AccountId::Wallet(diner));
         let has_lots = self.look(subsidy, |account: &Account| account.book().is_ok_and(|book| !book.lots.is_empty()));
         // Most tenants' diners have none, and their serving need not be looked at.
         let place = if has_lots.await? { self.place_of(serving, self.now).await? } else { None };
         let Purses { lots, loose } = self.purses(subsidy, place.map(|place| place.of)).await?;
-        let mut purses = Vec::with_capacity(2);
         let mut limits = BTreeMap::new();
-        if let Some(place) = place {
-            self.of_lots(diner, lots, place, whole, (&mut purses, &mut limits)).await?;
+        let mut purses = match place {
+            Some(place) => {
+                let mut lots = self.that_pay(lots, place, whole, &mut limits).await?;
+                self.count_in(subsidy, by_lots, &mut limits).await?;
+                needed(&mut lots, total.minor, limits.clone());
+                let purse = |(id, policy, has)| Purse { source: Source::Lot(diner, id), has, policy: Some(policy) };
+                lots.into_iter().map(purse).collect()
+            }
+            None => vec![],
+        };
+        let of_account = |account| move |has| Purse { source: Source::Account(account), has, policy: None };
+        purses.extend(loose.map(of_account(subsidy)));
+        let wallet = self.purses(wallet, None).await?.loose.map(of_account(wallet));
+        match self.look(self.tenant, |books: &Books| books.deduction_order()).await? {
+            DeductionOrder::SubsidyFirst => purses.extend(wallet),
+            DeductionOrder::WalletFirst => purses.splice(..0, wallet).for_each(drop),
         }
+        // It is asked for what is left.
+        purses.extend(then.map(|then| Purse { source: Source::External(then), has: total, policy: None }));
+        Ok(payment::plan(total, &purses, &limits))
+    }
+
+    /// What lots have paid of the order already counts within the limits of their policies.
+    async fn count_in(
+        &self,
+        subsidy: AccountId,
+        by_lots: Vec<(LotId, i64)>,
+        limits: &mut Limits,
+    ) -> Result<(), Interrupted> {
         for (lot, minor) in by_lots {
             let policy = |account: &Account| account.book().ok()?.lots.get(lot).map(|lot| lot.terms.policy);
             let policy = self.look(subsidy, policy).await?;
@@ -106,13 +135,7 @@ impl Driver<'_> {
                 limit.minor = (limit.minor - minor).max(0);
             }
         }
-        let wallet = AccountId::Wallet(diner);
-        for (account, has) in [(subsidy, loose), (wallet, self.purses(wallet, None).await?.loose)] {
-            purses.extend(has.map(|has| Purse { source: Source::Account(account), has, policy: None }));
-        }
-        // It is asked for what is left.
-        purses.extend(then.map(|then| Purse { source: Source::External(then), has: total, policy: None }));
-        Ok(payment::plan(total, &purses, &limits))
+        Ok(())
     }
 
     async fn purses(&self, account: AccountId, of: Option<Use>) -> Result<Purses, Interrupted> {
@@ -133,33 +156,48 @@ impl Driver<'_> {
         .await
     }
 
-    /// The lots whose policies pay at this serving, and how much of one order each policy pays.
-    async fn of_lots(
+    /// The lots whose policies pay at this serving, with what is in them, and how much of one order each
+    /// policy pays: lots of several versions of it share the narrowest limit.
+    async fn that_pay(
         &self,
-        diner: DinerId,
         lots: Vec<(LotId, lot::Terms, i64)>,
         Place { of, canteen }: Place,
-        total: Money,
-        (purses, limits): (&mut Vec<Purse>, &mut BTreeMap<PolicyId, Limit>),
-    ) -> Result<(), Interrupted> {
+        whole: Money,
+        limits: &mut Limits,
+    ) -> Result<Vec<(LotId, PolicyId, Money)>, Interrupted> {
+        let (mut known, mut that_pay) = (BTreeMap::new(), Vec::with_capacity(lots.len()));
         for (id, lot::Terms { policy, version, .. }, minor) in lots {
             let pays = |policy: &Policy| {
                 let book = policy.book().ok()?;
                 let terms = book.terms(version)?;
-                terms.pays_at(canteen, of.date, of.meal).then(|| (book.currency, terms.limit(total)))
+                terms.pays_at(canteen, of.date, of.meal).then(|| (book.currency, terms.limit(whole)))
             };
-            let Some((currency, limit)) = self.look(policy, pays).await? else { continue };
-            // Lots of several versions of one policy share the narrowest limit.
+            let pays = match known.entry((policy, version)) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => *unknown.insert(self.look(policy, pays).await?),
+            };
+            let Some((currency, limit)) = pays else { continue };
             if let Some(limit) = limit {
                 let known = limits.entry(policy).or_insert(limit);
                 *known = if limit.minor < known.minor { limit } else { *known };
             }
-            let has = Money::new(minor, currency);
-            purses.push(Purse { source: Source::Lot(diner, id), has, policy: Some(policy) });
-            if purses.len() == MAX_LOTS_OF_ONE {
-                break;
-            }
+            that_pay.push((id, policy, Money::new(minor, currency)));
         }
-        Ok(())
+        Ok(that_pay)
     }
+}
+
+/// Keeps the lots of which something is taken for `rest`: no more than a payment has tenders for.
+fn needed(lots: &mut Vec<(LotId, PolicyId, Money)>, mut rest: i64, mut limits: Limits) {
+    let mut asked = 0;
+    lots.retain(|(_, policy, has)| {
+        let limit = limits.get_mut(policy);
+        let minor = has.minor.min(rest).min(limit.as_ref().map_or(i64::MAX, |limit| limit.minor));
+        if minor <= 0 || asked == MAX_LOTS_OF_ONE {
+            return false;
+        }
+        (asked, rest) = (asked + 1, rest - minor);
+        limit.into_iter().for_each(|limit| limit.minor -= minor);
+        true
+    });
 }

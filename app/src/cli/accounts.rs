@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use domain::{AccountId, ActorId, PayoutId, TenantId, account::AdjustReason, correction::Reference, top_up::Source};
+use domain::{
+    AccountId, ActorId, PayoutId, TenantId, account::AdjustReason, books::DeductionOrder, correction::Reference,
+    top_up::Source,
+};
 use projections::{
     PageSize,
     payouts::{self, Status},
@@ -71,6 +74,12 @@ enum Command {
         #[arg(long, value_name = "REFERENCE")]
         reference: Option<Reference>,
     },
+    /// Say which of a diner's balances pays for an order first; what is short a provider pays
+    DeductFirst {
+        balance: Balance,
+        #[command(flatten)]
+        who: Who,
+    },
     /// Let nothing be spent from an account
     Freeze {
         account: AccountId,
@@ -127,6 +136,22 @@ enum From {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Balance {
+    /// As it is at first: the lots that end first, then what is in no lot
+    Subsidy,
+    Wallet,
+}
+
+impl std::convert::From<Balance> for DeductionOrder {
+    fn from(balance: Balance) -> Self {
+        match balance {
+            Balance::Subsidy => DeductionOrder::SubsidyFirst,
+            Balance::Wallet => DeductionOrder::WalletFirst,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Reason {
     /// A mistake in an earlier booking
     Correction,
@@ -167,6 +192,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         }
         Command::Confirm { payout, who } => (who, FinanceWork::Confirm(payout)),
         Command::Cancel { payout, who } => (who, FinanceWork::Cancel(payout)),
+        Command::DeductFirst { balance, who } => (who, FinanceWork::DeductionOrder(balance.into())),
         Command::Freeze { account, who } => (who, FinanceWork::Freeze(account)),
         Command::Unfreeze { account, who } => (who, FinanceWork::Unfreeze(account)),
         Command::Close { account, who } => (who, FinanceWork::Close(account)),

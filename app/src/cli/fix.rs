@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::anyhow;
-use domain::{ActorId, CorrectionId, Money, TenantId, correction::Change};
+use domain::{ActorId, CorrectionId, Money, TenantId, books::DeductionOrder, correction::Change};
 use jiff::civil::Date;
 use projections::{
     PageSize,
@@ -119,7 +119,10 @@ pub(super) async fn carry_out(config: &Config, request: FinanceRequest) -> anyho
         FinanceAnswer::Correction { refused, .. } => !refused.is_empty(),
         FinanceAnswer::TopUp { status, .. } => status == "failed",
         FinanceAnswer::Payout { status, .. } => status == "refused",
-        FinanceAnswer::Account { .. } | FinanceAnswer::Limit { .. } | FinanceAnswer::Refused { .. } => false,
+        FinanceAnswer::Account { .. }
+        | FinanceAnswer::Limit { .. }
+        | FinanceAnswer::DeductionOrder { .. }
+        | FinanceAnswer::Refused { .. } => false,
     };
     Ok(ExitCode::from(u8::from(incomplete)))
 }
@@ -153,6 +156,10 @@ fn say(answer: &FinanceAnswer) -> anyhow::Result<()> {
             let limit = Money::new(*limit_minor, *currency);
             output::line(format_args!("Up to {limit}, an adjustment needs no second person."))
         }
+        FinanceAnswer::DeductionOrder { order, .. } => output::line(match order {
+            DeductionOrder::SubsidyFirst => "Orders are paid by the subsidy first, then by the wallet.",
+            DeductionOrder::WalletFirst => "Orders are paid by the wallet first, then by the subsidy.",
+        }),
         FinanceAnswer::Refused { message, .. } => output::line(message),
     }
 }

@@ -11,7 +11,7 @@ use commands::{Failure, Request};
 use domain::{
     AccountId, ActorId, CorrectionId, Currency, Money, PayoutId, TenantId, TopUpId,
     account::{self, Account, AdjustReason},
-    books,
+    books::{self, DeductionOrder},
     correction::{Correction, Entry, Proposal, Reference},
     derived_id,
     payout::Payout,
@@ -67,6 +67,8 @@ pub enum FinanceWork {
         reason: AdjustReason,
         reference: Option<Reference>,
     },
+    /// Which of a diner's balances pays first.
+    DeductionOrder(DeductionOrder),
     Freeze(AccountId),
     Unfreeze(AccountId),
     Close(AccountId),
@@ -115,6 +117,11 @@ pub enum FinanceAnswer {
     Limit {
         limit_minor: i64,
         currency: Currency,
+        /// Whether it was not so before.
+        changed: bool,
+    },
+    DeductionOrder {
+        order: DeductionOrder,
         /// Whether it was not so before.
         changed: bool,
     },
@@ -219,6 +226,11 @@ impl Desk<'_> {
                 let done = self.house.commands.set_approval_limit(request, limit).await?;
                 let (limit_minor, currency) = (limit.minor, limit.currency);
                 Ok(FinanceAnswer::Limit { limit_minor, currency, changed: !done.events.is_empty() })
+            }
+            FinanceWork::DeductionOrder(order) => {
+                let request = self.request("setDeductionOrder", self.house.commands.new_id(), &order);
+                let done = self.house.commands.set_deduction_order(request, order).await?;
+                Ok(FinanceAnswer::DeductionOrder { order, changed: !done.events.is_empty() })
             }
             FinanceWork::TopUp { new: NewMoney { account, amount, key }, source } => {
                 let new = NewTopUp { account, amount, source };

@@ -9,7 +9,7 @@ use crate::{
 };
 
 const CHANGED: &str = "{ __typename
-    ... on BooksPayload { books { zone closedThrough } changed consistencyToken }
+    ... on BooksPayload { books { zone closedThrough deductionOrder } changed consistencyToken }
     ... on BooksRefused { refusal message today closedThrough } }";
 
 async fn change(house: &House, field: &str, arguments: &str, key: &str) -> Answered {
@@ -36,7 +36,10 @@ async fn refused(house: &House, field: &str, arguments: &str) -> Value {
 async fn opened() -> House {
     let house = House::open().await;
     let result = changed(&house, "openBooks", "zone: \"Asia/Shanghai\"").await;
-    assert_eq!(result["books"], json!({ "zone": "Asia/Shanghai", "closedThrough": null }));
+    assert_eq!(
+        result["books"],
+        json!({ "zone": "Asia/Shanghai", "closedThrough": null, "deductionOrder": "SUBSIDY_FIRST" })
+    );
     house
 }
 
@@ -58,7 +61,9 @@ async fn finance_closes_and_reopens_periods() {
     let reopened = changed(&house, "reopenPeriod", "from: \"2026-10-07\", reason: LATE_INVOICE").await;
     assert_eq!(reopened["books"]["closedThrough"], "2026-09-30");
     close(&house, "2026-11-15").await;
-    let query = "query($after: String) { periods(first: 2, after: $after) { zone closedThrough pageInfo { hasNextPage endCursor }
+    let wallet = changed(&house, "setDeductionOrder", "order: WALLET_FIRST").await;
+    assert_eq!((&wallet["books"]["deductionOrder"], &wallet["changed"]), (&json!("WALLET_FIRST"), &json!(true)));
+    let query = "query($after: String) { periods(first: 2, after: $after) { zone closedThrough deductionOrder pageInfo { hasNextPage endCursor }
         nodes { number from through closedAt closedBy reopenedAt reopenedBy reason } } }";
     let page = house.read(&finance(), query, json!({})).await["periods"].clone();
     let by = Uuid::from_u128(101);
@@ -68,7 +73,7 @@ async fn finance_closes_and_reopens_periods() {
         "closedBy": by, "reopenedAt": "2026-11-24T02:00:00Z", "reopenedBy": by, "reason": "LATE_INVOICE" });
     assert_eq!(page["nodes"], json!([third, second]));
     assert_eq!((&page["zone"], &page["closedThrough"]), (&json!("Asia/Shanghai"), &json!("2026-11-15")));
-    assert_eq!(page["pageInfo"]["hasNextPage"], true);
+    assert_eq!((&page["deductionOrder"], &page["pageInfo"]["hasNextPage"]), (&json!("WALLET_FIRST"), &json!(true)));
     let rest = house.read(&finance(), query, json!({ "after": page["pageInfo"]["endCursor"] })).await;
     let numbers: Vec<_> = rest["periods"]["nodes"].as_array().unwrap().iter().map(|it| it["number"].clone()).collect();
     assert_eq!((numbers, &rest["periods"]["pageInfo"]["hasNextPage"]), (vec![json!(1)], &json!(false)));
@@ -80,6 +85,7 @@ async fn what_the_books_refuse_is_a_typed_answer_and_changes_nothing() {
     let not_open = refused(&house, "closePeriod", "through: \"2026-10-31\"").await;
     assert_eq!(not_open["refusal"], "BOOKS_NOT_OPEN");
     refused(&house, "reopenPeriod", "from: \"2026-10-31\", reason: AUDIT").await;
+    refused(&house, "setDeductionOrder", "order: WALLET_FIRST").await;
     assert_eq!(refused(&house, "openBooks", "zone: \"Mars/Olympus\"").await["refusal"], "UNKNOWN_ZONE");
     changed(&house, "openBooks", "zone: \"Asia/Shanghai\"").await;
     assert_eq!(refused(&house, "openBooks", "zone: \"UTC\"").await["refusal"], "BOOKS_ALREADY_OPEN");

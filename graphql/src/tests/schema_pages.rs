@@ -127,6 +127,7 @@ const PAGES: &[(&str, &str, &[&str])] = &[
             "openBooks",
             "closePeriod",
             "reopenPeriod",
+            "setDeductionOrder",
             "adjustAccount",
             "proposeCorrection",
             "applyCorrection",

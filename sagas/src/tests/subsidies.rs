@@ -1,5 +1,6 @@
 //! Lots: granted, spent, given back and expired.
 
+mod deduction;
 mod standing;
 
 use commands::Failure;

@@ -118,15 +118,13 @@ impl Purse {
             }
         }
         let (mut rest, mut available, mut pays) = (due, available, Vec::new());
-        let mut asked = 0;
         for (id, one) in lots {
             let has = (one.money - one.held).min(available).max(0);
             available -= has;
             let rule = &rules[&one.terms.policy];
-            if !rule.weekdays.contains(&weekday) || asked == 5 {
+            if !rule.weekdays.contains(&weekday) {
                 continue;
             }
-            asked += 1;
             let limit = rule.order_limit.unwrap_or(i64::MAX);
             let limit = rule.share_percent.map_or(limit, |percent| limit.min(whole * percent / 100));
             let limit = match limit {
@@ -135,7 +133,8 @@ impl Purse {
             };
             let given = given.entry(one.terms.policy).or_default();
             let minor = has.min(rest).min(limit - *given);
-            if minor > 0 {
+            // The rest of the diner's purses need three tenders of the sixteen.
+            if minor > 0 && pays.len() < 13 {
                 *given += minor;
                 rest -= minor;
                 pays.push((*id, minor));
