@@ -97,7 +97,7 @@ impl BareLog {
         let (mut insert, mut name) = (conn.prepare(INSERT_EVENT)?, conn.prepare(INSERT_STREAM)?);
         let mut next = 0;
         let started = Instant::now();
-        while started.elapsed() < length {
+        loop {
             begin.execute([])?;
             for index in next..next + batch {
                 let row = &rows[index % rows.len()];
@@ -110,6 +110,9 @@ impl BareLog {
             }
             commit.execute([])?;
             next += batch;
+            if started.elapsed() >= length {
+                break;
+            }
         }
         Ok(next as f64 / started.elapsed().as_secs_f64())
     }

@@ -118,8 +118,9 @@ impl Load {
         finished.await?.value.map_err(|refused| anyhow!("a deposit was refused: {refused}"))
     }
 
-    /// Keeps `in_flight` pieces of work under way for `length`; `work` gets the number of each, from
-    /// 0, and answers none when there is no more. Ends when the last of them has ended.
+    /// Keeps `in_flight` pieces of work under way for `length`, at least one by each worker, however long
+    /// the machine stands still; `work` gets the number of each, from 0, and answers none when there is no
+    /// more. Ends when the last of them has ended.
     pub(crate) async fn closed_loop(
         &self,
         log: &Log,
@@ -136,7 +137,7 @@ impl Load {
             let latencies = Arc::clone(latencies);
             workers.spawn(async move {
                 let mut done = 0;
-                while started.elapsed() < length {
+                loop {
                     let Some(one) = work(next.fetch_add(1, Ordering::Relaxed)) else {
                         ran_out.store(true, Ordering::Relaxed);
                         break;
@@ -145,6 +146,9 @@ impl Load {
                     one.await?;
                     latencies.record(began.elapsed());
                     done += 1;
+                    if started.elapsed() >= length {
+                        break;
+                    }
                 }
                 anyhow::Ok(done)
             });
@@ -169,10 +173,12 @@ fn filled(done: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()
     done.unwrap_or(Ok(Ok(())))?.context("the accounts could not be filled")
 }
 
-/// Runs the bare loop over the rows that `slice` wrote, with its mean batch; rows a second.
+/// Runs the bare loop over the rows that `slice` wrote, with its mean batch, for `length` or as long as a
+/// shorter slice took; rows a second.
 pub(crate) async fn bare_turn(log: &Log, bare: BareLog, slice: &Slice, length: Duration) -> Result<(BareLog, f64)> {
     let sample = sample(log, slice).await?;
     let batch = slice.mean_batch().round() as usize;
+    let length = length.min(slice.took);
     let turn = tokio::task::spawn_blocking(move || {
         let mut bare = bare;
         let rate = bare.run(&sample, batch, length)?;

@@ -6,4 +6,4 @@
 
 mod postgres;
 
-pub use postgres::Postgres;
+pub use postgres::{Postgres, free_port};

@@ -327,8 +327,9 @@ fn id(which: &str) -> u32 {
     })
 }
 
-/// A port on which nobody listens now. Processes begin at different ones.
-fn free_port() -> u16 {
+/// A port on which nobody listens now, and that this process is not given again. Processes begin at
+/// different ones.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let span = PORTS.end - PORTS.start;
     let begin = (std::process::id() % u32::from(span)) as u16;

@@ -150,7 +150,7 @@ fn a_log_that_is_sealed_under_a_server_sells_nothing_more_until_it_is_opened() {
         lunchtime.stop()
     };
     // Its servers end, and say why: nothing that they could do is left.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while server.is_running() {
         assert!(Instant::now() < deadline, "still running: {}", server.log());
         std::thread::sleep(Duration::from_millis(50));
@@ -166,12 +166,8 @@ fn a_log_that_is_sealed_under_a_server_sells_nothing_more_until_it_is_opened() {
     assert_eq!(order["status"], "CONFIRMED", "{order:#}");
     let told = placed.iter().filter(|placed| placed.order.is_some()).count() as u64;
     // What was under way when the log was sealed goes on by itself, once somebody serves again.
-    let (tenant, deadline) = (place.tenant.to_string(), Instant::now() + Duration::from_secs(20));
-    while place.recompute(&[])["orders"][&tenant].get("PLACED").is_some() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let said = place.recompute(&["--finished"]);
-    let confirmed = said["orders"][&tenant]["CONFIRMED"].as_u64().unwrap();
+    let said = place.settled(&[]);
+    let confirmed = said["orders"][place.tenant.to_string()]["CONFIRMED"].as_u64().unwrap();
     assert!(confirmed > told, "{confirmed} orders, {told} and one more were acknowledged");
     assert!(server.stop(), "it ends well");
     succeed(&["verify", "--store", &place.store()]);

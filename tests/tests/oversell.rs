@@ -54,7 +54,7 @@ fn of_ten_portions_exactly_ten_are_sold_however_many_want_one() {
     }
 
     // The log says the same, and the money of exactly these portions has moved.
-    let said = place.recompute(&["--finished"]);
+    let said = place.settled(&[]);
     let tenant = place.tenant.to_string();
     assert_eq!(said["orders"][&tenant]["CONFIRMED"], ROUNDS * PORTIONS as usize);
     assert_eq!(said["balances"][&tenant]["prepaid"]["CNY"], 250 * ROUNDS * PORTIONS as usize);

@@ -172,8 +172,8 @@ fn poisoned_and_repaired(place: Place, postgres: Option<&Postgres>) {
         scene.diner.step("cancelOrder", order);
     }
     scene.order();
+    scene.place.settled(&[]);
     assert!(server.stop(), "it ends well");
-    scene.place.recompute(&["--finished"]);
     let balances = |books: &str| {
         let rows: Value = serde_json::from_str(books).unwrap();
         let prepaid = rows["balances"].as_array().unwrap().iter().find(|row| row["account"] == "prepaid");

@@ -137,7 +137,7 @@ fn killed_under_load_postgres_loses_no_order_and_the_service_comes_back() {
     let file = place.file("views.json");
     fs::write(&file, shown.to_string()).unwrap();
     let arguments = ["--acknowledged", acknowledged.to_str().unwrap(), "--compare", file.to_str().unwrap()];
-    let said = place.recompute(&[&["--finished"], arguments.as_slice()].concat());
+    let said = place.settled(&arguments);
     // Those of the clients, one of the probe a round, and none besides: every one is there once.
     let confirmed = said["orders"][&tenant]["CONFIRMED"].as_u64().unwrap() as usize;
     assert_eq!(confirmed, ids.len() + ROUNDS as usize);

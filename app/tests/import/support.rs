@@ -104,9 +104,10 @@ impl Place {
             }
             // SIGKILL.
             child.kill().unwrap();
-            killed += u32::from(!child.wait().unwrap().success());
+            killed += usize::from(!child.wait().unwrap().success());
         }
-        assert!(killed >= 2, "it was killed in the middle {killed} times");
+        // The machine may stand still just then, and the program end meanwhile.
+        assert!(killed * 4 >= bytes.len(), "it was killed in the middle {killed} times");
     }
 
     /// What the log says by the program that shares no code with this one; nothing may be half-done.

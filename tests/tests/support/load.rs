@@ -1,6 +1,7 @@
 //! Orders that come in at a steady rate, as at lunch, and how long each took.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Placed {
     pub due: Instant,
     pub took: Duration,
+    /// From the moment at which it was asked for, which is later where the one before it took long.
+    pub answered_in: Duration,
     /// The order's global id; none if it was refused or not answered.
     pub order: Option<Value>,
     /// What was answered instead of an order: a code, or that nothing was.
@@ -82,14 +85,26 @@ pub struct Load {
 }
 
 impl Load {
-    /// `rate` is that of all together, in orders a second.
+    /// `rate` is that of all together, in orders a second. Each is asked for once.
     pub fn start(diners: Vec<Person>, lunch: &Lunch, rate: f64) -> Load {
+        Load::with(place, diners, lunch, rate)
+    }
+
+    /// As [`Load::start`]. Who is told to ask again does so, and that counts as waiting too.
+    pub fn insisting(diners: Vec<Person>, lunch: &Lunch, rate: f64) -> Load {
+        Load::with(insist_on_one, diners, lunch, rate)
+    }
+
+    fn with(place: Placing, diners: Vec<Person>, lunch: &Lunch, rate: f64) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let between = Duration::from_secs_f64(diners.len() as f64 / rate);
         let number = diners.len() as u32;
         let shop = |(at, diner): (usize, Person)| {
             let (stop, lunch, first) = (Arc::clone(&stop), lunch.clone(), between * at as u32 / number);
-            thread::spawn(move || order_until(&stop, diner, &lunch, Instant::now() + first, between))
+            thread::spawn(move || {
+                let first = Instant::now() + first;
+                order_until(&stop, (place, diner), &lunch, first, between)
+            })
         };
         let diners = diners.into_iter().enumerate().map(shop).collect();
         Load { stop, diners }
@@ -104,7 +119,16 @@ impl Load {
     }
 }
 
-fn order_until(stop: &AtomicBool, mut diner: Person, lunch: &Lunch, first: Instant, between: Duration) -> Vec<Placed> {
+/// Asks for an order that is due.
+type Placing = fn(&mut Person, &Lunch, Instant) -> Placed;
+
+fn order_until(
+    stop: &AtomicBool,
+    (place, mut diner): (Placing, Person),
+    lunch: &Lunch,
+    first: Instant,
+    between: Duration,
+) -> Vec<Placed> {
     let (mut placed, mut due) = (Vec::new(), first);
     while !stop.load(Ordering::Relaxed) {
         sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
@@ -119,9 +143,23 @@ fn order_until(stop: &AtomicBool, mut diner: Person, lunch: &Lunch, first: Insta
 
 /// One portion of the first dish.
 pub fn place(diner: &mut Person, lunch: &Lunch, due: Instant) -> Placed {
-    let input = json!({ "serving": lunch.serving, "lines": [lunch.line(0, 1)] });
-    let answer = diner.try_ask(PLACE, &json!({ "input": input, "key": key() }));
-    let took = due.elapsed();
+    let asked = Instant::now();
+    let answer = diner.try_ask(PLACE, &one_portion(lunch));
+    placed(due, asked, answer)
+}
+
+fn insist_on_one(diner: &mut Person, lunch: &Lunch, due: Instant) -> Placed {
+    let asked = Instant::now();
+    let answer = diner.insist(PLACE, &one_portion(lunch));
+    placed(due, asked, Ok(answer))
+}
+
+fn one_portion(lunch: &Lunch) -> Value {
+    json!({ "input": { "serving": lunch.serving, "lines": [lunch.line(0, 1)] }, "key": key() })
+}
+
+fn placed(due: Instant, asked: Instant, answer: io::Result<Value>) -> Placed {
+    let (took, answered_in) = (due.elapsed(), asked.elapsed());
     let (order, trouble) = match answer {
         Err(error) => (None, Some(error.to_string())),
         Ok(answer) => match &answer["data"]["placeOrder"] {
@@ -130,7 +168,7 @@ pub fn place(diner: &mut Person, lunch: &Lunch, due: Instant) -> Placed {
             refused => (None, Some(refused["__typename"].to_string())),
         },
     };
-    Placed { due, took, order, trouble }
+    Placed { due, took, answered_in, order, trouble }
 }
 
 /// The time that `share` of these were answered within; nothing of nothing.

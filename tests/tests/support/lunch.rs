@@ -4,6 +4,8 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,6 +17,8 @@ use super::{Server, http::Connection, succeed};
 
 /// The local date of the servings here: so far ahead that no test meets its cut-off.
 pub const DATE: &str = "2099-03-02";
+/// How long somebody who is told to ask again does so.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store, a folder for what belongs to it, and the tenant whose people have tokens for it.
 pub struct Place {
@@ -107,6 +111,11 @@ impl Place {
     pub fn recompute(&self, arguments: &[&str]) -> Value {
         super::recompute(&self.store, &self.file("export.jsonl"), arguments)
     }
+
+    /// The same, as soon as nothing is half-done any more.
+    pub fn settled(&self, arguments: &[&str]) -> Value {
+        super::settled(&self.store, &self.file("export.jsonl"), arguments)
+    }
 }
 
 /// Somebody with a token and a connection. What they ask shows what they were told before.
@@ -156,10 +165,25 @@ impl Person {
         Ok(answer)
     }
 
-    /// The data of an answer without errors.
+    /// The first answer that is not to ask again. Until then the same is asked, under the same key, as a
+    /// frontend does.
+    #[track_caller]
+    pub fn insist(&mut self, query: &str, variables: &Value) -> Value {
+        let began = Instant::now();
+        loop {
+            let answer = self.try_ask(query, variables).expect("an answer");
+            if answer["errors"][0]["extensions"]["retryable"] != true {
+                return answer;
+            }
+            assert!(began.elapsed() < PATIENCE, "{query} {variables}: after {PATIENCE:?} still {answer:#}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The data of an answer without errors; those that say to ask again are no answer yet.
     #[track_caller]
     pub fn ask(&mut self, query: &str, variables: Value) -> Value {
-        let answer = self.try_ask(query, &variables).expect("an answer");
+        let answer = self.insist(query, &variables);
         assert!(answer["errors"].is_null(), "{query} {variables}: {answer:#}");
         answer["data"].clone()
     }

@@ -11,7 +11,7 @@ pub mod views;
 use std::{
     fs::File,
     io::Read,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -20,7 +20,9 @@ use std::{
 use serde_json::Value;
 
 /// How long a server may take from its start to its first answer, also after a crash.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(120);
+/// How long a program may take to settle what is half-done, also after a crash.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// The program, built beside this test: `target/debug/deps/this` and `target/debug/tiffin`.
 pub fn program() -> PathBuf {
@@ -94,7 +96,8 @@ impl Server {
 
     /// Starts with these settings in its environment, and does not wait.
     pub fn spawn(store: &str, data: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Server {
-        let address = free_address();
+        // Another process could take the port in between; then the server says so and the test fails.
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, testing::free_port()));
         let log = data.with_extension("log");
         let errors = File::options().create(true).append(true).open(&log).expect("a log file");
         let out = errors.try_clone().expect("a log file");
@@ -181,11 +184,6 @@ impl Drop for Server {
     }
 }
 
-fn free_address() -> SocketAddr {
-    // Another process could take the port in between; then the server says so and the test fails.
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
-}
-
 /// What `scripts/recompute.py` says of a store's export. Panics when it finds anything wrong.
 pub fn recompute(store: &str, export: &Path, arguments: &[&str]) -> Value {
     let written = succeed(&["events", "export", "--store", store]);
@@ -203,4 +201,13 @@ pub fn recompute(store: &str, export: &Path, arguments: &[&str]) -> Value {
     let wrong = ["problems", "differences", "lost", "unfinished"].map(|what| (what, &said[format!("{what}_first")]));
     assert!(output.status.success(), "recompute.py: {wrong:#?}");
     said
+}
+
+/// As [`recompute`], as soon as nothing is half-done any more; if anything still is in the end, that is wrong.
+pub fn settled(store: &str, export: &Path, arguments: &[&str]) -> Value {
+    let began = Instant::now();
+    while recompute(store, export, &[])["unfinished"] != 0 && began.elapsed() < SETTLED {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    recompute(store, export, &[&["--finished"], arguments].concat())
 }
