@@ -302,7 +302,7 @@ impl Door {
 
     /// What every answer says beside its data.
     async fn complete(&self, answer: &mut Answer, language: Language) {
-        answer.errors.iter_mut().for_each(|error| complete(error, language));
+        complete(answer, language);
         // Names only: a position would tell how much other tenants write.
         let incomplete = self.incomplete.names().await;
         if !incomplete.is_empty() {
