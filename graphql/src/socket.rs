@@ -20,7 +20,7 @@ use futures::{
     FutureExt, StreamExt,
     stream::{self, AbortHandle, BoxStream, SelectAll, abortable},
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 pub(crate) use self::places::Places;
 use self::{
@@ -41,6 +41,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const READ_BUFFER: usize = 256;
 /// Longest message to a client, in bytes: a socket that would need more ends.
 const LONGEST: usize = 8 * 1024 * 1024;
+/// How long an issuer is waited for when a token is asked about again.
+const RECHECKING: Duration = Duration::from_secs(1);
 /// How long a close may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -128,6 +130,15 @@ struct Beat {
     told: Option<Instant>,
     /// A ping that was not answered.
     pinged: Option<Instant>,
+}
+
+impl Beat {
+    /// Until when what is sent `now` must be read: a reader has so long in all since it was told something, or
+    /// pinged, and not anew with each message.
+    fn sent_by(&self, now: Instant, patience: Duration) -> Instant {
+        let told = self.told.unwrap_or(now) + patience * 2;
+        self.pinged.map_or(told, |pinged| told.min(pinged + patience))
+    }
 }
 
 struct Session {
@@ -243,12 +254,15 @@ impl Session {
     }
 
     /// A token that is not good any more ends its socket. One that cannot be checked at the moment does not.
+    /// An issuer that is slow to say so is asked again in a moment: the socket has more to see to.
     async fn recheck(&mut self) -> Result<(), End> {
         let Some(bearer) = &mut self.bearer else { return Ok(()) };
-        bearer.recheck = Instant::now() + self.door.service.limits.sockets.recheck;
-        match self.door.verifier.verify(&bearer.token).await {
-            Ok(_) | Err(IdentityError::Unavailable(_)) => Ok(()),
-            Err(_) => Err(closed(close::FORBIDDEN, "Forbidden: the token is not valid any more")),
+        let limits = &self.door.service.limits.sockets;
+        let verified = timeout(RECHECKING, self.door.verifier.verify(&bearer.token)).await;
+        bearer.recheck = Instant::now() + if verified.is_ok() { limits.recheck } else { limits.patience };
+        match verified {
+            Err(_) | Ok(Ok(_) | Err(IdentityError::Unavailable(_))) => Ok(()),
+            Ok(Err(_)) => Err(closed(close::FORBIDDEN, "Forbidden: the token is not valid any more")),
         }
     }
 
@@ -343,8 +357,8 @@ impl Session {
 
     /// A reader that does not read is dropped.
     async fn send(&mut self, message: Message) -> Result<(), End> {
-        let patience = self.door.service.limits.sockets.patience;
-        match timeout(patience * 2, self.socket.send(message)).await {
+        let by = self.beat.sent_by(Instant::now(), self.door.service.limits.sockets.patience);
+        match timeout_at(by, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => {
@@ -380,4 +394,21 @@ fn answers(
             Told::failed(of.clone(), coded(Code::Internal, "something is wrong inside the service"), language)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_does_not_get_more_time_with_each_message() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(4));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let beat = |told: Option<u64>, pinged: Option<u64>| Beat { heard: start, told: told.map(at), pinged: pinged.map(at) };
+        assert_eq!(beat(None, None).sent_by(at(3), patience), at(11));
+        assert_eq!(beat(Some(3), None).sent_by(at(3), patience), at(11));
+        assert_eq!(beat(Some(3), None).sent_by(at(10), patience), at(11), "told before");
+        assert_eq!(beat(Some(3), Some(7)).sent_by(at(10), patience), at(11), "and pinged");
+        assert_eq!(beat(Some(23), Some(20)).sent_by(at(23), patience), at(24), "pinged after it was quiet");
+    }
 }
