@@ -242,6 +242,12 @@ impl Live {
         Ok(room)
     }
 
+    /// How many watchers begin at the moment.
+    #[cfg(test)]
+    pub(crate) fn beginning(&self) -> usize {
+        AT_ONCE - self.inner.beginning.available_permits()
+    }
+
     /// How often something that is watched was read.
     #[cfg(test)]
     pub(crate) fn reads(&self) -> u64 {
