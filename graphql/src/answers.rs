@@ -14,6 +14,9 @@ use crate::{
     rate::Throttled,
 };
 
+/// Most errors of an answer; those that come after them are left out.
+pub(crate) const MOST_ERRORS: usize = 20;
+
 /// Why nothing was executed.
 pub(crate) struct Turned(pub(crate) StatusCode, pub(crate) Failed);
 
@@ -68,10 +71,17 @@ pub(crate) fn slow_down(throttled: Throttled, language: Language) -> Response {
     response
 }
 
+/// Gives every error of an answer what clients go by. The library finds as many as a document has words.
+pub(crate) fn complete(answer: &mut Answer, language: Language) {
+    answer.errors.truncate(MOST_ERRORS);
+    answer.errors.iter_mut().for_each(|error| complete_error(error, language));
+}
+
 /// Resolvers give every error its code; what has none comes from the library's own checks of the
 /// document and its variables.
-pub(crate) fn complete(error: &mut ServerError, language: Language) {
+fn complete_error(error: &mut ServerError, language: Language) {
     Failed::translate(error, language);
+    error.locations.truncate(MOST_ERRORS);
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get("code").is_none() {
         extensions.set("code", Code::BadInput.name());

@@ -154,17 +154,24 @@ impl Failed {
     }
 
     /// Puts an error of an answer into a language. What the library itself finds wrong with a document it
-    /// says in English only; in another language stands what its code means.
+    /// says in English only; in another language stands what its code means. Of a text that repeats a long
+    /// document only the beginning is told.
     pub(crate) fn translate(error: &mut async_graphql::ServerError, language: Language) {
-        if language == Language::English {
-            return;
+        if language != Language::English {
+            error.message = match error.source::<Failed>() {
+                Some(failed) => failed.said.in_language(language).to_owned(),
+                None => NOT_THE_SCHEMA.to_owned(),
+            };
         }
-        error.message = match error.source::<Failed>() {
-            Some(failed) => failed.said.in_language(language).to_owned(),
-            None => NOT_THE_SCHEMA.to_owned(),
-        };
+        if let Some((end, _)) = error.message.char_indices().nth(LONGEST) {
+            error.message.truncate(end);
+            error.message.push('…');
+        }
     }
 }
+
+/// Longest text of an error, in characters.
+const LONGEST: usize = 500;
 
 const NOT_THE_SCHEMA: &str = "请求的文档或变量不符合接口定义";
 

@@ -176,7 +176,10 @@ async fn graphql(State(door): State<Arc<Door>>, request: Request) -> Response {
 }
 
 async fn answer_in_time(door: &Door, request: Request, language: Language) -> Result<Response, Turned> {
-    let _room = door.shedder.room().ok_or_else(overloaded)?;
+    // What is still on its way is no work yet: it is turned away where there is too much, and takes no room.
+    if !door.shedder.has_room() {
+        return Err(overloaded());
+    }
     let trace = trace_of(request.headers());
     let span = tracing::debug_span!("graphql", trace = trace.map(|id| format!("{:032x}", u128::from_be_bytes(id))));
     let timeout = door.service.limits.timeout;
@@ -205,6 +208,7 @@ impl Door {
             true => Bytes::copy_from_slice(parts.uri.query().unwrap_or("").as_bytes()),
             false => self.body(&parts.headers, body).await?,
         };
+        let _room = self.shedder.room().ok_or_else(overloaded)?;
         let header = parts.headers.get(CONSISTENCY_HEADER);
         let key = identity.as_deref().map(|identity| Key::of(identity, &words));
         if let (Some(key), Some(identity)) = (key, identity.as_deref())
@@ -226,7 +230,7 @@ impl Door {
             return Err(Turned(StatusCode::METHOD_NOT_ALLOWED, failed));
         }
         let (asks, charge, began) = (admitted.asks, admitted.charge, Instant::now());
-        let position = self.service.views.position();
+        let position = if asks == Asks::Menu { self.service.views.reached().await } else { 0 };
         let (answer, token) = self.execute(admitted).await;
         if asks == Asks::Menu
             && let Some(key) = key
@@ -302,7 +306,7 @@ impl Door {
 
     /// What every answer says beside its data.
     async fn complete(&self, answer: &mut Answer, language: Language) {
-        answer.errors.iter_mut().for_each(|error| complete(error, language));
+        complete(answer, language);
         // Names only: a position would tell how much other tenants write.
         let incomplete = self.incomplete.names().await;
         if !incomplete.is_empty() {

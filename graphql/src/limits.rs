@@ -6,8 +6,8 @@
 use std::{collections::HashMap, convert::Infallible};
 
 use async_graphql::{
-    Name, Value, Variables,
-    parser::types::{ExecutableDocument, Field, OperationType, Selection, SelectionSet},
+    Name, Positioned, Value, Variables,
+    parser::types::{Directive, ExecutableDocument, Field, OperationType, Selection, SelectionSet},
 };
 
 use crate::errors::{Code, Failed, coded};
@@ -24,8 +24,14 @@ pub struct DocumentLimits {
     /// Fields of the query or mutation itself.
     pub root_fields: u64,
     pub directives: u64,
+    /// Arguments of fields and of directives.
+    pub arguments: u64,
+    /// Variables of all operations.
+    pub variables: usize,
     pub operations: usize,
     pub fragments: usize,
+    /// Names, values and signs, in the text.
+    pub tokens: usize,
     /// Brackets within brackets, in the text.
     pub nesting: usize,
 }
@@ -39,8 +45,11 @@ impl Default for DocumentLimits {
             aliases: 50,
             root_fields: 20,
             directives: 50,
+            arguments: 1_000,
+            variables: 100,
             operations: 20,
             fragments: 100,
+            tokens: 10_000,
             nesting: 60,
         }
     }
@@ -99,6 +108,7 @@ struct Cost {
     depth: u32,
     aliases: u64,
     directives: u64,
+    arguments: u64,
     complexity: u64,
 }
 
@@ -109,7 +119,14 @@ impl Cost {
         self.depth = self.depth.max(other.depth);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.directives = self.directives.saturating_add(other.directives);
+        self.arguments = self.arguments.saturating_add(other.arguments);
         self.complexity = self.complexity.saturating_add(other.complexity);
+    }
+
+    fn add_directives(&mut self, directives: &[Positioned<Directive>]) {
+        let arguments: usize = directives.iter().map(|directive| directive.node.arguments.len()).sum();
+        self.directives = self.directives.saturating_add(directives.len() as u64);
+        self.arguments = self.arguments.saturating_add(arguments as u64);
     }
 }
 
@@ -133,14 +150,24 @@ fn too_complex((what, chinese): (&str, &str), most: impl std::fmt::Display) -> F
         .in_chinese(format!("文档里的{chinese}太多，最多 {most} 个"))
 }
 
-/// Checks a text before it is parsed: the parser calls itself for each bracket.
+/// Checks a text before it is parsed: the parser calls itself for each bracket, and the library looks at each
+/// token, at some of them together with all others.
 pub(crate) fn check_text(query: &str, limits: &DocumentLimits) -> Result<(), Failed> {
     let bytes = query.as_bytes();
-    let (mut index, mut depth) = (0, 0_usize);
+    let (mut index, mut depth, mut tokens) = (0, 0_usize, 0_usize);
     while let Some(byte) = bytes.get(index) {
+        // The last byte of what begins here.
+        let mut end = index;
         match byte {
-            b'#' => index += bytes[index..].iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count(),
-            b'"' => index = after_string(bytes, index),
+            b' ' | b'\t' | b'\r' | b'\n' | b',' => {
+                index += 1;
+                continue;
+            }
+            b'#' => {
+                index += bytes[index..].iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count();
+                continue;
+            }
+            b'"' => end = after_string(bytes, index),
             b'{' | b'(' | b'[' => {
                 depth += 1;
                 if depth > limits.nesting {
@@ -148,11 +175,40 @@ pub(crate) fn check_text(query: &str, limits: &DocumentLimits) -> Result<(), Fai
                 }
             }
             b'}' | b')' | b']' => depth = depth.saturating_sub(1),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => end += spelled(&bytes[index + 1..]),
+            b'-' | b'0'..=b'9' => end = after_number(bytes, index),
+            b'.' if bytes[index..].starts_with(b"...") => end += 2,
             _ => {}
         }
-        index += 1;
+        tokens += 1;
+        if tokens > limits.tokens {
+            return Err(too_complex(("tokens", "词和符号"), limits.tokens));
+        }
+        index = end + 1;
     }
     Ok(())
+}
+
+/// How many bytes a name goes on for.
+fn spelled(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count()
+}
+
+/// The index of the last byte of the number that begins at `start`. As the parser reads it: `007` are three.
+fn after_number(bytes: &[u8], start: usize) -> usize {
+    let digits = |from: usize| bytes.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
+    let mut next = start + usize::from(bytes[start] == b'-');
+    next += if bytes.get(next) == Some(&b'0') { 1 } else { digits(next) };
+    if bytes.get(next) == Some(&b'.') && digits(next + 1) > 0 {
+        next += 1 + digits(next + 1);
+    }
+    if matches!(bytes.get(next), Some(b'e' | b'E')) {
+        let signed = next + 1 + usize::from(matches!(bytes.get(next + 1), Some(b'+' | b'-')));
+        if digits(signed) > 0 {
+            next = signed + digits(signed);
+        }
+    }
+    next - 1
 }
 
 /// The index of the last byte of the string or block string that begins at `start`.
@@ -202,6 +258,10 @@ pub(crate) fn check(
     if document.fragments.len() > limits.fragments {
         return Err(too_complex(("fragments", "片段"), limits.fragments));
     }
+    let variables: usize = document.operations.iter().map(|(_, one)| one.node.variable_definitions.len()).sum();
+    if variables > limits.variables {
+        return Err(too_complex(("variables", "变量"), limits.variables));
+    }
     for name in document.fragments.keys() {
         let cost = meter.fragment(name, 0)?;
         within(cost, limits, limits.complexity.max(INTROSPECTION_COMPLEXITY), INTROSPECTION_DEPTH)?;
@@ -211,7 +271,8 @@ pub(crate) fn check(
         let defaults = operation.variable_definitions.iter().filter_map(|one| one.node.default_value.as_ref());
         defaults.map(|default| &default.node).try_for_each(check_plain)?;
         let mut cost = meter.selection(&operation.selection_set.node, 0)?;
-        cost.directives = cost.directives.saturating_add(operation.directives.len() as u64);
+        cost.add_directives(&operation.directives);
+        operation.variable_definitions.iter().for_each(|one| cost.add_directives(&one.node.directives));
         if operation.ty == OperationType::Mutation {
             cost.complexity = cost.complexity.saturating_add(cost.here.saturating_mul(MUTATION_COST));
         }
@@ -253,6 +314,9 @@ fn within(cost: Cost, limits: &DocumentLimits, complexity: u64, depth: u32) -> R
     }
     if cost.directives > limits.directives {
         return Err(too_complex(("directives", "指令"), limits.directives));
+    }
+    if cost.arguments > limits.arguments {
+        return Err(too_complex(("arguments", "参数"), limits.arguments));
     }
     if cost.complexity > complexity {
         let found = cost.complexity;
@@ -298,7 +362,7 @@ impl<'a> Meter<'a> {
                 Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node, nesting)?,
                 Selection::InlineFragment(inline) => self.selection(&inline.node.selection_set.node, nesting + 1)?,
             };
-            cost.directives = cost.directives.saturating_add(item.node.directives().len() as u64);
+            cost.add_directives(item.node.directives());
             sum.add(cost);
         }
         Ok(sum)
@@ -326,6 +390,7 @@ impl<'a> Meter<'a> {
             depth: inner.depth.saturating_add(1),
             aliases: inner.aliases.saturating_add(u64::from(field.alias.is_some())),
             directives: inner.directives,
+            arguments: inner.arguments.saturating_add(field.arguments.len() as u64),
             complexity: inner.complexity.saturating_mul(times).saturating_add(1).saturating_add(reads),
         })
     }
@@ -389,7 +454,7 @@ impl<'a> Meter<'a> {
         }
         self.measured.insert(name, None);
         let mut cost = self.selection(&definition.node.selection_set.node, nesting + 1)?;
-        cost.directives = cost.directives.saturating_add(definition.node.directives.len() as u64);
+        cost.add_directives(&definition.node.directives);
         self.measured.insert(name, Some(cost));
         Ok(cost)
     }

@@ -81,6 +81,86 @@ fn depth_width_and_price_are_bounded() {
 }
 
 #[test]
+fn arguments_and_variables_are_bounded() {
+    let arguments = |fields: usize, each: usize| {
+        let given: String = (0..each).map(|number| format!("a{number}: 1 ")).collect();
+        format!("{{ viewer {{ {} }} }}", format!("tenant({given}) ").repeat(fields))
+    };
+    assert_eq!(checked(&arguments(1, 1_000)), Ok(()));
+    assert_eq!(checked(&arguments(1, 1_001)), Err(Code::TooComplex));
+    assert_eq!(checked(&arguments(10, 100)), Ok(()));
+    assert_eq!(checked(&arguments(11, 100)), Err(Code::TooComplex));
+    let spread = |times: usize| {
+        let given: String = (0..500).map(|number| format!("a{number}: 1 ")).collect();
+        format!("{{ {} }} fragment f on Query {{ viewer({given}) {{ tenant }} }}", "...f ".repeat(times))
+    };
+    assert_eq!(checked(&spread(2)), Ok(()));
+    assert_eq!(checked(&spread(3)), Err(Code::TooComplex));
+    let of_directives = format!("{{ viewer @skip({}) {{ tenant }} }}", "if: true ".repeat(1_001));
+    assert_eq!(checked(&of_directives), Err(Code::TooComplex));
+    let variables = |count: usize| {
+        let defined: String = (0..count).map(|number| format!("$v{number}: Int ")).collect();
+        format!("query({defined}) {{ viewer {{ tenant }} }}")
+    };
+    assert_eq!(checked(&variables(100)), Ok(()));
+    assert_eq!(checked(&variables(101)), Err(Code::TooComplex));
+}
+
+#[test]
+fn tokens_are_counted_as_the_parser_reads_them() {
+    let counted = |query: &str| {
+        let fits = |tokens: &usize| check_text(query, &DocumentLimits { tokens: *tokens, ..DocumentLimits::default() });
+        (0..100).find(|tokens| fits(tokens).is_ok())
+    };
+    for (query, tokens) in [
+        ("", 0),
+        (" ,\t\r\n # { a b c", 0),
+        ("{ a }", 3),
+        ("{a,b\n#c d\nc}", 5),
+        ("...on Order{id}", 6),
+        ("...a...b", 4),
+        ("$name:[ID!]!=null", 10),
+        ("@skip(if:$no)", 8),
+        ("-1.5e+10 7 0.25 1E3", 4),
+        ("[007]", 5),
+        ("1-1-1", 3),
+        ("\"a b { ( [ \\\" c\"", 1),
+        ("\"a\"\"b\"", 2),
+        ("\"\"\"a \\\"\"\" b\nc\"\"\" d", 2),
+        ("é", 2),
+    ] {
+        assert_eq!(counted(query), Some(tokens), "{query}");
+    }
+    assert_eq!(checked(&format!("{{ a(b: [{}]) }}", "1 ".repeat(9_991))), Ok(()));
+    assert_eq!(checked(&format!("{{ a(b: [{}]) }}", "1 ".repeat(9_992))), Err(Code::TooComplex));
+    assert_eq!(checked(&format!("{{ a(b: [{}]) }}", "0".repeat(9_992))), Err(Code::TooComplex));
+}
+
+const GUIDE: &str = include_str!("../../docs/api/limits.md");
+
+#[test]
+fn the_guides_figures_are_those_of_the_program() {
+    let limits = DocumentLimits::default();
+    let thousands = |number: u64| format!("{},{:03}", number / 1_000, number % 1_000);
+    for figure in [
+        format!("{} fields deep", limits.depth),
+        format!("{} fields", thousands(limits.fields)),
+        format!("{} of them at the top", limits.root_fields),
+        format!("{} aliases", limits.aliases),
+        format!("{} directives", limits.directives),
+        format!("{} arguments", thousands(limits.arguments)),
+        format!("{} variables", limits.variables),
+        format!("{} operations", limits.operations),
+        format!("{} fragments", limits.fragments),
+        format!("{} tokens", thousands(limits.tokens as u64)),
+        format!("a cost of {}", thousands(limits.complexity)),
+        format!("first {} errors", crate::answers::MOST_ERRORS),
+    ] {
+        assert!(GUIDE.contains(&figure), "{figure}");
+    }
+}
+
+#[test]
 fn mutations_cost_more_than_queries() {
     let mutations = |count: usize| {
         let fields: String =

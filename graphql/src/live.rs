@@ -33,6 +33,8 @@ use crate::{
 const AT_ONCE: usize = 256;
 /// How long a subscription waits for the follower to come as far as the views.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a reading is looked at that may have found nothing new.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Everything that is watched in this process.
 pub(crate) struct Live {
@@ -43,6 +45,7 @@ pub(crate) struct Live {
 
 struct Inner {
     store: Arc<dyn EventStore>,
+    views: Views,
     /// Room for watchers that begin.
     beginning: Semaphore,
     recent: Recent,
@@ -109,6 +112,7 @@ impl Live {
             offered: Topics::new(topic::offered(&views), &views),
             going: Topics::new(topic::going(&views), &views),
             store,
+            views,
             beginning: Semaphore::new(AT_ONCE),
             recent: Recent::default(),
             noted: watch::Sender::new(0),
@@ -198,23 +202,28 @@ impl Live {
         Err(coded(Code::Unavailable, "what has changed is not read yet; try again in a moment"))
     }
 
+    /// The states of a thing, from one on that is no older than what the views show: whoever comes may have read
+    /// them, and what they show.
     async fn watch<S: Source>(
         &self,
         topics: &Topics<S>,
         tenant: TenantId,
         key: S::Key,
     ) -> Result<Watching<S::State>, Failed> {
+        let shown = self.inner.views.reached().await;
         let mut states = topics.watch(tenant, key, &self.inner.stop);
-        let first = match tokio::time::timeout(PATIENCE, states.wait_for(Option::is_some)).await {
-            Ok(Ok(shown)) => shown.clone(),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let first = first.ok_or_else(|| coded(Code::Unavailable, "what is watched cannot be read at the moment"))?;
-        if !topics.is_touched(tenant, key) {
+        let unread = || coded(Code::Unavailable, "what is watched cannot be read at the moment");
+        let read = tokio::time::timeout(PATIENCE, states.wait_for(Option::is_some)).await;
+        read.ok().and_then(Result::ok).ok_or_else(unread)?;
+        if topics.touched(tenant, key) == 0 {
             // The follower may have met what the views did not show yet, when nobody was there to be told. Whoever
             // came first may have gone before saying so.
             topics.touch(tenant, key, self.head().await?);
         }
+        // Whoever watches already was told of a change later than the views show it: by a pace at most.
+        self.noted(shown).await?;
+        shows(&mut states, topics.touched(tenant, key).min(shown)).await;
+        let first = states.borrow_and_update().clone().ok_or_else(unread)?;
         Ok(Watching { first, states })
     }
 
@@ -231,6 +240,12 @@ impl Live {
         });
         begun.await.map_err(|error| silent(&error))?;
         Ok(room)
+    }
+
+    /// How many watchers begin at the moment.
+    #[cfg(test)]
+    pub(crate) fn beginning(&self) -> usize {
+        AT_ONCE - self.inner.beginning.available_permits()
     }
 
     /// How often something that is watched was read.
@@ -251,6 +266,20 @@ impl Live {
     #[cfg(test)]
     pub(crate) fn forget(&self, position: Position) {
         self.inner.recent.forget(position);
+    }
+}
+
+/// Waits until the event at `position` is shown. A view that waits shows no more to queries either, and is not waited
+/// for without end.
+async fn shows<T>(states: &mut watch::Receiver<Option<Shown<T>>>, position: Position) {
+    let shows_it = async {
+        while !states.borrow_and_update().as_ref().is_some_and(|shown| shown.position >= position) {
+            // What was read anew and is as it was wakes nobody.
+            let _changed = tokio::time::timeout(LOOK, states.changed()).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, shows_it).await.is_err() {
+        tracing::debug!(position, "somebody begins to watch with an older state than the views show");
     }
 }
 
@@ -286,9 +315,9 @@ mod tests {
         live.noted(house.head().await).await.unwrap();
         let offered = &live.inner.offered;
         let first = offered.watch(whose, serving, &live.inner.stop);
-        assert!(!offered.is_touched(whose, serving), "it did not come so far");
+        assert_eq!(offered.touched(whose, serving), 0, "it did not come so far");
         let second = live.offered(whose, serving, Since::Now).await;
         drop(first);
-        assert!(offered.is_touched(whose, serving) && second.is_ok());
+        assert!(offered.touched(whose, serving) > 0 && second.is_ok());
     }
 }

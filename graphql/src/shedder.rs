@@ -64,6 +64,19 @@ impl Shedder {
         (before < self.limit.load(Relaxed)).then_some(room)
     }
 
+    /// Whether there is room for another request, which takes none yet.
+    pub(crate) fn has_room(&self) -> bool {
+        let under_way = self.under_way.load(Relaxed);
+        self.peak.fetch_max(under_way + 1, Relaxed);
+        under_way < self.limit.load(Relaxed)
+    }
+
+    /// How many requests are under way.
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Relaxed)
+    }
+
     /// Follows the delays of this process and of the log of `commands` until it is dropped.
     pub(crate) fn follow(self: &Arc<Self>, commands: Commands) {
         let shedder = Arc::downgrade(self);
@@ -157,8 +170,9 @@ mod tests {
         let shedder = Shedder::new(10);
         let held = rooms(&shedder, 20);
         assert_eq!(held.len(), 10);
-        assert!(shedder.room().is_none());
+        assert!(shedder.room().is_none() && !shedder.has_room());
         drop(held);
+        assert!(shedder.has_room());
         assert_eq!(shedder.under_way.load(Relaxed), 0);
         assert_eq!(rooms(&shedder, 20).len(), 10);
     }

@@ -18,9 +18,11 @@ use axum::{
 };
 use futures::{
     FutureExt, StreamExt,
+    future::BoxFuture,
     stream::{self, AbortHandle, BoxStream, SelectAll, abortable},
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::places::Places;
 use self::{
@@ -29,7 +31,7 @@ use self::{
 };
 use crate::{
     answers::{later, turned},
-    errors::{Code, coded},
+    errors::{Code, Failed, coded},
     http::{Answers, Door},
     identity::{Identity, IdentityError, bearer, seconds_now},
     language::Language,
@@ -41,6 +43,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const READ_BUFFER: usize = 256;
 /// Longest message to a client, in bytes: a socket that would need more ends.
 const LONGEST: usize = 8 * 1024 * 1024;
+/// How long an issuer is waited for when a token is asked about again.
+const RECHECKING: Duration = Duration::from_secs(1);
 /// How long a close may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -128,6 +132,15 @@ struct Beat {
     told: Option<Instant>,
     /// A ping that was not answered.
     pinged: Option<Instant>,
+}
+
+impl Beat {
+    /// Until when what is sent `now` must be read: a reader has so long in all since it was told something, or
+    /// pinged, and not anew with each message.
+    fn sent_by(&self, now: Instant, patience: Duration) -> Instant {
+        let told = self.told.unwrap_or(now) + patience * 2;
+        self.pinged.map_or(told, |pinged| told.min(pinged + patience))
+    }
 }
 
 struct Session {
@@ -243,12 +256,15 @@ impl Session {
     }
 
     /// A token that is not good any more ends its socket. One that cannot be checked at the moment does not.
+    /// An issuer that is slow to say so is asked again in a moment: the socket has more to see to.
     async fn recheck(&mut self) -> Result<(), End> {
         let Some(bearer) = &mut self.bearer else { return Ok(()) };
-        bearer.recheck = Instant::now() + self.door.service.limits.sockets.recheck;
-        match self.door.verifier.verify(&bearer.token).await {
-            Ok(_) | Err(IdentityError::Unavailable(_)) => Ok(()),
-            Err(_) => Err(closed(close::FORBIDDEN, "Forbidden: the token is not valid any more")),
+        let limits = &self.door.service.limits.sockets;
+        let verified = timeout(RECHECKING, self.door.verifier.verify(&bearer.token)).await;
+        bearer.recheck = Instant::now() + if verified.is_ok() { limits.recheck } else { limits.patience };
+        match verified {
+            Err(_) | Ok(Ok(_) | Err(IdentityError::Unavailable(_))) => Ok(()),
+            Ok(Err(_)) => Err(closed(close::FORBIDDEN, "Forbidden: the token is not valid any more")),
         }
     }
 
@@ -343,8 +359,8 @@ impl Session {
 
     /// A reader that does not read is dropped.
     async fn send(&mut self, message: Message) -> Result<(), End> {
-        let patience = self.door.service.limits.sockets.patience;
-        match timeout(patience * 2, self.socket.send(message)).await {
+        let by = self.beat.sent_by(Instant::now(), self.door.service.limits.sockets.patience);
+        match timeout_at(by, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => {
@@ -356,6 +372,9 @@ impl Session {
 }
 
 /// Everything that an operation is told, with its end.
+///
+/// It begins in a task of its own: while its socket waits for a reader nobody polls this, and the room that it takes
+/// meanwhile is room of everybody's.
 fn answers(
     door: Arc<Door>,
     id: String,
@@ -363,21 +382,100 @@ fn answers(
     (identity, language): (Arc<Identity>, Language),
 ) -> impl stream::Stream<Item = Told> + Send + 'static {
     let of = id.clone();
-    // In a box, so that what it took to begin is given back once it has.
-    let opening = door.answers(request, identity, language).boxed().map(move |answers| match answers {
+    let broken = move || {
+        tracing::error!("an operation over a socket ended in a panic");
+        Told::failed(of.clone(), coded(Code::Internal, "something is wrong inside the service"), language)
+    };
+    let broke = broken.clone();
+    // In boxes, so that what it took to begin is given back once it has.
+    let opening = open(door.answers(request, identity, language).boxed(), id, language);
+    let opening = AbortOnDropHandle::new(tokio::spawn(opening)).boxed();
+    let opened = opening.map(move |opened| opened.unwrap_or_else(|_panic| stream::iter([broke()]).boxed()));
+    let guarded = AssertUnwindSafe(opened.flatten_stream()).catch_unwind();
+    guarded.map(move |told| told.unwrap_or_else(|_panic| broken()))
+}
+
+/// Begins an operation, up to its first answer; everything that it is told.
+async fn open(
+    opening: BoxFuture<'static, Result<Answers, Failed>>,
+    id: String,
+    language: Language,
+) -> BoxStream<'static, Told> {
+    let answers = opening.await;
+    match answers {
         Err(failed) => stream::iter([Told::failed(id, failed, language)]).boxed(),
         Ok(Answers::One(answer)) => stream::iter(message::only(id, *answer)).boxed(),
-        Ok(Answers::Many(answers)) => {
+        Ok(Answers::Many(mut answers)) => {
+            let first = answers.next().await;
             let completed = Told::Complete(id.clone());
             let next = move |answer: Answer| Told::next(id.clone(), answer);
-            answers.map(next).chain(stream::iter([completed])).boxed()
+            stream::iter(first).chain(answers).map(next).chain(stream::iter([completed])).boxed()
         }
-    });
-    let guarded = AssertUnwindSafe(opening.flatten_stream()).catch_unwind();
-    guarded.map(move |told| {
-        told.unwrap_or_else(|_panic| {
-            tracing::error!("an operation over a socket ended in a panic");
-            Told::failed(of.clone(), coded(Code::Internal, "something is wrong inside the service"), language)
-        })
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::*;
+
+    #[test]
+    fn a_reader_does_not_get_more_time_with_each_message() {
+        let (start, patience) = (Instant::now(), Duration::from_secs(4));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let beat = |told: Option<u64>, pinged: Option<u64>| Beat { heard: start, told: told.map(at), pinged: pinged.map(at) };
+        assert_eq!(beat(None, None).sent_by(at(3), patience), at(11));
+        assert_eq!(beat(Some(3), None).sent_by(at(3), patience), at(11));
+        assert_eq!(beat(Some(3), None).sent_by(at(10), patience), at(11), "told before");
+        assert_eq!(beat(Some(3), Some(7)).sent_by(at(10), patience), at(11), "and pinged");
+        assert_eq!(beat(Some(23), Some(20)).sent_by(at(23), patience), at(24), "pinged after it was quiet");
+    }
+
+    /// Polls what an operation is told until `begun`, and not any more.
+    async fn suspended(house: &House, query: &str, id: &Value, begun: impl Fn() -> bool) -> BoxStream<'static, Told> {
+        let request = async_graphql::Request::new(query).variables(async_graphql::Variables::from_json(json!({ "id": id })));
+        let whose = (Arc::new(diner(7)), Language::English);
+        let mut told = answers(Arc::clone(&house.door), "1".to_owned(), request, whose).boxed();
+        let begins = async {
+            while !begun() {
+                assert!(told.next().now_or_never().is_none(), "it was told too early");
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), begins).await.unwrap();
+        told
+    }
+
+    async fn comes_true(what: impl Fn() -> bool) {
+        let comes = async {
+            while !what() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), comes).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stalled_socket_holds_nobodys_room() {
+        let house = House::open().await;
+        let lunch = house.lunch().await;
+        house.views.wait_for(house.head().await, Duration::from_secs(10)).await.unwrap();
+        let (live, shedder) = (&house.door.service.live, &house.door.shedder);
+        let query = "query($id: ID!) { serving(id: $id) { offers { left } } }";
+        let mut asked = suspended(&house, query, &lunch.serving, || shedder.under_way() == 1).await;
+        comes_true(|| shedder.under_way() == 0).await;
+        let watch = "subscription($id: ID!) { portionsLeft(serving: $id) { offers { left } } }";
+        let mut watched = suspended(&house, watch, &lunch.serving, || live.beginning() == 1).await;
+        comes_true(|| live.beginning() == 0).await;
+        for told in [&mut asked, &mut watched] {
+            assert!(matches!(told.next().await, Some(Told::Next(..))));
+        }
+        // One that is not wanted any more ends, whatever it waits for.
+        drop(watched);
+        comes_true(|| live.topics() == 0).await;
+        drop(suspended(&house, watch, &lunch.serving, || live.beginning() == 1).await);
+        comes_true(|| live.beginning() == 0 && live.topics() == 0).await;
+    }
 }

@@ -391,16 +391,20 @@ impl Views {
         lowest(self.0.builds.borrow().iter())
     }
 
+    /// As [`Views::position`], also where another program keeps the views up: then they are asked. 0 when they do
+    /// not answer.
+    pub async fn reached(&self) -> Position {
+        let own = !self.0.builds.borrow().is_empty();
+        if own { self.position() } else { self.read(|snapshot| Ok(snapshot.position())).await.unwrap_or(0) }
+    }
+
     /// Waits until every sound live view has folded the event at `position`.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), Stale> {
         let deadline = Instant::now() + timeout;
         let mut watch = self.watch();
         loop {
             let own = !watch.borrow_and_update().is_empty();
-            let reached = match own {
-                true => self.position(),
-                false => self.read(|snapshot| Ok(snapshot.position())).await.unwrap_or(0),
-            };
+            let reached = self.reached().await;
             if reached >= position {
                 return Ok(());
             }

@@ -208,9 +208,9 @@ impl<S: Source> Topics<S> {
         receiver
     }
 
-    /// Whether a thing was to be read anew since somebody watches it.
-    pub(crate) fn is_touched(&self, tenant: TenantId, key: S::Key) -> bool {
-        self.0.slots().get(&(tenant, key)).is_some_and(|slot| *slot.touched.borrow() > 0)
+    /// The last event for which a thing was to be read anew since somebody watches it; 0 for none.
+    pub(crate) fn touched(&self, tenant: TenantId, key: S::Key) -> Position {
+        self.0.slots().get(&(tenant, key)).map_or(0, |slot| *slot.touched.borrow())
     }
 
     /// Has a thing read anew, if somebody watches it.

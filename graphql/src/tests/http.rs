@@ -122,20 +122,45 @@ async fn a_reader_with_a_token_sees_what_was_written_or_is_told_to_wait() {
     assert_eq!(house.send(theirs).await.code(), "BAD_INPUT", "another tenant's token tells nothing");
 }
 
+/// A body that never comes.
+fn never() -> Body {
+    Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>())
+}
+
 #[tokio::test]
 async fn too_many_at_once_are_turned_away_and_too_slow_ones_end() {
-    let limits = HttpLimits { in_flight: 1, timeout: Duration::from_millis(100), ..HttpLimits::default() };
+    let limits = HttpLimits { in_flight: 1, timeout: Duration::from_millis(500), ..HttpLimits::default() };
     let house = House::with(limits, true).await;
-    // A body that never comes.
-    let stuck = house
-        .request(Some(&diner(7)), Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>()));
-    let stuck = house.send(stuck);
-    let other = async {
+    let stuck = house.send(house.request(Some(&diner(7)), never()));
+    let others = async {
         tokio::task::yield_now().await;
-        house.send(house.request(Some(&diner(7)), VIEWER)).await
+        // What has not come yet takes nobody's room.
+        house.send(house.request(Some(&diner(7)), VIEWER)).await.data();
+        let room = house.door.shedder.room().unwrap();
+        let turned = house.send(house.request(Some(&diner(7)), VIEWER)).await;
+        // One that came while there was room, and whose body came when there was none.
+        let turned_late = async {
+            let parts = VIEWER.split_at(10);
+            let slowly = futures::stream::unfold(Some(parts.0), move |part| async move {
+                let part = part?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Some((Ok::<_, std::io::Error>(part), (part == parts.0).then_some(parts.1)))
+            });
+            house.send(house.request(Some(&diner(7)), Body::from_stream(slowly))).await
+        };
+        drop(room);
+        let takes_it = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let room = house.door.shedder.room().unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(room);
+        };
+        (turned, tokio::join!(turned_late, takes_it).0)
     };
-    let (stuck, other) = tokio::join!(stuck, other);
-    assert_eq!((other.status, other.code()), (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED"));
+    let (stuck, (turned, turned_late)) = tokio::join!(stuck, others);
+    for other in [turned, turned_late] {
+        assert_eq!((other.status, other.code()), (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED"));
+    }
     assert_eq!((stuck.status, stuck.code()), (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"));
     house.send(house.request(Some(&diner(7)), VIEWER)).await.data();
 }
@@ -143,8 +168,7 @@ async fn too_many_at_once_are_turned_away_and_too_slow_ones_end() {
 #[tokio::test]
 async fn whoever_does_not_send_their_body_is_not_waited_for() {
     let house = House::with(HttpLimits { sending: Duration::from_millis(100), ..HttpLimits::default() }, true).await;
-    let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
-    let late = house.send(house.request(Some(&diner(7)), never)).await;
+    let late = house.send(house.request(Some(&diner(7)), never())).await;
     assert_eq!((late.status, late.code()), (StatusCode::REQUEST_TIMEOUT, "TIMEOUT"));
 }
 

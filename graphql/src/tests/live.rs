@@ -470,3 +470,34 @@ async fn what_the_views_did_not_show_when_somebody_came_is_told_when_they_do() {
     assert_eq!(told, [json!("CONFIRMED"), json!("PLACED"), json!(1)]);
     client.nothing().await;
 }
+
+/// Others watch already, and what they were told last is older than what the views show by now.
+#[tokio::test]
+async fn the_first_message_shows_what_whoever_comes_has_written_before() {
+    let house = House::open().await;
+    let (at, lunch) = (house.listen().await, house.lunch().await);
+    let order = async |who: u128| {
+        let soy = json!([{ "group": "Sauce", "choice": "Soy" }]);
+        let lines = json!([{ "dish": lunch.noodles, "quantity": 1, "options": soy }]);
+        house.order(&diner(who), &lunch.serving, lines, &key()).await.token.unwrap()
+    };
+    for who in [7, 8] {
+        house.deposit(who, "50").await;
+    }
+    let mut watches = house.client(&at, &diner(9)).await;
+    watches.subscribe("1", LEFT, json!({ "id": lunch.serving })).await;
+    let left = |data: &Value| data["portionsLeft"]["offers"][1]["left"].as_u64().unwrap();
+    assert_eq!(left(&watches.next("1").await), 10);
+    for (who, before) in [(7, 10), (8, 8)] {
+        let mut comes = house.client(&at, &diner(who)).await;
+        order(who).await;
+        assert_eq!(left(&watches.next("1").await), before - 1);
+        // It was read this moment, and is not read again for a pace.
+        let token = order(who).await;
+        let payload = json!({ "query": LEFT, "variables": { "id": lunch.serving }, "extensions": { "consistencyToken": token } });
+        comes.say(json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
+        assert_eq!(left(&comes.next("1").await), before - 2, "as a query with that token shows it");
+        assert_eq!(left(&watches.next("1").await), before - 2);
+        comes.nothing().await;
+    }
+}

@@ -286,7 +286,7 @@ async fn sockets_and_operations_have_caps() {
 
 #[tokio::test]
 async fn a_client_that_stalls_is_dropped_and_others_go_on() {
-    let patience = Duration::from_millis(300);
+    let patience = Duration::from_secs(1);
     let limits = SocketLimits { patience, ping: Duration::from_secs(60), ..SocketLimits::default() };
     let house = house(limits).await;
     let (at, lunch) = (house.listen().await, house.lunch().await);
@@ -309,7 +309,8 @@ async fn a_client_that_stalls_is_dropped_and_others_go_on() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), dropped).await.unwrap();
-    assert!(before.elapsed() < patience * 4, "{:?}", before.elapsed());
+    // As ten seconds are to the four of the default.
+    assert!(before.elapsed() < patience * 5 / 2, "{:?}", before.elapsed());
     house.order(&diner(7), &lunch.serving, rice, &key()).await.data();
     assert_eq!(reads.next("1").await["kitchenBoard"]["tickets"].as_array().unwrap().len(), 1);
     assert_eq!(house.door.places.sockets(), 1);

@@ -161,6 +161,13 @@ impl Server {
         self.child.try_wait().expect("a child").is_none()
     }
 
+    /// The most memory that it has had so far, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux says so");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches("kB").trim().parse().expect("a number")
+    }
+
     /// The file that it writes its log to, and other servers of its store too.
     pub fn log_path(&self) -> PathBuf {
         self.log.clone()
