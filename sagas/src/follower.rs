@@ -59,8 +59,18 @@ pub struct Follower {
     /// When providers are asked again, and the last order whose turn it was to be.
     trades: Pace<(TenantId, OrderId)>,
     asked: (TenantId, OrderId),
-    /// When finance's things that do not get on are tried again.
+    /// When finance's things, and runs of grants, that do not get on are tried again.
     things: Pace<Uuid>,
+    /// Orders, and servings with withdrawals, that could not be gone on with.
+    failing: Pace<(TenantId, Uuid)>,
+}
+
+/// What a look has come to.
+struct Looked {
+    /// How many processes it went on with.
+    tried: usize,
+    /// The first that could not go on.
+    failure: Option<Interrupted>,
 }
 
 /// Whether this process follows.
@@ -116,8 +126,9 @@ impl Follower {
         let lease = Lease { holder: Uuid::new_v4(), held: false, asked: None };
         let views = subsidies.views.clone();
         let (trades, things) = (Pace::beginning_with(FIRST_QUERY), Pace::beginning_with(STOOD_STILL));
-        let (standing, asked) = (HashMap::new(), FIRST);
-        Follower { ordering, subsidies, finance, views, erasures: None, lease, standing, trades, asked, things }
+        let (standing, asked, failing) = (HashMap::new(), FIRST, Pace::beginning_with(STOOD_STILL));
+        let erasures = None;
+        Follower { ordering, subsidies, finance, views, erasures, lease, standing, trades, asked, things, failing }
     }
 
     /// Finishes erasures too.
@@ -132,8 +143,11 @@ impl Follower {
         // another process may be at it.
         let alone = !self.ordering.commands().store().is_shared();
         let mut stood_still = if alone { Duration::ZERO } else { STOOD_STILL };
-        if let Err(error) = self.caught_up(CATCH_UP).await {
-            tracing::warn!(%error, "the views do not show yet what was left undone; looking again");
+        tokio::select! {
+            caught_up = self.caught_up(CATCH_UP) => if let Err(error) = caught_up {
+                tracing::warn!(%error, "the views do not show yet what was left undone; looking again");
+            },
+            () = stop.cancelled() => {}
         }
         let mut pause = TICK;
         while !stop.is_cancelled() {
@@ -159,7 +173,7 @@ impl Follower {
     }
 
     /// One look, if it is this process that follows.
-    async fn follow(&mut self, stood_still: Duration) -> Result<(), SettleError> {
+    pub(crate) async fn follow(&mut self, stood_still: Duration) -> Result<(), SettleError> {
         let Lease { holder, held, asked } = self.lease;
         let every = if held { RENEW } else { ASK };
         if asked.is_none_or(|asked| asked.elapsed() >= every) {
@@ -170,22 +184,29 @@ impl Follower {
             self.lease.asked = Some(now);
         }
         if self.lease.held {
-            // One process that cannot go on keeps nothing else waiting.
-            let ticked = self.tick(stood_still).await;
+            // One process that cannot go on keeps nothing else waiting, and slows nobody but itself down.
+            let ticked = self.tick(stood_still).await.map(drop);
             self.ask_providers().await?;
             self.subsidies.expire();
             self.subsidies.stand();
+            let now = Instant::now();
             for run in grant_runs::open(&self.views, PageSize::MAX).await? {
-                self.subsidies.go_on(run.tenant, run.run);
+                if self.things.is_due(run.run.0, now) {
+                    self.subsidies.go_on(run.tenant, run.run);
+                }
             }
             if let Some(erasures) = &mut self.erasures {
                 erasures.finish().await;
             }
-            let now = Instant::now();
             self.finance.go_on(|thing| self.things.is_due(thing, now)).await?;
             ticked?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_failing(&self, tenant: TenantId, thing: Uuid) -> bool {
+        self.failing.is_held((tenant, thing), Instant::now())
     }
 
     /// Waits until the views show everything that is in the log now.
@@ -207,7 +228,10 @@ impl Follower {
                     tokio::time::sleep(TICK / 10).await;
                     continue;
                 }
-                ticked => ticked?,
+                ticked => match ticked? {
+                    Looked { failure: Some(failure), .. } => return Err(failure.into()),
+                    Looked { tried, failure: None } => tried,
+                },
             };
             let moved = moved + self.settle_trades().await?;
             let moved = moved + self.subsidies.settle().await? + self.finance.settle().await?;
@@ -246,9 +270,43 @@ impl Follower {
         Ok(open)
     }
 
-    /// One look; answers how many processes it went on with.
-    async fn tick(&mut self, stood_still: Duration) -> Result<usize, SettleError> {
-        let Open { orders, withdrawals } = views::open(&self.views, self.ordering.commands().now(), LOOK).await?;
+    /// One look at orders and withdrawals. An error is one that all of them have.
+    async fn tick(&mut self, stood_still: Duration) -> Result<Looked, SettleError> {
+        let commands = self.ordering.commands();
+        let Open { orders, withdrawals } = views::open(&self.views, commands.now(), LOOK).await?;
+        if !(orders.is_empty() && withdrawals.is_empty()) {
+            commands.readiness().await.map_err(Interrupted::Unavailable)?;
+        }
+        let ready = self.stood_still(orders, stood_still);
+        let now = Instant::now();
+        let mut looked = Looked { tried: 0, failure: None };
+        for row in withdrawals {
+            if !self.failing.is_held((row.tenant, row.serving.0), now) {
+                let carried_out = row.state.0.carry_out(&self.ordering, row.tenant, row.serving).await;
+                self.note(&mut looked, (row.tenant, row.serving.0), carried_out)?;
+            }
+        }
+        // Overload must not double the load.
+        let room = 1.0 - self.ordering.commands().fullness();
+        let at_once = (AT_ONCE * room).max(1.0) as usize;
+        let ordering = &self.ordering;
+        let continued = stream::iter(ready)
+            .map(|(tenant, order)| async move { ((tenant, order.0), ordering.continue_order(tenant, order).await) })
+            .buffer_unordered(at_once)
+            .collect::<Vec<_>>()
+            .await;
+        for (key, continued) in continued {
+            self.note(&mut looked, key, continued)?;
+        }
+        Ok(looked)
+    }
+
+    /// Those of the open orders that have stood still for so long and that nobody drives.
+    fn stood_still(
+        &mut self,
+        orders: Vec<(TenantId, OrderId, Position)>,
+        stood_still: Duration,
+    ) -> Vec<(TenantId, OrderId)> {
         let now = Instant::now();
         let mut ready = Vec::new();
         let mut standing = HashMap::with_capacity(orders.len());
@@ -260,27 +318,32 @@ impl Follower {
             };
             // An order may have a checkout and refunds open; it is gone on with once.
             let first = standing.insert(key, (moved, since)).is_none();
-            if first && now.duration_since(since) >= stood_still && !self.ordering.driven.contains(order.0) {
+            let waits = self.ordering.driven.contains(order.0) || self.failing.is_held((tenant, order.0), now);
+            if first && now.duration_since(since) >= stood_still && !waits {
                 ready.push(key);
             }
         }
         self.standing = standing;
-        let count = ready.len() + withdrawals.len();
-        let mut withdrawn = Ok(());
-        for row in withdrawals {
-            withdrawn = withdrawn.and(row.state.0.carry_out(&self.ordering, row.tenant, row.serving).await.map(drop));
+        ready
+    }
+
+    /// Notes how an order, or a serving's withdrawals, got on. One that did not has to wait; overload is everybody's.
+    fn note(
+        &mut self,
+        looked: &mut Looked,
+        (tenant, thing): (TenantId, Uuid),
+        outcome: Result<(), Interrupted>,
+    ) -> Result<(), Interrupted> {
+        looked.tried += 1;
+        match outcome {
+            Ok(()) => self.failing.forget((tenant, thing)),
+            Err(overloaded @ Interrupted::Overloaded) => return Err(overloaded),
+            Err(error) => {
+                tracing::warn!(%error, %tenant, %thing, "an open process could not be continued; the others go on");
+                self.failing.hold((tenant, thing), Instant::now());
+                looked.failure.get_or_insert(error);
+            }
         }
-        // Overload must not double the load.
-        let room = 1.0 - self.ordering.commands().fullness();
-        let at_once = (AT_ONCE * room).max(1.0) as usize;
-        let ordering = &self.ordering;
-        let continued = stream::iter(ready)
-            .map(|(tenant, order)| ordering.continue_order(tenant, order))
-            .buffer_unordered(at_once)
-            .collect::<Vec<_>>()
-            .await;
-        withdrawn?;
-        continued.into_iter().collect::<Result<(), _>>()?;
-        Ok(count)
+        Ok(())
     }
 }

@@ -1,15 +1,16 @@
 //! What a crash leaves is a prefix of the log; the follower brings every prefix to its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
-    Fact, OrderId, StreamKind,
-    order::{Channel, LineCount, RefundReason, Terms},
+    Aggregate, Fact, OrderId, StreamKind, Timestamp,
+    order::{Channel, LineCount, Order, RefundReason, Terms},
 };
 use store::{Append, EventRow, EventStore, MemoryLog, NewEvent};
 use tokio_util::sync::CancellationToken;
 
 use super::{House, RICE, SOUP, staff, start};
+use crate::{Finance, Follower, Subsidies};
 
 /// The same event, to be written into another log.
 fn again(row: &EventRow) -> Append {
@@ -32,7 +33,13 @@ pub(super) async fn crashed_after(house: &House, events: usize) -> House {
     for row in house.log.read_all(1, events).await.unwrap() {
         log.append(vec![again(&row)], row.recorded_at).await.unwrap();
     }
-    let (clock, ordering) = start(&log, super::MORNING.plus_seconds(60), &house.wechat);
+    restarted(house, log, super::MORNING.plus_seconds(60)).await
+}
+
+/// Another process on `log`, begun at `at` or when its last event was recorded.
+async fn restarted(house: &House, log: Arc<MemoryLog>, at: Timestamp) -> House {
+    let last = log.read_all(log.head().await.unwrap(), 1).await.unwrap();
+    let (clock, ordering) = start(&log, last.last().map_or(at, |row| at.max(row.recorded_at)), &house.wechat);
     let wechat = Arc::clone(&house.wechat);
     let (canteen, serving) = (house.canteen, house.serving);
     House { log, clock, ordering, wechat, canteen, serving, views: None, stop: CancellationToken::new() }
@@ -166,4 +173,55 @@ async fn an_order_that_found_no_reservation_before_the_kitchen_locked_is_refused
     assert_eq!(crashed.settle().await, 0);
     let state = crashed.state(id).await;
     assert!(matches!(state, domain::order::Order::Refused(_, domain::order::Refusal::TooLate)), "{state:?}");
+}
+
+impl House {
+    async fn follower(&mut self) -> Follower {
+        let subsidies = Subsidies::new(self.ordering.commands().clone(), self.views().await);
+        let finance = Finance::new(self.ordering.commands().clone(), self.views().await);
+        Follower::new(self.ordering.clone(), subsidies, finance)
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_keeps_no_other_from_its_end() {
+    let mut house = House::open(10, 10).await;
+    let mut ids = vec![];
+    for key in [1, 2] {
+        let mut new = house.order(key, &[(RICE, 1)]);
+        new.terms = Terms::AtCounter;
+        let request = house.request(key, key, &new);
+        house.ordering.place_order(request, new).await.unwrap();
+        ids.push(OrderId(request.id));
+    }
+    let views = house.views().await;
+    let stream = Order::stream(super::TENANT, ids[0]);
+    let rows = house.log.read_stream(stream, 1, 100).await.unwrap();
+    let mut broken = again(rows.last().unwrap());
+    broken.expected += 1;
+    broken.events[0].payload = b"{\"Gibberish\":1}".to_vec();
+    house.log.append(vec![broken], super::MORNING).await.unwrap();
+    views.wait_for(house.log.head().await.unwrap(), Duration::from_secs(10)).await.unwrap();
+    let late = super::MORNING.plus_seconds(16 * 60);
+    let mut next = restarted(&house, Arc::clone(&house.log), late).await;
+    next.views = Some(views.clone());
+    let mut follower = next.follower().await;
+    follower.follow(Duration::ZERO).await.unwrap();
+    assert_eq!(next.state(ids[1]).await.status(), "EXPIRED");
+    assert!(follower.is_failing(super::TENANT, ids[0].0), "it was tried, and waits for its next turn");
+    follower.follow(Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_follower_that_waits_for_the_views_ends_when_it_is_told_to() {
+    let mut house = House::open(10, 10).await;
+    let registry = projections::all().iter().cloned().chain(crate::projections()).collect();
+    // Nobody runs it, so the views never come to where the log ends.
+    let _runner = house.runner_of(registry).await;
+    let (follower, stop) = (house.follower().await, CancellationToken::new());
+    let following = tokio::spawn(follower.run(stop.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!following.is_finished());
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), following).await.expect("it ends").unwrap();
 }

@@ -149,17 +149,18 @@ impl Filter {
 
 /// Reads the word for a kind of stream.
 pub fn parse_kind(text: &str) -> Result<StreamKind, BadFilter> {
-    text.parse().map_err(|_| {
-        let known = StreamKind::ALL.map(StreamKind::name).join(", ");
-        bad("kind", format!("{:?} is no kind of stream; kinds are {known}", repeated(text)))
-    })
+    text.parse().map_err(|_| bad("kind", format!("{:?} is no kind of stream; kinds are {}", repeated(text), kinds())))
+}
+
+/// The names of all kinds of stream.
+pub fn kinds() -> String {
+    StreamKind::ALL.map(StreamKind::name).join(", ")
 }
 
 /// Reads `kind:uuid`, as `order:018f…` or, as the books name an account, `wallet:018f…`.
 pub fn parse_stream(text: &str) -> Result<(StreamKind, Uuid), BadFilter> {
     let Some((kind, key)) = text.split_once(':') else {
-        let known = StreamKind::ALL.map(StreamKind::name).join(", ");
-        return Err(bad("stream", format!("{:?} is not KIND:UUID; kinds are {known}", repeated(text))));
+        return Err(bad("stream", format!("{:?} is not KIND:UUID; kinds are {}", repeated(text), kinds())));
     };
     let kind = parse_kind(kind).map_err(|error| bad("stream", error.why))?;
     Ok((kind, parse_uuid("stream", key)?))

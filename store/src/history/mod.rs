@@ -15,7 +15,7 @@ use domain::{StreamId, TenantId, Timestamp};
 
 pub use aggregate::{At, Folded, Step, Steps, state_at};
 pub use changes::{Change, changes};
-pub use filter::{BadFilter, EventType, Filter, Span, parse_kind, parse_stream, parse_time, parse_uuid};
+pub use filter::{BadFilter, EventType, Filter, Span, kinds, parse_kind, parse_stream, parse_time, parse_uuid};
 pub use scan::{Direction, Page, Scan, page};
 pub use seek::{event, tenants, version_at_position};
 pub use tree::{Bounds, Command, Tree, of_command, tree};

@@ -1,5 +1,6 @@
 //! The log's tables: whether they are there and ours, and how they come to be.
 
+use domain::StreamKind;
 use sqlx::{PgConnection, Row, raw_sql};
 use uuid::Uuid;
 
@@ -9,6 +10,8 @@ use crate::{LogIdentity, StoreError};
 /// What has to be applied, in this order. The format is their number.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/postgres/0001_log.sql")];
 pub(super) const FORMAT: i32 = MIGRATIONS.len() as i32;
+/// The view for people.
+const EVENT_LOG: &str = include_str!("../../../migrations/postgres/event_log.sql");
 /// Held by whoever looks in order to migrate: "tiffin" as a number.
 const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(127996038375790)";
 const TABLES: &[&str] = &["event_types", "events", "head", "log", "snapshots", "streams"];
@@ -55,7 +58,24 @@ pub(super) async fn prepare(place: &Place, conn: &mut PgConnection) -> Result<Lo
         // If nobody knows whether it was committed, the next start looks again.
         run(place, conn, "COMMIT").await?;
     }
+    if let Err(error) = renew_view(place, conn).await {
+        tracing::warn!(%error, "the view tiffin_log.event_log, which is for people, stays as it is");
+    }
     identity(place, conn).await
+}
+
+/// Puts the view for people in the place of one that lacks the name of a kind of stream.
+async fn renew_view(place: &Place, conn: &mut PgConnection) -> Result<(), StoreError> {
+    let found = sqlx::query_scalar("SELECT pg_get_viewdef(to_regclass('tiffin_log.event_log'))");
+    let found: Option<String> = answer(found.fetch_one(&mut *conn)).await.map_err(|error| place.failure(&error))?;
+    let names = |view: &String| StreamKind::ALL.iter().all(|kind| view.contains(&format!("'{}'", kind.name())));
+    if found.as_ref().is_some_and(names) {
+        return Ok(());
+    }
+    run(place, conn, LOCK).await?;
+    let renewed = run(place, conn, EVENT_LOG).await;
+    run(place, conn, if renewed.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    renewed
 }
 
 /// Whose log it is, for somebody who changes nothing.

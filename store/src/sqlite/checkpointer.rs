@@ -2,21 +2,29 @@
 //! dozens of commits, and nobody should wait for it.
 //!
 //! What was committed meanwhile is left for the writer, who moves the little that it is, syncs the file and begins
-//! the write-ahead log from its front again. SQLite syncs the file only when all of the write-ahead log is in it.
+//! the write-ahead log from its front again. SQLite syncs the file only when nothing was committed meanwhile, which
+//! under load is never; so the file is synced here, and the writer's own sync finds little left.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rusqlite::{Connection, config::DbConfig};
 
 use super::{folder::Folder, spawn, writer::failed_sync};
 use crate::StoreError;
+
+/// How long the writer's connection waits for a lock.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits for readers to let go of the write-ahead log: nothing is written meanwhile.
+const READERS_PATIENCE: Duration = Duration::from_millis(20);
 
 /// How far it has come with what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +51,17 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn start(folder: &Folder) -> Result<Self, StoreError> {
         let conn = folder.open_checkpointer()?;
+        let file = folder.open_to_sync()?;
         let stage = Arc::new(AtomicU8::new(Stage::Idle as u8));
         let (due, told) = sync_channel::<()>(1);
         let failed = Arc::new(AtomicBool::new(false));
         let (shown, has_failed) = (Arc::clone(&stage), Arc::clone(&failed));
         let work = move || {
             while told.recv().is_ok() {
-                let stage = checkpoint(&conn, "PASSIVE");
+                let mut stage = checkpoint(&conn, "PASSIVE");
+                if stage == Stage::Done {
+                    stage = synced(file.sync_data());
+                }
                 if stage == Stage::FailedSync {
                     has_failed.store(true, Ordering::Release);
                 }
@@ -58,6 +70,9 @@ impl Checkpointer {
             if has_failed.load(Ordering::Acquire) {
                 keep_write_ahead_log(&conn);
             }
+            // A process that closes a file gives up all of its locks on it. By now it has no connection left.
+            drop(conn);
+            drop(file);
         };
         Ok(Checkpointer { stage, failed, due: Some(due), thread: Some(spawn("tiffin-checkpoint", work)?) })
     }
@@ -115,4 +130,28 @@ pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Stage {
             if failed_sync(&error) { Stage::FailedSync } else { Stage::Done }
         }
     }
+}
+
+/// What came of a sync of the file. One that failed is for good, as SQLite's own would be.
+fn synced(outcome: io::Result<()>) -> Stage {
+    match outcome {
+        Ok(()) => Stage::Done,
+        Err(error) => {
+            tracing::warn!(%error, "the log's file could not be synced");
+            Stage::FailedSync
+        }
+    }
+}
+
+/// A checkpoint after which the write-ahead log begins anew. Readers that hold it are waited for a moment only.
+pub(super) fn begin_anew(conn: &Connection) -> Stage {
+    let patience = |patience| {
+        if let Err(error) = conn.busy_timeout(patience) {
+            tracing::warn!(%error, "the log's patience with its readers stays as it is");
+        }
+    };
+    patience(READERS_PATIENCE);
+    let stage = checkpoint(conn, "RESTART");
+    patience(PATIENCE);
+    stage
 }

@@ -10,9 +10,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use uuid::Uuid;
 
+use super::checkpointer;
 use crate::{LogIdentity, LogState, StoreError};
 
 /// "Tffn", at byte 68 of the file: whose SQLite database it is.
@@ -24,6 +25,8 @@ pub(super) const MIGRATIONS: [&str; FORMAT as usize] = [
     include_str!("../../../migrations/sqlite/0001_log.sql"),
     include_str!("../../../migrations/sqlite/0002_state.sql"),
 ];
+/// The view for people with a SQLite shell.
+const EVENT_LOG: &str = include_str!("../../../migrations/sqlite/event_log.sql");
 /// Bytes a page. Measured with 990 events of 190 bytes a batch: 8,192 costs the writer a tenth less
 /// than 4,096 and a quarter less than 1,024, and the file is 4 to 11 % smaller.
 const PAGE_SIZE: u32 = 8192;
@@ -189,6 +192,7 @@ impl Folder {
             params![Uuid::now_v7().as_bytes(), Uuid::now_v7().as_bytes(), now],
         )?;
         later.iter().try_for_each(|migration| conn.execute_batch(migration))?;
+        put_view(&conn)?;
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
         conn.pragma_update(None, "user_version", FORMAT)?;
         conn.execute_batch("COMMIT")?;
@@ -222,7 +226,7 @@ impl Folder {
                 return Err(self.unusable(format_args!("is damaged ({report}). Restore it from a backup")));
             }
         }
-        let prepared = conn.busy_timeout(std::time::Duration::from_secs(5)).and_then(|()| {
+        let prepared = conn.busy_timeout(checkpointer::PATIENCE).and_then(|()| {
             conn.execute_batch(
                 // A bigger cache gains nothing, and SQLite walks all of it in most commits while the file is
                 // below 1 GiB. Memory mapping gains nothing either.
@@ -230,7 +234,10 @@ impl Folder {
                  PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;",
             )
         });
-        prepared.and_then(|()| migrate(&conn)).map_err(|error| self.failure(&error))?;
+        prepared
+            .and_then(|()| migrate(&conn))
+            .and_then(|()| renew_view(&conn))
+            .map_err(|error| self.failure(&error))?;
         Ok(conn)
     }
 
@@ -242,6 +249,12 @@ impl Folder {
             Ok(conn)
         });
         opened.map_err(|error| self.failure(&error))
+    }
+
+    /// The file itself, for whoever has the disk take what was moved into it. Closing it while this process has
+    /// connections to the log gives up their locks.
+    pub(super) fn open_to_sync(&self) -> Result<File, StoreError> {
+        File::open(&self.file).map_err(|error| self.unusable(format_args!("cannot be opened: {error}")))
     }
 
     /// A connection that only reads. With a stamp, the file was taken as unchanging: what is read
@@ -366,6 +379,23 @@ fn migrate(conn: &Connection) -> rusqlite::Result<()> {
     transaction.commit()?;
     tracing::info!(from, to = FORMAT, "the log was brought to this program's format");
     Ok(())
+}
+
+/// Puts the view for people in the place of an older program's.
+fn renew_view(conn: &Connection) -> rusqlite::Result<()> {
+    let found = "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = 'event_log'";
+    let found: Option<String> = conn.query_row(found, [], |row| row.get(0)).optional()?;
+    if found.as_deref() == Some(EVENT_LOG.trim_end()) {
+        return Ok(());
+    }
+    let transaction = conn.unchecked_transaction()?;
+    put_view(&transaction)?;
+    transaction.commit()
+}
+
+fn put_view(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("DROP VIEW IF EXISTS event_log")?;
+    conn.execute_batch(EVENT_LOG)
 }
 
 /// What the first 100 bytes of a SQLite file say: <https://www.sqlite.org/fileformat.html>.

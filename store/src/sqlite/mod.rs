@@ -67,7 +67,7 @@ struct Options {
 }
 
 const OPTIONS: Options =
-    Options { cached_streams: 1 << 18, checkpoint_pages: 2048, tail_events: 1 << 14, max_pages: None };
+    Options { cached_streams: 1 << 18, checkpoint_pages: 512, tail_events: 1 << 14, max_pages: None };
 
 /// The log in a folder.
 pub struct SqliteLog {
@@ -165,7 +165,8 @@ impl SqliteLog {
         };
         let (reply, answer) = oneshot::channel();
         let sent = jobs.send(job(reply)).await;
-        sent.map_err(|_| StoreError::Unavailable("the log's writer has ended. Restart".into()))?;
+        // It ends by itself only when it panics, and nobody starts another.
+        sent.map_err(|_| StoreError::Unusable("the log's writer has ended. Restart".into()))?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the log's writer ended over it".into())))
     }
 

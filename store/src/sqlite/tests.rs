@@ -75,6 +75,18 @@ async fn keeps_everything_when_it_is_opened_again() {
 }
 
 #[tokio::test]
+async fn after_its_writer_panicked_the_log_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(&dir);
+    log.append(vec![append_of(stream(1, 1), 0, 1)], at(1)).await.unwrap();
+    let over_it = log.ask(|reply| Job::Panic { reply }).await;
+    assert!(matches!(over_it, Err(StoreError::Unknown(_))), "{over_it:?}");
+    let later = log.append(vec![append_of(stream(1, 1), 1, 1)], at(2)).await;
+    assert!(matches!(&later, Err(StoreError::Unusable(why)) if why.contains("Restart")), "{later:?}");
+    assert_eq!(log.read_all(1, 10).await.unwrap().len(), 1, "it can still be read");
+}
+
+#[tokio::test]
 async fn a_reader_beside_the_writer_follows_it() {
     let dir = tempfile::tempdir().unwrap();
     let writing = open(&dir);
@@ -115,6 +127,26 @@ async fn people_can_read_it_with_a_sqlite_shell() {
 }
 
 #[tokio::test]
+async fn the_shells_view_names_every_kind_of_stream_in_an_old_log_too() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir));
+    let file = dir.path().join("log.sqlite");
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .execute_batch("DROP VIEW event_log; CREATE VIEW event_log AS SELECT position, 'thing' AS kind FROM events")
+        .unwrap();
+    let log = open(&dir);
+    for kind in domain::StreamKind::ALL {
+        let stream = StreamId { kind, ..stream(1, kind as u128) };
+        log.append(vec![append_of(stream, 0, 1)], at(1)).await.unwrap();
+    }
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    let mut named = conn.prepare("SELECT kind FROM event_log ORDER BY position").unwrap();
+    let named: Vec<String> = named.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(named, domain::StreamKind::ALL.map(domain::StreamKind::name));
+}
+
+#[tokio::test]
 async fn the_write_ahead_log_stays_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { checkpoint_pages: 64, ..OPTIONS };
@@ -130,6 +162,31 @@ async fn the_write_ahead_log_stays_bounded() {
     assert_eq!(log.head().await.unwrap(), 12_000);
     drop(log);
     assert_eq!(Folder::new(dir.path()).wal_bytes(), None);
+}
+
+#[tokio::test]
+async fn a_long_reader_keeps_the_writer_waiting_for_a_moment_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_pages: 16, ..OPTIONS };
+    let log = SqliteLog::open_with(dir.path(), SqliteMode::ReadWrite, options).unwrap();
+    log.append(vec![append_of(stream(1, 1_000), 0, 1)], at(1)).await.unwrap();
+    let reader = Folder::new(dir.path()).try_reader(false).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    let mut longest = Duration::ZERO;
+    for key in 0..40 {
+        let began = std::time::Instant::now();
+        log.append(vec![append_of(stream(1, key), 0, 40)], at(1)).await.unwrap();
+        longest = longest.max(began.elapsed());
+    }
+    let pages = Folder::new(dir.path()).wal_bytes().unwrap() / 8_192;
+    assert!(pages > 6 * 16, "the reader holds the write-ahead log, which has {pages} pages");
+    assert!(longest < Duration::from_secs(2), "an append took {longest:?}");
+    reader.execute_batch("COMMIT").unwrap();
+    for key in 40..80 {
+        log.append(vec![append_of(stream(1, key), 0, 40)], at(1)).await.unwrap();
+    }
+    let after = Folder::new(dir.path()).wal_bytes().unwrap() / 8_192;
+    assert!(after <= pages + 16, "it begins anew: {after} pages after {pages}");
 }
 
 #[tokio::test]

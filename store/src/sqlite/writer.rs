@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Options, SharedIdentity,
-    checkpointer::{Checkpointer, Stage, checkpoint, keep_write_ahead_log},
+    checkpointer::{Checkpointer, Stage, begin_anew, checkpoint, keep_write_ahead_log},
     folder::{Folder, FolderLock},
     importer::type_id,
     reader::{Reader, stream_row},
@@ -45,9 +45,24 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked for.
 pub(super) enum Job {
-    Append { batch: Vec<Append>, now: Timestamp, reply: Reply<Appended> },
-    Import { log: Uuid, events: Vec<EventRow>, reply: Reply<()> },
-    SetState { state: LogState, reply: Reply<()> },
+    Append {
+        batch: Vec<Append>,
+        now: Timestamp,
+        reply: Reply<Appended>,
+    },
+    Import {
+        log: Uuid,
+        events: Vec<EventRow>,
+        reply: Reply<()>,
+    },
+    SetState {
+        state: LogState,
+        reply: Reply<()>,
+    },
+    #[cfg(test)]
+    Panic {
+        reply: Reply<()>,
+    },
 }
 
 /// What the writer shows to those who read in this process.
@@ -194,6 +209,8 @@ impl Writer {
                 Job::Append { batch, now, reply } => drop(reply.send(self.append(batch, now))),
                 Job::Import { log, events, reply } => drop(reply.send(self.import(log, events))),
                 Job::SetState { state, reply } => drop(reply.send(self.set_state(state))),
+                #[cfg(test)]
+                Job::Panic { reply: _reply } => panic!("as a test asked"),
             }
             // After the answer, so that the next batch gathers meanwhile.
             self.checkpoint_if_due();
@@ -481,7 +498,7 @@ impl Writer {
         let stage = match self.checkpointer.stage() {
             Stage::FailedSync => Stage::FailedSync,
             // Readers that never pause keep it from beginning anew; then they must wait a moment.
-            Stage::Idle | Stage::Done if is_due && pages >= 4 * step => checkpoint(&self.conn, "RESTART"),
+            Stage::Idle | Stage::Done if is_due && pages >= 4 * step => begin_anew(&self.conn),
             Stage::Done => checkpoint(&self.conn, "PASSIVE"),
             Stage::Idle if is_due => return self.checkpointer.begin(),
             Stage::Idle | Stage::Running => return,
