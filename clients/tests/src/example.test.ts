@@ -6,8 +6,8 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { after, before, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
+import { after, afterEach, before, test } from "node:test";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 
 import { launched, visit } from "./support/browser.js";
 import { House, TRILLIONS, type Person } from "./support/house.js";
@@ -21,6 +21,8 @@ let house: House;
 let browser: Browser;
 let server: ChildProcess;
 let site: string;
+/** Of the test that runs: a page that stays open draws each message of the house, and slows all that follow. */
+const contexts: BrowserContext[] = [];
 
 before(async () => {
   [house, browser] = await Promise.all([House.open(), launched()]);
@@ -33,6 +35,9 @@ before(async () => {
     break;
   }
 });
+afterEach(async () => {
+  await Promise.all(contexts.splice(0).map(context => context.close()));
+});
 after(async () => {
   server.kill();
   await browser.close();
@@ -40,12 +45,24 @@ after(async () => {
 });
 
 /** The page as `who` sees it, on a phone. */
-async function phone(who: Person): Promise<{ page: Page; strangers: string[]; complaints: string[] }> {
+async function phone(
+  who: Person,
+): Promise<{ page: Page; strangers: string[]; complaints: string[]; messages: string[] }> {
   const { context, strangers, complaints } = await visit(browser, [site], PHONE);
+  contexts.push(context);
   const page = await context.newPage();
+  const messages: string[] = [];
+  page.on("websocket", socket => socket.on("framereceived", ({ payload }) => messages.push(payload.toString())));
   await page.goto(`${site}#token=${who.token}`);
   await page.getByRole("heading", { name: "麻婆豆腐饭" }).waitFor();
-  return { page, strangers, complaints };
+  return { page, strangers, complaints, messages };
+}
+
+/** Waits until another message has come to the page, and it has had the time to draw. */
+async function told(page: Page, messages: string[], word: string): Promise<void> {
+  for (const until = Date.now() + 60_000; !messages.some(it => it.includes(word)); await page.waitForTimeout(20))
+    assert.ok(Date.now() < until, `no message with ${word}`);
+  await page.evaluate(() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn))));
 }
 
 const add = (page: Page, dish: string) => page.getByRole("button", { name: `+ ${dish}` }).click();
@@ -149,6 +166,36 @@ test("two quick taps count as two", async () => {
   await page.getByText("0 份 portions").waitFor();
 });
 
+test("a click counts though a message comes between its press and its end", async () => {
+  const { page, messages } = await phone(await house.diner("100.00"));
+  const more = page.getByRole("button", { name: "+ 凉拌黄瓜" });
+  await more.evaluate(button => button.scrollIntoView({ block: "center" }));
+  const { x, y, width, height } = (await more.boundingBox()) ?? assert.fail("the button has no place");
+  await page.mouse.move(x + width / 2, y + height / 2);
+  await page.mouse.down();
+  messages.length = 0;
+  await house.order(await house.diner("100.00"), "红烧牛肉面");
+  await told(page, messages, "portionsLeft");
+  await page.mouse.up();
+  await page.getByText("1 份 portions").waitFor();
+});
+
+test("who works the page by keyboard stays on the order that was gone to", async () => {
+  const diner = await house.diner("100.00");
+  const orders = [await house.order(diner, "红烧牛肉面"), await house.order(diner, "红烧牛肉面")];
+  const { page, messages } = await phone(diner);
+  const cancels = page.getByRole("button", { name: "取消 Cancel 红烧牛肉面 × 1" });
+  await cancels.nth(1).focus();
+  messages.length = 0;
+  await house.order(await house.diner("100.00"), "红烧牛肉面");
+  await told(page, messages, "portionsLeft");
+  assert.equal(await cancels.count(), orders.length);
+  assert.ok(await cancels.nth(1).evaluate(button => button === document.activeElement));
+  await page.keyboard.press("Space");
+  await notice(page, "paid back");
+  assert.equal(await cancels.count(), 1);
+});
+
 test("a price that has changed is shown, and paid only after another tap", async () => {
   const diner = await house.diner("100.00");
   const { page } = await phone(diner);
@@ -213,6 +260,7 @@ test("a page of a site that is named may ask, and reads how far its write was; o
   try {
     const diner = await open.diner("100.00");
     const { context } = await visit(browser, [site, open.url, house.url], PHONE);
+    contexts.push(context);
     const page = await context.newPage();
     await page.goto(site);
     const ask = (url: string) =>
@@ -246,6 +294,7 @@ test("a token is pasted where none is in the address, and a wealthy diner sees e
   const [, amount] = TRILLIONS;
   const { token } = await house.diner(amount);
   const { context } = await visit(browser, [site], PHONE);
+  contexts.push(context);
   const page = await context.newPage();
   await page.goto(site);
   await picture(page, "login");

@@ -2,6 +2,7 @@
 
 import { TiffinClient } from "tiffin-client";
 
+import { Drawing } from "./drawing.js";
 import { Lunch, type Offer, type Order } from "./lunch.js";
 import { shown } from "./money.js";
 import { ACCOUNT, clock, MEAL, STATUS, STEPS } from "./words.js";
@@ -13,7 +14,7 @@ const place = document.getElementById("page");
 type Child = Node | string | undefined | false;
 type Properties<Name extends keyof HTMLElementTagNameMap> = Partial<Omit<HTMLElementTagNameMap[Name], "children">>;
 
-/** An element. Texts become text nodes: what a canteen calls a dish is never markup. */
+/** An element; a button has a name of its own, by which it is found again after a drawing. Texts become text nodes: what a canteen calls a dish is never markup. */
 function make<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
   properties: Properties<Name>,
@@ -52,7 +53,7 @@ function login(): HTMLElement {
     make("h1", {}, "午餐 Lunch"),
     make("p", {}, "粘贴令牌 · Paste a diner's token, as `tiffin demo` prints it"),
     token,
-    make("button", { className: "primary", onclick: enter }, "进入 Enter"),
+    make("button", { name: "enter", className: "primary", onclick: enter }, "进入 Enter"),
   );
 }
 
@@ -63,7 +64,8 @@ function header(lunch: Lunch): HTMLElement {
   );
   const servings = lunch.servings.map(({ id, canteen }) => {
     const choose = () => lunch.choose(id);
-    return make("button", { className: id === lunch.chosen ? "chip chosen" : "chip", onclick: choose }, canteen.name);
+    const className = id === lunch.chosen ? "chip chosen" : "chip";
+    return make("button", { name: `serving ${id}`, className, onclick: choose }, canteen.name);
   });
   const when = serving && `${serving.date} · ${clock(serving.cutOff, serving.canteen.zone)} 截止 closes`;
   return make(
@@ -73,7 +75,7 @@ function header(lunch: Lunch): HTMLElement {
       "div",
       { className: "row" },
       make("h1", {}, serving ? MEAL[serving.meal] : "午餐 Lunch"),
-      make("button", { className: "chip", onclick: leave }, "退出 Leave"),
+      make("button", { name: "leave", className: "chip", onclick: leave }, "退出 Leave"),
     ),
     when !== undefined && make("p", { className: "when" }, when),
     make("ul", { className: "balances", ariaLabel: "余额 Balances" }, ...balances),
@@ -84,7 +86,11 @@ function header(lunch: Lunch): HTMLElement {
 function stepper(lunch: Lunch, { dish, name, left, withdrawn }: Offer): HTMLElement {
   const { quantity } = lunch.wish(dish);
   const step = (sign: string, by: number, disabled: boolean) =>
-    make("button", { ariaLabel: `${sign} ${name}`, disabled, onclick: () => lunch.add(dish, by) }, sign);
+    make(
+      "button",
+      { name: `${sign} ${dish}`, ariaLabel: `${sign} ${name}`, disabled, onclick: () => lunch.add(dish, by) },
+      sign,
+    );
   const count = make("output", {}, String(quantity));
   return make(
     "div",
@@ -95,14 +101,20 @@ function stepper(lunch: Lunch, { dish, name, left, withdrawn }: Offer): HTMLElem
   );
 }
 
-function choices(lunch: Lunch, { dish, options }: Offer): HTMLElement[] {
+function choices(lunch: Lunch, { dish, name: dishName, options }: Offer): HTMLElement[] {
   return options.map(({ name: group, choices }) => {
     const chosen = lunch.wish(dish).options[group] ?? [];
-    const buttons = choices.map(({ name, price }) => {
-      const isChosen = chosen.includes(name);
-      const onclick = () => lunch.toggle(dish, group, name);
-      const extra = /[1-9]/.test(price.amount) ? ` +${shown(price)}` : "";
-      return make("button", { className: isChosen ? "chip chosen" : "chip", onclick }, name + extra);
+    const buttons = choices.map(({ name: choice, price }) => {
+      const isChosen = chosen.includes(choice);
+      const text = choice + (/[1-9]/.test(price.amount) ? ` +${shown(price)}` : "");
+      const properties = {
+        name: JSON.stringify([dish, group, choice]),
+        ariaLabel: `${text}, ${dishName}`,
+        ariaPressed: String(isChosen),
+        className: isChosen ? "chip chosen" : "chip",
+        onclick: () => lunch.toggle(dish, group, choice),
+      };
+      return make("button", properties, text);
     });
     return make("div", { className: "options" }, make("span", {}, group), ...buttons);
   });
@@ -143,6 +155,12 @@ function order(lunch: Lunch, it: Order): HTMLElement {
   const isOpen = (it.status === "CONFIRMED" || it.status === "PLACED") && Date.parse(it.lockAt) > Date.now();
   const lines = it.lines.map(({ name, quantity }) => `${name} × ${quantity}`).join("，");
   const code = it.status === "READY" ? it.pickupCode : null;
+  const cancelling = {
+    name: `cancel ${it.id}`,
+    ariaLabel: `取消 Cancel ${lines}`,
+    disabled: lunch.busy,
+    onclick: () => void lunch.cancel(it.id),
+  };
   return make(
     "li",
     { className: `order ${it.status.toLowerCase()}` },
@@ -150,7 +168,7 @@ function order(lunch: Lunch, it: Order): HTMLElement {
     make("p", { className: "when" }, `${it.serving.canteen.name} · ${it.serving.date}`),
     progress(it),
     code !== null && make("p", { className: "code" }, make("span", {}, "取餐码 Pickup code"), make("strong", {}, code)),
-    isOpen && make("button", { disabled: lunch.busy, onclick: () => void lunch.cancel(it.id) }, "取消 Cancel"),
+    isOpen && make("button", cancelling, "取消 Cancel"),
   );
 }
 
@@ -165,7 +183,11 @@ function basket(lunch: Lunch): HTMLElement {
       "div",
       { className: "basket" },
       make("div", {}, make("span", {}, `${portions} 份 portions`), make("strong", {}, shown(lunch.total))),
-      make("button", { className: "primary", disabled, onclick: () => void lunch.order() }, "下单 Order"),
+      make(
+        "button",
+        { name: "order", className: "primary", disabled, onclick: () => void lunch.order() },
+        "下单 Order",
+      ),
     ),
   );
 }
@@ -188,25 +210,18 @@ function page(lunch: Lunch): HTMLElement[] {
 
 /** Puts the page in place; whoever works it by keyboard stays on the same button. */
 function draw(elements: readonly HTMLElement[]): void {
-  const label = (element: Element | null) => element?.ariaLabel ?? element?.textContent;
-  const focused = document.activeElement instanceof HTMLButtonElement ? label(document.activeElement) : undefined;
+  const focused = document.activeElement instanceof HTMLButtonElement ? document.activeElement.name : undefined;
   place?.replaceChildren(...elements);
   if (focused === undefined) return;
-  [...document.querySelectorAll("button")].find(button => label(button) === focused)?.focus({ preventScroll: true });
+  [...document.querySelectorAll("button")].find(({ name }) => name === focused)?.focus({ preventScroll: true });
 }
 
 function start(): void {
   const token = kept();
   if (token === null || token === "") return place?.replaceChildren(login());
   const client = new TiffinClient({ url: new URL("/graphql", location.href), token: () => token });
-  let drawn = 0;
-  const lunch: Lunch = new Lunch(client, () => {
-    // Several changes at once are one drawing.
-    drawn ||= requestAnimationFrame(() => {
-      drawn = 0;
-      draw(page(lunch));
-    });
-  });
+  const drawing = new Drawing(() => draw(page(lunch)));
+  const lunch: Lunch = new Lunch(client, () => drawing.soon());
   void lunch.open(new Intl.DateTimeFormat("sv-SE").format(new Date()));
 }
 
