@@ -223,8 +223,8 @@ fn money_is_paid_out_accounts_are_frozen_and_closed() {
     place.json(&["periods", "open", "--zone", "UTC", "--tenant", TENANT]);
     assert_eq!(on(&place, &["fix", "limit", "5.00 CNY"])["changed"], true);
     assert_eq!(on(&place, &["fix", "limit", "5.00 CNY"])["changed"], false);
-    let wallet = on(&place, &["accounts", "deduct-first", "wallet"]);
-    assert_eq!((&wallet["order"], &wallet["changed"]), (&json!("wallet_first"), &json!(true)));
+    let first = on(&place, &["accounts", "deduct-first", "wallet"]);
+    assert_eq!((&first["order"], &first["changed"]), (&json!("wallet_first"), &json!(true)));
     let done = on(&place, &["accounts", "adjust", &wallet(1), "-5.00 CNY", "--key", &key(7), "--reason", "correction"]);
     assert_eq!(done["status"], "settled");
     assert_eq!(on(&place, &["accounts", "close", &wallet(1)])["status"], "closed");
