@@ -216,6 +216,9 @@ pub enum Event {
         hold: HoldId,
         amount: Money,
         from: RefundFrom,
+        /// That it should have gone back to; one recorded before it was noted says none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lot: Option<LotId>,
     },
     /// A lot has expired, or what was held of an expired one came free: the money goes to `breakage`.
     Lapsed {
@@ -294,7 +297,7 @@ impl crate::Event for Event {
         ("Lapsed", 1),
         ("Allocated", 1),
         ("TakenBack", 1),
-        ("RefundDiverted", 1),
+        ("RefundDiverted", 2),
         ("PayoutHeld", 1),
         ("PaidOut", 1),
         ("PayoutReleased", 1),
@@ -409,8 +412,8 @@ fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, 
         return answer.map(|()| vec![]);
     }
     match command {
-        Command::Refund { refund, hold, amount, from, .. } => {
-            Ok(vec![Event::RefundDiverted { refund, hold, amount, from }])
+        Command::Refund { refund, hold, amount, from, lot } => {
+            Ok(vec![Event::RefundDiverted { refund, hold, amount, from, lot }])
         }
         // Nothing is held any more, and a late hold is refused by the closing.
         Command::Release { .. } | Command::ReleasePayout { .. } | Command::Expire { .. } | Command::Close => Ok(vec![]),

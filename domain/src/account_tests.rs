@@ -63,7 +63,7 @@ fn refunded(number: u8, of: HoldId, minor: i64) -> Event {
 }
 
 fn diverted(number: u8, of: HoldId, minor: i64) -> Event {
-    Event::RefundDiverted { refund: refund(number), hold: of, amount: cny(minor), from: RefundFrom::Prepaid }
+    Event::RefundDiverted { refund: refund(number), hold: of, amount: cny(minor), from: RefundFrom::Prepaid, lot: None }
 }
 
 fn adjusted(number: u8, minor: i64) -> Event {
@@ -81,6 +81,15 @@ fn funded() -> [Event; 2] {
 
 fn and(first: impl IntoIterator<Item = Event>, then: impl IntoIterator<Item = Event>) -> Vec<Event> {
     first.into_iter().chain(then).collect()
+}
+
+#[test]
+fn a_refund_to_a_closed_account_says_which_lot_it_was_for() {
+    let (lot, from) = (Some(LotId(id(90))), RefundFrom::Prepaid);
+    let command = Command::Refund { refund: refund(1), hold: hold(1), amount: cny(60), from, lot };
+    given::<Account>([Event::Opened { currency: Currency::CNY }, Event::Closed])
+        .when(command)
+        .then([Event::RefundDiverted { refund: refund(1), hold: hold(1), amount: cny(60), from, lot }]);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn settled(change: Change) -> [Event; 3] {
 
 fn refunding(number: u8, line: u16, quantity: u32) -> Command {
     let lines = vec![LineCount { line, quantity }];
-    Command::Refund { refund: refund(number), lines, reason: RefundReason::Complaint }
+    Command::Refund { refund: refund(number), lines, reason: Some(RefundReason::Complaint) }
 }
 
 fn begun(refund: RefundId, lines: Vec<LineCount>, minor: i64, reason: RefundReason) -> Event {

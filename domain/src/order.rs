@@ -80,11 +80,12 @@ pub enum Command {
         by: RefundReason,
         at: Timestamp,
     },
-    /// Gives back the money of some portions. After the meal the canteen and the tax give it up.
+    /// Gives back the money of some portions. After the meal the canteen and the tax give it up, and only for a
+    /// reason that is said; before it, one that is not said is a complaint.
     Refund {
         refund: RefundId,
         lines: Vec<LineCount>,
-        reason: RefundReason,
+        reason: Option<RefundReason>,
     },
     /// Gives back an amount, spread over what is left of the lines. It goes to the tenders `first` first,
     /// by index, then as any refund to the last deducted.
@@ -92,7 +93,7 @@ pub enum Command {
         refund: RefundId,
         amount: Money,
         first: Vec<u8>,
-        reason: RefundReason,
+        reason: Option<RefundReason>,
     },
     /// What follows when a serving withdraws a dish (or everything): its lines are refunded.
     Withdraw {
@@ -253,6 +254,8 @@ pub enum Error {
     TooMuch { asked: Money, left: Money },
     #[error("that refund was begun already, for other lines or another amount")]
     OtherRefund,
+    #[error("after the meal a refund needs a reason")]
+    NoReason,
     #[error("of the order an amount was refunded; it can be cancelled, not changed")]
     PartlyRefunded,
     #[error("the order is for just that already")]
@@ -369,7 +372,7 @@ impl Order {
     fn refund(
         &self,
         refund: RefundId,
-        reason: RefundReason,
+        reason: Option<RefundReason>,
         taken: impl FnOnce(&Ticket) -> Result<Taken, Error>,
         same: impl FnOnce(&Refund) -> bool,
     ) -> Result<Vec<Event>, Error> {
@@ -379,9 +382,12 @@ impl Order {
         }
         match self {
             Order::Confirmed(_) | Order::Preparing(_) | Order::Ready(..) => {
-                Ok(vec![ticket.begin(refund, taken(ticket)?, reason)])
+                Ok(vec![ticket.begin(refund, taken(ticket)?, reason.unwrap_or(RefundReason::Complaint))])
             }
-            Order::PickedUp(_) | Order::NoShow(_) => Ok(vec![ticket.begin_after_meal(refund, taken(ticket)?, reason)]),
+            Order::PickedUp(_) | Order::NoShow(_) => {
+                let reason = reason.ok_or(Error::NoReason)?;
+                Ok(vec![ticket.begin_after_meal(refund, taken(ticket)?, reason)])
+            }
             _ => self.cannot("REFUNDED"),
         }
     }
@@ -423,7 +429,7 @@ impl Order {
 
 impl Aggregate for Order {
     const NAME: &'static str = "order";
-    const STATE_VERSION: u32 = 6;
+    const STATE_VERSION: u32 = 7;
     type Id = OrderId;
     type Command = Command;
     type Event = Event;
@@ -518,12 +524,13 @@ impl Aggregate for Order {
         let was = std::mem::take(self);
         *self = match (event, was) {
             (_, Order::New) => Order::New,
-            (Event::RefundBegun { refund, lines, amounts, first, amount, from, .. }, mut order) => {
+            (Event::RefundBegun { refund, lines, amounts, first, amount, from, reason, .. }, mut order) => {
                 if let Some(ticket) = order.ticket_mut() {
                     let (lines, amounts, first) = (lines.clone(), amounts.clone(), first.clone());
-                    let (amount, from) = (*amount, *from);
+                    let (amount, from, reason) = (*amount, *from, *reason);
                     let (begun_at, settled, before_change) = (at, false, false);
-                    let begun = Refund { lines, amounts, first, amount, from, begun_at, settled, before_change };
+                    let begun =
+                        Refund { lines, amounts, first, amount, from, reason, begun_at, settled, before_change };
                     ticket.refunds.insert(*refund, begun);
                 }
                 order

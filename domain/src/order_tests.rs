@@ -34,7 +34,7 @@ fn counts(of: &[(u16, u32)]) -> Vec<LineCount> {
 }
 
 fn refunding(number: u8, lines: &[(u16, u32)]) -> Command {
-    Command::Refund { refund: refund(number), lines: counts(lines), reason: RefundReason::Complaint }
+    Command::Refund { refund: refund(number), lines: counts(lines), reason: Some(RefundReason::Complaint) }
 }
 
 /// Before the meal.
@@ -82,7 +82,7 @@ fn no_show() -> Command {
 }
 
 fn by_amount(number: u8, minor: i64, first: &[u8]) -> Command {
-    let (first, reason) = (first.to_vec(), RefundReason::Complaint);
+    let (first, reason) = (first.to_vec(), Some(RefundReason::Complaint));
     Command::RefundAmount { refund: refund(number), amount: cny(minor), first, reason }
 }
 
@@ -556,6 +556,30 @@ proptest! {
 }
 
 #[test]
+fn after_the_meal_a_refund_needs_a_reason_and_before_it_there_is_one_for_it() {
+    let unsaid =
+        |number, lines: &[(u16, u32)]| Command::Refund { refund: refund(number), lines: counts(lines), reason: None };
+    let amount = Command::RefundAmount { refund: refund(9), amount: cny(1), first: vec![], reason: None };
+    given::<Order>(ready())
+        .when(unsaid(1, &[(0, 1)]))
+        .then([complaint(1, &[(0, 1)], 1_000)])
+        .when(amount.clone())
+        .then([amount_begun(9, &[(0, 1)], &[], RefundReason::Complaint)]);
+    given::<Order>(picked_up())
+        .when(unsaid(1, &[(0, 1)]))
+        .refused(Error::NoReason)
+        .when(amount.clone())
+        .refused(Error::NoReason)
+        .when(refunding(1, &[(0, 1)]))
+        .then([unearned(1, &[(0, 1)], 1_000, 0)])
+        // A repeat is none, whatever it says.
+        .when(unsaid(1, &[(0, 1)]))
+        .then([]);
+    let nobody_came = Event::NoShow { canteen: canteen(), recognised: cny(2_500), tax: vec![] };
+    given::<Order>(and(ready(), [nobody_came])).when(amount).refused(Error::NoReason);
+}
+
+#[test]
 fn an_amount_is_spread_over_what_is_left_of_the_lines() {
     let (placed, reason) = (placement(vec![line(1, 2, 1_000), line(2, 1, 500)]), RefundReason::Complaint);
     let confirmed = [Event::Placed(placed), Event::Confirmed];
@@ -565,7 +589,7 @@ fn an_amount_is_spread_over_what_is_left_of_the_lines() {
         .refused(too_much(2_501, 2_500))
         .when(by_amount(1, 0, &[]))
         .refused(too_much(0, 2_500))
-        .when(Command::RefundAmount { refund: refund(1), amount: usd(1), first: vec![], reason })
+        .when(Command::RefundAmount { refund: refund(1), amount: usd(1), first: vec![], reason: Some(reason) })
         .refused(Error::TooMuch { asked: usd(1), left: cny(2_500) })
         .when(by_amount(1, 101, &[1]))
         .then([amount_begun(1, &[(0, 81), (1, 20)], &[1], reason)])

@@ -528,7 +528,7 @@ mod tests {
                 10 => of_account(account::Event::Allocated { run: GrantRunId(id(70)), batch: 1, amount }),
                 11 => of_account(account::Event::TakenBack { run: GrantRunId(id(70)), amount }),
                 12 => of_account(account::Event::Granted { lot: LotId(id(71)), terms: lot_terms(), amount }),
-                3 => of_account(account::Event::RefundDiverted { refund, hold, amount, from }),
+                3 => of_account(account::Event::RefundDiverted { refund, hold, amount, from, lot: None }),
                 4 => of_account(account::Event::Adjusted { adjustment: id(1), by: amount, reason }),
                 5 => of_payment(payment::Event::Paid { tender: 0, provider, amount, transaction: None }),
                 6 => of_payment(payment::Event::PaidBack { refund, tender: 0, provider, amount, from }),

@@ -297,7 +297,7 @@ fn account_events() -> Vec<account::Event> {
         Event::Lapsed { lot, amount },
         Event::Allocated { run: GrantRunId(id(70)), batch: 1, amount },
         Event::TakenBack { run: GrantRunId(id(70)), amount },
-        Event::RefundDiverted { refund, hold, amount, from },
+        Event::RefundDiverted { refund, hold, amount, from, lot: Some(lot) },
         Event::Adjusted { adjustment: id(2), by: cny(-5), reason: AdjustReason::Goodwill },
         Event::PayoutHeld { payout: PayoutId(id(77)), amount },
         Event::PaidOut { payout: PayoutId(id(77)), amount },

@@ -29,6 +29,7 @@ pub struct Refund {
     pub first: Vec<u8>,
     pub amount: Money,
     pub from: RefundFrom,
+    pub reason: RefundReason,
     pub begun_at: Timestamp,
     pub settled: bool,
     /// Whether it is of lines that the order is not for any more, since it was changed.
@@ -272,11 +273,11 @@ impl Ticket {
         if back > 0 {
             let of = self.spread(Money { minor: back, ..net }, vec![])?;
             let (lines, amounts, first) = (vec![], of.amounts.clone(), vec![]);
-            let (amount, from) = (self.amount_of(&of), RefundFrom::Prepaid);
+            let (amount, from, reason) = (self.amount_of(&of), RefundFrom::Prepaid, RefundReason::NoShow);
             let (begun_at, settled, before_change) = (self.placed_at, false, false);
-            let begun = Refund { lines, amounts, first, amount, from, begun_at, settled, before_change };
+            let begun = Refund { lines, amounts, first, amount, from, reason, begun_at, settled, before_change };
             after.refunds.insert(refund, begun);
-            events.push(self.begin(refund, of, RefundReason::NoShow));
+            events.push(self.begin(refund, of, reason));
         }
         events.push(Event::NoShow { canteen: self.placed.canteen, recognised: after.net(), tax: after.tax() });
         Ok(events)

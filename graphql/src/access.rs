@@ -22,6 +22,8 @@ const STAFF: &[Role] = &[Canteen];
 const KITCHEN_READERS: &[Role] = &[Canteen, Auditor];
 const BUSINESS_READERS: &[Role] = &[Canteen, Finance, Auditor];
 const BOOK_READERS: &[Role] = &[Finance, Auditor];
+/// Those who own accounts, and those who read everybody's.
+const ACCOUNT_READERS: &[Role] = &[Diner, Company, Finance, Auditor];
 const COMPANY_READERS: &[Role] = &[Company, Finance, Auditor];
 const OPERATORS: &[Role] = &[Ops];
 const LOG_READERS: &[Role] = &[Auditor];
@@ -46,8 +48,9 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("dashboards", BUSINESS_READERS),
     ("sales", BUSINESS_READERS),
     ("myBalances", &[Diner]),
-    ("account", &[Diner, Company, Finance, Auditor]),
+    ("account", ACCOUNT_READERS),
     ("diner", &[Diner, Company, Finance]),
+    ("topUps", BOOK_READERS),
     ("payouts", BOOK_READERS),
     ("myPayouts", &[Diner]),
     ("corrections", BOOK_READERS),
@@ -63,7 +66,7 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("journal", BOOK_READERS),
     ("trialBalance", BOOK_READERS),
     ("periods", BOOK_READERS),
-    ("statement", BOOK_READERS),
+    ("statement", ACCOUNT_READERS),
     ("periodBalances", BOOK_READERS),
     ("payables", BOOK_READERS),
     ("events", LOG_READERS),
@@ -112,6 +115,7 @@ pub(crate) const TABLE: &[(&str, &[Role])] = &[
     ("setStandingGrants", &[Finance]),
     ("grantSubsidies", &[Finance]),
     ("employ", &[Finance]),
+    ("moveEmployment", &[Finance]),
     ("endEmployment", &[Finance]),
     ("issueInvoice", &[Finance]),
     ("payInvoice", &[Finance]),

@@ -132,7 +132,7 @@ pub(crate) struct CloseAccountPayload {
 }
 
 /// Whether this caller may see the account: its diner, its company, finance and auditors.
-fn visible(caller: &Caller<'_>, account: AccountId) -> bool {
+pub(crate) fn visible(caller: &Caller<'_>, account: AccountId) -> bool {
     let identity = caller.identity;
     identity.reads_books()
         || match account {

@@ -1,10 +1,12 @@
 //! Closing the books, and reading them by booking date: periods, statements, balances of some days.
 
+use std::sync::Arc;
+
 use async_graphql::{
     ComplexObject, Context, Enum, Object, Result, SimpleObject,
     connection::{Connection, Edge},
 };
-use domain::{TenantId, books as domain_books, postings::LedgerAccount};
+use domain::{OrderId, TenantId, books as domain_books, postings::LedgerAccount};
 use projections::{
     PageSize, Snapshot, ViewError, Views,
     as_of::books::Accounts,
@@ -13,11 +15,17 @@ use projections::{
 };
 
 use crate::{
+    account,
     as_of::warn_incomplete,
     caller::{Caller, caller},
     consistency::Masks,
+    correction::CorrectionReason,
     errors::{Code, Failed, coded},
+    language::{self, Said},
+    loaders::Loaders,
     menu::{Canteen, load_canteen},
+    node::NodeId,
+    order::{self, Order},
     paging,
     scalars::{Date, DateTime, Money, Uuid},
 };
@@ -133,6 +141,7 @@ pub(crate) struct Statement {
 
 /// An entry of a statement.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(crate) struct StatementEntry {
     /// The day on which it is booked.
     booking_date: Date,
@@ -145,19 +154,42 @@ pub(crate) struct StatementEntry {
     /// The account's balance after it.
     balance: Money,
     /// What it is, in plain words, such as Top-up.
-    title: String,
+    title: Said,
     /// The type of the event that moved the money, such as account.Captured.
     event: String,
     /// What it was all about: an order's UUID, for example.
     correlation: Uuid,
+    /// The UUID of the run of grants that it is of; null for what is of none.
+    run: Option<Uuid>,
+    /// What a correction is for; null for anything else.
+    reason: Option<CorrectionReason>,
+    #[graphql(skip)]
+    of_order: Option<OrderId>,
+}
+
+#[ComplexObject]
+impl StatementEntry {
+    /// The order whose meal it paid for or gave back the money of; null for what is of none, and for one that you
+    /// may not see.
+    async fn order(&self, ctx: &Context<'_>) -> Result<Option<Order>> {
+        let Some(id) = self.of_order else { return Ok(None) };
+        let caller = caller(ctx)?;
+        let row = ctx.data::<Loaders>()?.load_one(id).await?;
+        Ok(row.map(|row| Order::from(Arc::unwrap_or_clone(row))).filter(|order| order::visible(&caller, order)))
+    }
 }
 
 impl From<statements::Line> for StatementEntry {
     fn from(line: statements::Line) -> Self {
         let title = line.title().to_owned();
+        let chinese = language::of_entry(&title).map_or_else(|| title.clone(), str::to_owned);
+        let (of_order, run) = (line.order(), line.run().map(|run| run.0.into()));
         let statements::Line { entry, balance } = line;
         StatementEntry {
-            title,
+            title: Said::new(title, chinese),
+            run,
+            reason: entry.reason.map(CorrectionReason::from),
+            of_order,
             booking_date: entry.booking_date.into(),
             late: entry.late,
             occurred_at: entry.occurred_at.into(),
@@ -167,6 +199,20 @@ impl From<statements::Line> for StatementEntry {
             event: entry.event,
         }
     }
+}
+
+/// An account of the books by its name, or by the global id that its owner has.
+fn ledger_account(text: &str) -> Result<LedgerAccount, Failed> {
+    if let Some(NodeId::Account(account)) = NodeId::decode(text) {
+        return Ok(LedgerAccount::Limited(account));
+    }
+    text.parse().map_err(|error| coded(Code::BadInput, error).at("account"))
+}
+
+/// Whether this caller may read what was booked on it: as whoever may see the account, and the books all of them.
+fn readable(caller: &Caller<'_>, account: LedgerAccount) -> bool {
+    let own = matches!(account, LedgerAccount::Limited(account) if account::visible(caller, account));
+    own || caller.identity.reads_books()
 }
 
 /// A cursor as text: booking date, masked position, line.
@@ -331,19 +377,23 @@ impl BooksQuery {
         Ok(page)
     }
 
-    /// An account of the books over some days by booking date, in each of its currencies. For finance
-    /// and auditors.
+    /// An account of the books over some days by booking date, in each of its currencies. Diners read their own
+    /// wallet and subsidy, a company the funds that are its own, finance and auditors every account; of any other
+    /// account nothing is told, as of one that there is not.
     async fn statement(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The account's name, such as prepaid or wallet:….")] account: String,
+        #[graphql(desc = "The account's name, such as prepaid or wallet:…; or its global id.")] account: String,
         #[graphql(desc = "The first day; from the first entry on, if it is not said.")] from: Option<Date>,
         #[graphql(desc = "The last day; through the last entry, if it is not said.")] to: Option<Date>,
     ) -> Result<Vec<Statement>> {
         let caller = caller(ctx)?;
-        let account: LedgerAccount = account.parse().map_err(|error| coded(Code::BadInput, error).at("account"))?;
+        let account = ledger_account(&account)?;
         let (days, tenant) = (days(from, to)?, caller.tenant());
         warn_incomplete(ctx, &caller, "journal", None).await?;
+        if !readable(&caller, account) {
+            return Ok(vec![]);
+        }
         let found = read(caller.views(), move |snapshot| statements::of_account(snapshot, tenant, account, days));
         let statement = |of: PeriodBalance| Statement {
             account: of.account.to_string(),

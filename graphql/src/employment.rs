@@ -1,6 +1,7 @@
 //! Whom companies employ: for finance, which says it, and for the companies themselves.
 
 use async_graphql::{ComplexObject, Context, Object, Result, SimpleObject, connection::Connection};
+use commands::Failure;
 use domain::{CompanyId, DinerId, GroupId, diner};
 use projections::employment as views;
 
@@ -8,7 +9,7 @@ use crate::{
     caller::{Caller, caller},
     company,
     diner::Diner,
-    errors::Failed,
+    errors::{Failed, refused_at},
     loaders::Loaders,
     paging,
     scalars::{Date, Uuid},
@@ -57,13 +58,18 @@ pub(crate) struct EmploymentPayload {
     consistency_token: String,
 }
 
+/// `day` is what the mutation calls the day that it takes.
 async fn on_diner(
     caller: &Caller<'_>,
     request: commands::Request,
-    diner: Uuid,
+    (diner, day): (Uuid, &'static str),
     command: diner::Command,
 ) -> Result<EmploymentPayload, Failed> {
-    let outcome = caller.commands().on_diner(request, DinerId(diner.0), command).await?;
+    let done = caller.commands().on_diner(request, DinerId(diner.0), command).await;
+    let outcome = done.map_err(|failure| {
+        let is_of_day = matches!(failure, Failure::Refused(diner::Error::TooEarly { .. }));
+        refused_at(failure, if is_of_day { day } else { "diner" })
+    })?;
     Ok(EmploymentPayload { diner, consistency_token: caller.outcome(&outcome).await?.token })
 }
 
@@ -111,7 +117,26 @@ impl EmploymentMutation {
         let caller = caller(ctx)?;
         let (company, group, from) = (CompanyId(company.0), group.map(|group| GroupId(group.0)), from_date.0);
         let request = caller.request("employ", idempotency_key, &(DinerId(diner.0), company, group, from))?;
-        Ok(on_diner(&caller, request, diner, diner::Command::Join { company, group, from }).await?)
+        let command = diner::Command::Join { company, group, from };
+        Ok(on_diner(&caller, request, (diner, "fromDate"), command).await?)
+    }
+
+    /// Moves a diner who is employed to another company or another group, without a gap: their employment before
+    /// ends where this one begins. What was granted before stays until it expires. For finance.
+    async fn move_employment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The diner's UUID.")] diner: Uuid,
+        #[graphql(desc = "The UUID of the company from then on; the same one, for another group.")] company: Uuid,
+        #[graphql(desc = "The UUID of the group from then on; none, if it is not said.")] group: Option<Uuid>,
+        #[graphql(desc = "The first day there, not before the employment began.")] from_date: Date,
+        #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
+    ) -> Result<EmploymentPayload> {
+        let caller = caller(ctx)?;
+        let (company, group, from) = (CompanyId(company.0), group.map(|group| GroupId(group.0)), from_date.0);
+        let request = caller.request("moveEmployment", idempotency_key, &(DinerId(diner.0), company, group, from))?;
+        let command = diner::Command::Move { company, group, from };
+        Ok(on_diner(&caller, request, (diner, "fromDate"), command).await?)
     }
 
     /// Ends a diner's employment. What was granted before stays until it expires. For finance.
@@ -124,6 +149,6 @@ impl EmploymentMutation {
     ) -> Result<EmploymentPayload> {
         let caller = caller(ctx)?;
         let request = caller.request("endEmployment", idempotency_key, &(DinerId(diner.0), on_date.0))?;
-        Ok(on_diner(&caller, request, diner, diner::Command::Leave { on: on_date.0 }).await?)
+        Ok(on_diner(&caller, request, (diner, "onDate"), diner::Command::Leave { on: on_date.0 }).await?)
     }
 }

@@ -315,7 +315,7 @@ impl Refusal for order::Error {
             E::BadLineCount | E::BadQuantity { .. } | E::BadLine { .. } | E::BadTotal { .. } | E::Money(_) => {
                 Code::BadInput
             }
-            E::TooMuch { .. } | E::NothingToChange => Code::BadInput,
+            E::TooMuch { .. } | E::NothingToChange | E::NoReason => Code::BadInput,
             E::OutOfTurn { .. } | E::NotDue { .. } | E::OtherRefund | E::TooManyChanges | E::PartlyRefunded => {
                 Code::OutOfTurn
             }

@@ -1,6 +1,7 @@
 //! In which language people are spoken to: English, or Chinese in its simplified script.
 
 mod chinese;
+mod entries;
 mod money;
 mod sentences;
 
@@ -12,6 +13,7 @@ use async_graphql::{
 use axum::http::HeaderValue;
 
 pub(crate) use chinese::Chinese;
+pub(crate) use entries::of_entry;
 pub(crate) use sentences::{of_code, of_sentence, there_is_no};
 
 /// Most languages of a header that are looked at.

@@ -59,12 +59,14 @@ mod portions_left;
 mod prep_sheet;
 mod rate;
 mod ready;
+mod refund;
 mod scalars;
 mod schema;
 mod setup;
 mod shedder;
 mod socket;
 mod subsidy;
+mod subsidy_terms;
 mod tender;
 mod top_up;
 

@@ -78,6 +78,7 @@ const COSTLY: &[(&str, u64)] = &[
     ("books", 2),
     ("places", 5),
     ("statement", 3),
+    ("versions", 10),
     ("balanceChanges", 100),
     ("mySubsidyLots", 20),
     ("prepSheet", 50),

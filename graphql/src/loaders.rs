@@ -8,11 +8,13 @@ use std::{
 };
 
 use async_graphql::dataloader::{DataLoader, Loader};
-use domain::{CanteenId, CorrectionId, DinerId, ServingId, TenantId};
+use domain::{CanteenId, CorrectionId, DinerId, OrderId, PolicyId, ServingId, TenantId};
 use projections::{
     PageSize, Views,
     corrections::{self, CorrectionEntry},
+    diner_orders,
     menu::{self, Canteen, ServingMenu},
+    policies::{self, PolicyVersion},
     preview::Preview,
 };
 
@@ -71,6 +73,30 @@ impl Loader<CanteenId> for Reads {
     async fn load(&self, keys: &[CanteenId]) -> Result<HashMap<CanteenId, Canteen>, Failed> {
         let rows = menu::canteens_of(self.views(), self.tenant(), keys.to_vec()).await?;
         Ok(rows.into_iter().map(|row| (row.canteen, row)).collect())
+    }
+}
+
+impl Loader<OrderId> for Reads {
+    type Value = Arc<diner_orders::Order>;
+    type Error = Failed;
+
+    async fn load(&self, keys: &[OrderId]) -> Result<HashMap<OrderId, Self::Value>, Failed> {
+        let rows = diner_orders::orders(self.views(), self.tenant(), keys.to_vec()).await?;
+        Ok(rows.into_iter().map(|row| (row.order_id, Arc::new(row))).collect())
+    }
+}
+
+/// All versions of a policy's terms, in their order.
+impl Loader<PolicyId> for Reads {
+    type Value = Vec<PolicyVersion>;
+    type Error = Failed;
+
+    async fn load(&self, keys: &[PolicyId]) -> Result<HashMap<PolicyId, Self::Value>, Failed> {
+        let (tenant, of) = (self.tenant(), keys.to_vec());
+        let rows = self.views().read(move |snapshot| policies::versions(snapshot, tenant, &of)).await?;
+        let mut found: HashMap<PolicyId, Vec<PolicyVersion>> = HashMap::new();
+        rows.into_iter().for_each(|row| found.entry(row.policy).or_default().push(row));
+        Ok(found)
     }
 }
 

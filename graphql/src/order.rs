@@ -1,11 +1,9 @@
 //! Orders as diners and staff see them.
 
-use std::collections::BTreeMap;
-
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection};
 use domain::{
     CanteenId, DinerId, OrderId, ServingId, Timestamp,
-    order::{self as domain_order, Line, LineAmount, LineCount, Refusal, Terms},
+    order::{self as domain_order, Line, Refusal, Terms},
     payment::Payment,
 };
 use projections::{as_of::orders, diner_orders as views};
@@ -19,6 +17,7 @@ use crate::{
     menu_changes::serving_of,
     node::{self, NodeId},
     paging,
+    refund::Refund,
     scalars::{Date, DateTime, Decimal, Money, Uuid},
     tender::{PaymentTerms, Tender},
 };
@@ -149,56 +148,6 @@ impl Selection {
     }
 }
 
-/// Money of an order that goes back.
-#[derive(SimpleObject, Clone)]
-pub(crate) struct Refund {
-    /// Its id.
-    id: Uuid,
-    /// How much goes back.
-    amount: Money,
-    /// What it takes of which lines.
-    lines: Vec<RefundedLine>,
-    /// Whether all of it has arrived.
-    settled: bool,
-    /// Whether it is of what the order was for before it was changed. It names no lines then.
-    before_change: bool,
-}
-
-/// What a refund takes of an order's line.
-#[derive(SimpleObject, Clone)]
-pub(crate) struct RefundedLine {
-    /// The line's index in the order, from 0.
-    line: u16,
-    /// How many portions; none, of a refund by amount.
-    quantity: u32,
-    /// How much of what the line came to.
-    amount: Money,
-    #[graphql(skip)]
-    minor: i64,
-}
-
-impl Refund {
-    fn new(
-        id: uuid::Uuid,
-        amount: domain::Money,
-        (ordered, portions, amounts): (&[Line], &[LineCount], &[LineAmount]),
-        (settled, before_change): (bool, bool),
-    ) -> Self {
-        let (portions, amounts) = if before_change { (&[][..], &[][..]) } else { (portions, amounts) };
-        let mut minor: BTreeMap<u16, i64> = BTreeMap::new();
-        for (line, taken) in domain_order::taken(ordered, portions, amounts) {
-            *minor.entry(line).or_default() += taken;
-        }
-        let quantity = |line| portions.iter().filter(|count| count.line == line).map(|count| count.quantity).sum();
-        let line = |(line, minor)| {
-            let amount = domain::Money { minor, ..amount }.into();
-            RefundedLine { line, quantity: quantity(line), amount, minor }
-        };
-        let lines = minor.into_iter().map(line).collect();
-        Refund { id: id.into(), amount: amount.into(), lines, settled, before_change }
-    }
-}
-
 /// An order, from its aggregate or from the view.
 pub(crate) struct Order {
     pub(crate) id: OrderId,
@@ -225,11 +174,6 @@ pub(crate) struct Order {
 
 impl From<views::Order> for Order {
     fn from(row: views::Order) -> Self {
-        let money = |minor| domain::Money::new(minor, row.currency);
-        let refund = |one: &views::Refunded| {
-            let of = (&row.lines.0[..], &one.lines[..], &one.amounts[..]);
-            Refund::new(one.refund.0, money(one.amount), of, (one.settled_at.is_some(), one.before_change))
-        };
         Order {
             id: row.order_id,
             diner: row.diner,
@@ -244,7 +188,7 @@ impl From<views::Order> for Order {
             placed_at: row.placed_at,
             lock_at: row.lock_at,
             pay_by: row.pay_by,
-            refunds: row.refunds.iter().map(refund).collect(),
+            refunds: row.refunds.iter().map(|refund| Refund::of_row(refund, &row)).collect(),
             code: row.code.filter(|_| row.status == views::Status::Ready),
             lines: row.lines.0,
             tenders: Some(row.tenders.0),
@@ -270,10 +214,8 @@ impl Order {
             State::Refused(_, refusal) => (OrderStatus::Refused, Some(RefusalReason::from(refusal)), None),
             State::Expired(_) => (OrderStatus::Expired, None, None),
         };
-        let refund = |(id, one): (&domain::RefundId, &domain_order::Refund)| {
-            let of = (&placed.lines[..], &one.lines[..], &one.amounts[..]);
-            Refund::new(id.0, one.amount, of, (one.settled, one.before_change))
-        };
+        let refund =
+            |(refund, one): (&domain::RefundId, &domain_order::Refund)| Refund::of_ticket((id, *refund), one, placed);
         Some(Order {
             id,
             diner: placed.diner,
@@ -431,7 +373,7 @@ impl Order {
 
     /// What goes back of its money.
     async fn refunds(&self) -> Vec<Refund> {
-        self.refunds.clone()
+        self.refunds.iter().map(|refund| refund.clone().seen_at(self.seen_at())).collect()
     }
 
     /// After a mutation: brings a query up to it. Null for an order that was read.

@@ -1,13 +1,14 @@
 //! Placing, paying, cancelling and refunding orders.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use commands::{Failure, Finished};
+use commands::{Failure, Finished, Request};
 use domain::{
     CanteenId, ChangeId, DinerId, OrderId,
     order::{self as domain_order, LineCount, Made, RefundReason},
     payment::MAX_TENDERS_EXTENDED,
 };
 use sagas::{NewOrder, PayError, PlaceError};
+use serde::Serialize;
 
 use crate::{
     caller::{Caller, caller},
@@ -16,6 +17,7 @@ use crate::{
     node,
     order::Order,
     place_order::{OrderLineInput, PlaceOrderInput, PlaceOrderResult, refused, turned_away},
+    refund::StaffRefundReason,
     scalars::{MoneyInput, PositiveInt, Uuid},
 };
 
@@ -189,6 +191,28 @@ pub(crate) async fn staff_order(caller: &Caller<'_>, id: &ID) -> Result<OrderId,
     Ok(order)
 }
 
+/// A request to refund `what`. What a reason that is not said adds to it is nothing, so that a key means the same
+/// as before there were any.
+fn refunding(
+    caller: &Caller<'_>,
+    (mutation, key): (&str, Uuid),
+    what: &impl Serialize,
+    reason: Option<RefundReason>,
+) -> Result<Request, Failed> {
+    match reason {
+        None => caller.request(mutation, key, what),
+        Some(reason) => caller.request(mutation, key, &(what, reason)),
+    }
+}
+
+fn not_refunded(failure: Failure<domain_order::Error>) -> Failed {
+    match &failure {
+        Failure::Refused(domain_order::Error::TooMuch { .. }) => refused_at(failure, "amount"),
+        Failure::Refused(domain_order::Error::NoReason) => refused_at(failure, "reason"),
+        _ => Failed::from(failure),
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct OrderMutation;
 
@@ -235,12 +259,15 @@ impl OrderMutation {
         Ok(finished(&caller, order, &cancelled).await?)
     }
 
-    /// Refunds some portions of an order because something was wrong with them. For its canteen.
+    /// Refunds some portions of an order. Once it was handed over, or nobody came for it, only for a reason that is
+    /// said. For its canteen.
     async fn refund_lines(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The order's global id.")] order: ID,
         #[graphql(desc = "Which portions, 1 to 50 lines.")] lines: Vec<LineCountInput>,
+        #[graphql(desc = "What for; needed after the meal, and a complaint before it if it is not said.")]
+        reason: Option<StaffRefundReason>,
         #[graphql(desc = "A UUID of your own making; the same again is the same refund.")] idempotency_key: Uuid,
     ) -> Result<OrderPayload> {
         let caller = caller(ctx)?;
@@ -250,13 +277,15 @@ impl OrderMutation {
         }
         let lines: Vec<_> =
             lines.iter().map(|count| LineCount { line: count.line, quantity: count.quantity.0 }).collect();
-        let request = caller.request("refundLines", idempotency_key, &(order, &lines))?;
-        let refund = caller.service.ordering.refund_lines(request, order, lines, RefundReason::Complaint);
-        let refunded = refund.await.map_err(Failed::from)?;
+        let reason = reason.map(RefundReason::from);
+        let request = refunding(&caller, ("refundLines", idempotency_key), &(order, &lines), reason)?;
+        let refund = caller.service.ordering.refund_lines(request, order, lines, reason);
+        let refunded = refund.await.map_err(not_refunded)?;
         Ok(finished(&caller, order, &refunded).await?)
     }
 
-    /// Refunds an amount of an order, spread over what is left of its lines. For its canteen.
+    /// Refunds an amount of an order, spread over what is left of its lines. Once it was handed over, or nobody came
+    /// for it, only for a reason that is said. For its canteen.
     async fn refund_amount(
         &self,
         ctx: &Context<'_>,
@@ -266,6 +295,8 @@ impl OrderMutation {
             desc = "Indices of tenders that it goes to first, as the order lists them; else to the last deducted first."
         )]
         first_to: Option<Vec<u8>>,
+        #[graphql(desc = "What for; needed after the meal, and a complaint before it if it is not said.")]
+        reason: Option<StaffRefundReason>,
         #[graphql(desc = "A UUID of your own making; the same again is the same refund.")] idempotency_key: Uuid,
     ) -> Result<OrderPayload> {
         let caller = caller(ctx)?;
@@ -277,13 +308,11 @@ impl OrderMutation {
             let failed = coded(Code::BadInput, why).in_chinese(format!("一笔付款最多分为 {MAX_TENDERS_EXTENDED} 笔"));
             return Err(failed.at("firstTo").into());
         }
-        let request = caller.request("refundAmount", idempotency_key, &(order, amount, &first))?;
-        let refund = caller.service.ordering.refund_amount(request, order, amount, first, RefundReason::Complaint);
-        let refunded = refund.await.map_err(|failure| match &failure {
-            Failure::Refused(domain_order::Error::TooMuch { .. }) => refused_at(failure, "amount"),
-            _ => Failed::from(failure),
-        });
-        Ok(finished(&caller, order, &refunded?).await?)
+        let reason = reason.map(RefundReason::from);
+        let request = refunding(&caller, ("refundAmount", idempotency_key), &(order, amount, &first), reason)?;
+        let refund = caller.service.ordering.refund_amount(request, order, amount, first, reason);
+        let refunded = refund.await.map_err(not_refunded)?;
+        Ok(finished(&caller, order, &refunded).await?)
     }
 
     /// Notes that the counter has the money of an order that is paid there. For its canteen.

@@ -34,7 +34,7 @@ use crate::{
     portions_left::PortionsSubscription,
     prep_sheet::PrepQuery,
     subsidy::{GrantRun, SubsidyMutation, SubsidyPolicy, SubsidyQuery, SubsidyUse},
-    top_up::TopUpMutation,
+    top_up::{TopUpMutation, TopUpQuery, TopUpRecord},
 };
 
 /// What can be read. Everything belongs to the tenant of the token.
@@ -64,6 +64,7 @@ pub(crate) struct Query(
     InvoiceQuery,
     CompanyUseQuery,
     DinerQuery,
+    TopUpQuery,
     PayoutQuery,
     CorrectionQuery,
     OperationsQuery,
@@ -119,6 +120,7 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .override_output_type_description::<Connection<String, CompanyUseDay>>("A page of a company's use.")
         .override_output_type_description::<Connection<String, CorrectionRecord>>("A page of corrections.")
         .override_output_type_description::<Connection<String, CorrectionEntry>>("A page of a correction's entries.")
+        .override_output_type_description::<Connection<String, TopUpRecord>>("A page of top-ups.")
         .override_output_type_description::<Connection<String, PayoutRecord>>("A page of payouts.")
         .override_output_type_description::<Connection<String, Receivable>>("A page of what companies have open.")
         .override_output_type_description::<Connection<String, SubsidyUse>>("A page of what became of subsidies.")

@@ -1,9 +1,10 @@
 //! Subsidies: what a diner's lots have, and what companies grant.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject, connection::Connection};
+use async_graphql::{ComplexObject, Context, Object, Result, SimpleObject, connection::Connection};
+use commands::Failure;
 use domain::{
     CompanyId, Currency, GroupId, PolicyId,
-    policy::{self, Calendar, Terms},
+    policy::{self, Terms},
     standing::MAX_AHEAD,
 };
 use projections::{
@@ -11,16 +12,17 @@ use projections::{
     policies::{self, PolicyRow},
     subsidies::{self as views, PolicyUse},
 };
-use sagas::{Granted, NewGrants};
+use sagas::{GrantError, Granted, NewGrants};
 
 use crate::{
     caller::{Caller, caller},
     company,
-    errors::{self, Code, Failed, not_found},
+    errors::{self, Code, Failed, not_found, refused_at},
+    loaders::Loaders,
     menu::Meal,
-    node::canteen,
     paging,
-    scalars::{BigInt, Date, DateTime, Money, MoneyInput, Uuid},
+    scalars::{BigInt, Date, DateTime, Money, Uuid},
+    subsidy_terms::{self, SubsidyPolicyVersion, SubsidyTermsInput},
 };
 
 /// A part of your subsidy that expires as one.
@@ -99,6 +101,7 @@ impl From<PolicyUse> for SubsidyUse {
 
 /// A policy, and how its grants stand.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(crate) struct SubsidyPolicy {
     /// Its UUID.
     policy: Uuid,
@@ -110,6 +113,8 @@ pub(crate) struct SubsidyPolicy {
     currency: String,
     /// IANA name of the zone whose midnight clears and grants.
     zone: String,
+    /// The first date without it; null while no end is set.
+    end_date: Option<Date>,
     /// So many days before a period begins its grants make themselves; only on request, if null.
     ahead_days: Option<u32>,
     /// The first day of the period whose grants wait for the company's funds; null if none does.
@@ -122,6 +127,15 @@ pub(crate) struct SubsidyPolicy {
     last_run_at: Option<DateTime>,
 }
 
+#[ComplexObject]
+impl SubsidyPolicy {
+    /// Its versions in their order, at most 200: what it grants, each from its own date on.
+    async fn versions(&self, ctx: &Context<'_>) -> Result<Vec<SubsidyPolicyVersion>> {
+        let rows = ctx.data::<Loaders>()?.load_one(PolicyId(self.policy.0)).await?;
+        Ok(rows.iter().flatten().map(SubsidyPolicyVersion::from).collect())
+    }
+}
+
 impl From<PolicyRow> for SubsidyPolicy {
     fn from(row: PolicyRow) -> Self {
         SubsidyPolicy {
@@ -129,6 +143,7 @@ impl From<PolicyRow> for SubsidyPolicy {
             company: row.company.0.into(),
             group: row.of_group.map(|group| group.0.into()),
             currency: row.currency.to_string(),
+            end_date: row.ends.map(Date::from),
             ahead_days: row.ahead_days,
             waits_for: row.waits_for.map(Date::from),
             short: row.short().map(Money::from),
@@ -174,89 +189,6 @@ impl From<grant_runs::Run> for GrantRun {
     }
 }
 
-/// What a subsidy's amount is for.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-#[graphql(remote = "policy::Per")]
-pub(crate) enum SubsidyPer {
-    /// Each eligible meal of each working day.
-    Meal,
-    /// Each working day.
-    Day,
-    /// Each month.
-    Month,
-}
-
-/// When what is left of a subsidy is cleared.
-#[derive(Enum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SubsidyClearing {
-    /// At the end of the day that it is for.
-    Daily,
-    /// At the end of that week, on Sunday.
-    Weekly,
-    /// At the end of that month.
-    Monthly,
-    /// At the end of a later month: `rolloverMonths` says which.
-    Rollover,
-}
-
-/// What a policy grants, and what that may pay for.
-#[derive(InputObject)]
-pub(crate) struct SubsidyTermsInput {
-    /// How much.
-    amount: MoneyInput,
-    /// What it is for.
-    per: SubsidyPer,
-    /// When what is left is cleared.
-    clearing: SubsidyClearing,
-    /// How many months later, for `ROLLOVER`.
-    #[graphql(default)]
-    rollover_months: u8,
-    /// Working days: 1 for Monday to 7 for Sunday.
-    #[graphql(default_with = "vec![1, 2, 3, 4, 5]")]
-    weekdays: Vec<u8>,
-    /// Not worked, whatever the weekday.
-    #[graphql(default)]
-    holidays: Vec<Date>,
-    /// Worked, whatever the weekday.
-    #[graphql(default)]
-    extra_days: Vec<Date>,
-    /// Eligible meals, at least one.
-    meals: Vec<Meal>,
-    /// Eligible canteens' global ids; all, if none is named.
-    #[graphql(default)]
-    canteens: Vec<ID>,
-    /// The most that it pays of one order.
-    order_limit: Option<MoneyInput>,
-    /// The most that it pays of one order, in percent of it.
-    share_percent: Option<u8>,
-}
-
-impl SubsidyTermsInput {
-    fn read(&self) -> Result<Terms, Failed> {
-        let canteens = self.canteens.iter().map(|id| canteen(id).ok_or_else(|| not_found("canteen").at("canteens")));
-        let clearing = match self.clearing {
-            SubsidyClearing::Daily => policy::Clearing::Daily,
-            SubsidyClearing::Weekly => policy::Clearing::Weekly,
-            SubsidyClearing::Monthly => policy::Clearing::Monthly,
-            SubsidyClearing::Rollover => policy::Clearing::Rollover { months: self.rollover_months },
-        };
-        Ok(Terms {
-            amount: self.amount.read("amount")?,
-            per: self.per.into(),
-            clearing,
-            calendar: Calendar {
-                weekdays: self.weekdays.iter().copied().collect(),
-                holidays: self.holidays.iter().map(|date| date.0).collect(),
-                extra: self.extra_days.iter().map(|date| date.0).collect(),
-            },
-            meals: self.meals.iter().copied().map(Into::into).collect(),
-            canteens: canteens.collect::<Result<_, _>>()?,
-            order_limit: self.order_limit.as_ref().map(|limit| limit.read("orderLimit")).transpose()?,
-            share_percent: self.share_percent,
-        })
-    }
-}
-
 /// A policy after a change.
 #[derive(SimpleObject)]
 pub(crate) struct SubsidyPolicyPayload {
@@ -275,13 +207,53 @@ pub(crate) struct GrantSubsidiesPayload {
     consistency_token: String,
 }
 
+/// The coded error, with the argument that it is about.
+fn refused(failure: Failure<policy::Error>, terms: Option<&Terms>) -> Failed {
+    use policy::Error as E;
+    let Failure::Refused(error) = &failure else { return Failed::from(failure) };
+    let of_terms = terms.and_then(|terms| subsidy_terms::field_of(error, terms));
+    let field = of_terms.unwrap_or(match error {
+        E::NotOpen | E::TooManyVersions => "policy",
+        // Of the key, since the policy bears its id.
+        E::OpenedAlready => "idempotencyKey",
+        E::BadZone(_) => "zone",
+        E::OtherCurrency { .. } => "currency",
+        E::BadTerms { .. } => "terms",
+        E::Overlaps { .. } | E::Ended { .. } | E::BadDays { .. } => "fromDate",
+        E::BadAhead { .. } => "aheadDays",
+    });
+    refused_at(failure, field)
+}
+
+/// The same of a run of grants.
+fn not_granted(failure: Failure<GrantError>) -> Failed {
+    let field = match &failure {
+        Failure::Refused(GrantError::Policy(policy::Error::BadDays { .. })) => "lastDate",
+        Failure::Refused(GrantError::Policy(policy::Error::Ended { .. })) => "firstDate",
+        // The run bears the key's id.
+        Failure::Refused(GrantError::Run(_)) => "idempotencyKey",
+        Failure::Refused(
+            GrantError::Policy(_) | GrantError::Company(_) | GrantError::Insufficient { .. } | GrantError::Money(_),
+        ) => "policy",
+        Failure::Refused(GrantError::Views(_)) | Failure::KeyReused | Failure::Interrupted(_) => {
+            return Failed::from(failure);
+        }
+    };
+    refused_at(failure, field)
+}
+
 async fn on_policy(
     caller: &Caller<'_>,
     request: commands::Request,
     policy: Uuid,
     command: policy::Command,
 ) -> Result<SubsidyPolicyPayload, Failed> {
-    let outcome = caller.commands().on_policy(request, PolicyId(policy.0), command).await?;
+    let terms = match &command {
+        policy::Command::SetTerms { terms, .. } => Some(terms.clone()),
+        _ => None,
+    };
+    let done = caller.commands().on_policy(request, PolicyId(policy.0), command).await;
+    let outcome = done.map_err(|failure| refused(failure, terms.as_deref()))?;
     Ok(SubsidyPolicyPayload { policy, consistency_token: caller.outcome(&outcome).await?.token })
 }
 
@@ -439,7 +411,7 @@ impl SubsidyMutation {
         let caller = caller(ctx)?;
         let new = NewGrants { policy: PolicyId(policy.0), first: first_date.0, last: last_date.0 };
         let request = caller.request("grantSubsidies", idempotency_key, &new)?;
-        let granted = caller.service.subsidies.grant(request, new, |_| {}).await.map_err(Failed::from)?;
+        let granted = caller.service.subsidies.grant(request, new, |_| {}).await.map_err(not_granted)?;
         let token = caller.written(0).await?.token;
         Ok(GrantSubsidiesPayload { run: granted.into(), consistency_token: token })
     }

@@ -88,7 +88,7 @@ pub(crate) enum TenderSource {
 }
 
 impl TenderSource {
-    fn of(source: Source) -> Self {
+    pub(crate) fn of(source: Source) -> Self {
         match source {
             Source::Account(AccountId::Subsidy(_)) | Source::Lot(..) => TenderSource::Subsidy,
             Source::Account(AccountId::Wallet(_)) => TenderSource::Wallet,

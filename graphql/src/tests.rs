@@ -19,6 +19,7 @@ mod large_amounts;
 mod live;
 mod lunch;
 mod menus;
+mod own_money;
 mod paying;
 mod people;
 mod refusals;

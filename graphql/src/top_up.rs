@@ -1,16 +1,19 @@
 //! Top-ups: money that comes into accounts.
 
-use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject, connection::Connection};
 use commands::{Finished, Request};
 use domain::top_up as own;
+use projections::top_ups as views;
 use sagas::NewTopUp;
+use store::Position;
 
 use crate::{
     account::{AccountInput, AccountPayload, payload},
     caller::{Caller, caller},
     errors::{self, Code, Failed, coded, of_finance},
     node::NodeId,
-    scalars::{Money, MoneyInput, Uuid},
+    paging,
+    scalars::{DateTime, Money, MoneyInput, Uuid},
 };
 
 /// Where the money of a top-up is.
@@ -25,6 +28,7 @@ pub(crate) enum TopUpSource {
 
 /// Where a top-up stands.
 #[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "views::Status")]
 pub(crate) enum TopUpStatus {
     /// The account has not answered yet.
     Requested,
@@ -48,6 +52,46 @@ pub(crate) struct TopUp {
     source: TopUpSource,
     /// Where it stands.
     status: TopUpStatus,
+}
+
+/// Why an account did not take a top-up.
+#[derive(Enum, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "own::Reason")]
+pub(crate) enum TopUpFailure {
+    /// It had been closed.
+    Closed,
+    /// It does not take that amount, or that currency.
+    Amount,
+}
+
+/// A top-up in a list.
+#[derive(SimpleObject)]
+pub(crate) struct TopUpRecord {
+    /// The top-up.
+    top_up: TopUp,
+    /// Why it failed; null for one that did not.
+    failure: Option<TopUpFailure>,
+    /// Who asked for it.
+    requested_by: Uuid,
+    /// When it was asked for.
+    requested_at: DateTime,
+}
+
+impl From<views::TopUp> for TopUpRecord {
+    fn from(row: views::TopUp) -> Self {
+        TopUpRecord {
+            failure: row.reason.map(TopUpFailure::from),
+            requested_by: row.requested_by.0.into(),
+            requested_at: row.requested_at.into(),
+            top_up: TopUp {
+                top_up: row.top_up.0.into(),
+                account: NodeId::Account(row.account).encode(),
+                amount: row.amount().into(),
+                source: row.source.into(),
+                status: row.status.into(),
+            },
+        }
+    }
 }
 
 /// A top-up after it was asked for.
@@ -77,6 +121,33 @@ fn shown(id: uuid::Uuid, top_up: &own::TopUp) -> Result<TopUp, Failed> {
 
 async fn bring(caller: &Caller<'_>, request: Request, new: NewTopUp) -> Result<Finished<own::TopUp>, Failed> {
     caller.service.finance.top_up(request, new).await.map_err(of_finance)
+}
+
+#[derive(Default)]
+pub(crate) struct TopUpQuery;
+
+#[Object]
+impl TopUpQuery {
+    /// Top-ups, the latest first; of one status, or all. The money of those that failed has to go back. For finance
+    /// and auditors.
+    async fn top_ups(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only of this status.")] status: Option<TopUpStatus>,
+        #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
+        #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
+    ) -> Result<Connection<String, TopUpRecord>> {
+        let caller = caller(ctx)?;
+        let (tenant, masks) = (caller.tenant(), &caller.service.masks);
+        // Positions would tell how much others do.
+        let before: Option<Position> = paging::cursor(after.as_deref(), |text| masks.position(tenant, text))?;
+        let status = status.map(views::Status::from);
+        let fetch = async |before, size| {
+            caller.views().read(move |snapshot| views::list(snapshot, tenant, status, before, size)).await
+        };
+        let page = paging::page(first, before, fetch).await?;
+        Ok(paging::connection(page, |row| masks.token(tenant, row.requested), TopUpRecord::from))
+    }
 }
 
 #[derive(Default)]

@@ -71,7 +71,7 @@ row! {
         day: Date,
         currency: Currency,
         spent_minor: i64,
-        /// Given back of that, to lots that had expired too.
+        /// Given back of that; to lots that had expired and accounts that were closed too.
         refunded_minor: i64,
     }
     index "day" on "(tenant, company, day, diner)";
@@ -86,7 +86,7 @@ impl Projection for CompanyUse {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -224,7 +224,9 @@ fn of_subsidy(tenant: TenantId, diner: DinerId, event: &account::Event, rows: &m
             let new = || CompanyOrder { tenant, order_id, company, diner, day, currency, spent_minor, refunded_minor };
             rows.get_or_insert_with(&(tenant, order_id, company), new).spent_minor += amount.minor;
         }
-        Event::Refunded { hold, amount, lot: Some(lot), .. } | Event::RefundLapsed { hold, amount, lot, .. } => {
+        Event::Refunded { hold, amount, lot: Some(lot), .. }
+        | Event::RefundLapsed { hold, amount, lot, .. }
+        | Event::RefundDiverted { hold, amount, lot: Some(lot), .. } => {
             let company = company_of(tenant, diner, *lot, rows)?;
             let row = rows.get_mut::<CompanyOrder>(&(tenant, hold.payment.order(), company));
             if let Some(row) = row {
@@ -233,11 +235,11 @@ fn of_subsidy(tenant: TenantId, diner: DinerId, event: &account::Event, rows: &m
         }
         // Money that was in no lot is no company's; the others move none of an order's.
         Event::Refunded { lot: None, .. }
+        | Event::RefundDiverted { lot: None, .. }
         | Event::Opened { .. }
         | Event::Deposited { .. }
         | Event::Held { .. }
         | Event::Released { .. }
-        | Event::RefundDiverted { .. }
         | Event::Lapsed { .. }
         | Event::Allocated { .. }
         | Event::TakenBack { .. }

@@ -1,9 +1,9 @@
 //! Orders as their diners and the staff see them: what, how paid, how they ended.
 
 use domain::{
-    CanteenId, Currency, DinerId, Fact, Money, OrderId, RefundId, ServingId, TenantId, Timestamp,
+    CanteenId, Currency, DinerId, Fact, Money, OrderId, RefundId, ServingId, TenantId, Timestamp, account,
     order::{self, Channel, Line, LineAmount, LineCount, Placement, RefundReason, Refusal, Terms},
-    payment::{self, Source, Tender, TenderState, Why},
+    payment::{self, Part, Source, Tender, TenderState, Why},
 };
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,33 @@ impl PaidFrom {
     }
 }
 
+/// Where a part of a refund is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Whereabouts {
+    /// On its way: its account, till or provider has not said that it has it.
+    #[default]
+    UnderWay,
+    /// Where it came from: in its lot, its account, or with the provider for the payer.
+    Returned,
+    /// In `breakage`, since its lot had expired.
+    Lapsed,
+    /// In `suspense`, since its account was closed or its provider could not give it back.
+    Diverted,
+}
+
+/// What of a refund goes back to one of the order's tenders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefundPart {
+    /// The tender's index.
+    pub tender: u8,
+    /// Minor units of the order's currency.
+    pub amount: i64,
+    pub is: Whereabouts,
+    /// When it came there, and with which event; none under way.
+    pub came: Option<(Timestamp, Position)>,
+}
+
 /// Money going back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refunded {
@@ -81,6 +108,9 @@ pub struct Refunded {
     /// Whether it is of lines that the order is not for any more, since it was changed.
     #[serde(default)]
     pub before_change: bool,
+    /// By tender; empty until the payment has said how it is split.
+    #[serde(default)]
+    pub parts: Vec<RefundPart>,
 }
 
 row! {
@@ -103,6 +133,8 @@ row! {
         cancelled: Option<RefundReason>,
         tenders: Json<Vec<PaidFrom>>,
         refunds: Json<Vec<Refunded>>,
+        /// How many of them have not reached every tender, those of before a change too.
+        refunds_open: u32,
         code: Option<String>,
         /// Of the event with which it was placed: the order of lists.
         placed: Position,
@@ -137,7 +169,7 @@ impl Projection for DinerOrders {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -151,10 +183,13 @@ impl Projection for DinerOrders {
                 Ok(())
             }
             Fact::Order(order_id, event) => of_order(it, event, order_mut(it.tenant, *order_id, rows)?),
-            Fact::Payment(payment, event) => of_payment(it.tenant, payment.order(), event, rows),
+            Fact::Payment(payment, event) => of_payment(it, payment.order(), event, rows),
+            Fact::Account(_, event) => {
+                of_account(it, event, rows);
+                Ok(())
+            }
             Fact::Menu(..)
             | Fact::Serving(..)
-            | Fact::Account(..)
             | Fact::Policy(..)
             | Fact::Grant(..)
             | Fact::Diner(..)
@@ -190,6 +225,7 @@ fn placed(it: &Recorded, order_id: OrderId, placement: &Placement) -> Order {
         cancelled: None,
         tenders: Json(vec![]),
         refunds: Json(vec![]),
+        refunds_open: 0,
         code: None,
         placed: it.position,
         placed_at: it.occurred_at,
@@ -233,6 +269,7 @@ fn of_order(it: &Recorded, event: &order::Event, order: &mut Order) -> Result<()
         }
         Event::RefundBegun { refund, lines, amounts, amount, reason, .. } => {
             order.refunded_minor = order.refunded().plus(*amount)?.minor;
+            order.refunds_open += 1;
             order.refunds.push(Refunded {
                 refund: *refund,
                 amount: amount.minor,
@@ -242,12 +279,15 @@ fn of_order(it: &Recorded, event: &order::Event, order: &mut Order) -> Result<()
                 begun_at: at,
                 settled_at: None,
                 before_change: false,
+                parts: vec![],
             });
         }
         Event::RefundSettled { refund } => {
             let begun = order.refunds.iter_mut().find(|begun| begun.refund == *refund);
-            begun.ok_or_else(|| Poison(format!("refund {refund} is settled before it was begun")))?.settled_at =
-                Some(at);
+            let begun = begun.ok_or_else(|| Poison(format!("refund {refund} is settled before it was begun")))?;
+            if begun.settled_at.replace(at).is_none() {
+                order.refunds_open = order.refunds_open.saturating_sub(1);
+            }
         }
         Event::Changed(change) => {
             (order.lines, order.total_minor, order.refunded_minor) =
@@ -259,8 +299,9 @@ fn of_order(it: &Recorded, event: &order::Event, order: &mut Order) -> Result<()
     Ok(())
 }
 
-fn of_payment(tenant: TenantId, order_id: OrderId, event: &payment::Event, rows: &mut Rows) -> Result<(), Poison> {
+fn of_payment(it: &Recorded, order_id: OrderId, event: &payment::Event, rows: &mut Rows) -> Result<(), Poison> {
     use payment::Event;
+    let tenant = it.tenant;
     match event {
         Event::Started { tenders, .. } => {
             order_mut(tenant, order_id, rows)?.tenders = Json(tenders.iter().map(planned).collect());
@@ -270,8 +311,11 @@ fn of_payment(tenant: TenantId, order_id: OrderId, event: &payment::Event, rows:
         }
         Event::ExtensionCaptured { .. } => planned_are(order_mut(tenant, order_id, rows)?, TenderState::Captured),
         Event::ExtensionGivenUp { .. } => planned_are(order_mut(tenant, order_id, rows)?, TenderState::Released),
-        Event::RefundBegun { parts, .. } => {
+        Event::RefundBegun { refund, parts, .. } => {
             let order = order_mut(tenant, order_id, rows)?;
+            if let Some(begun) = order.refunds.iter_mut().find(|begun| begun.refund == *refund) {
+                begun.parts = parts.iter().map(going_back).collect();
+            }
             for part in parts {
                 let tender = order.tenders.get_mut(usize::from(part.tender));
                 let tender =
@@ -302,13 +346,61 @@ fn of_payment(tenant: TenantId, order_id: OrderId, event: &payment::Event, rows:
             // It came for a dead order.
             becomes(order_mut(tenant, order_id, rows)?, *tender, TenderState::Released);
         }
-        Event::PayBackAsked { .. }
-        | Event::PayBackUnknown { .. }
-        | Event::PayBackDiverted { .. }
-        | Event::PaidBack { .. }
-        | Event::RefundSettled { .. } => {}
+        Event::PaidBack { refund, tender, .. } => {
+            came(it, order_id, (*refund, *tender), Whereabouts::Returned, rows);
+        }
+        Event::PayBackDiverted { refund, tender, .. } => {
+            came(it, order_id, (*refund, *tender), Whereabouts::Diverted, rows);
+        }
+        Event::PayBackAsked { .. } | Event::PayBackUnknown { .. } | Event::RefundSettled { .. } => {}
     }
     Ok(())
+}
+
+/// What accounts make of their parts of refunds.
+fn of_account(it: &Recorded, event: &account::Event, rows: &mut Rows) {
+    use account::Event;
+    let (refund, hold, is) = match event {
+        Event::Refunded { refund, hold, .. } => (*refund, *hold, Whereabouts::Returned),
+        Event::RefundLapsed { refund, hold, .. } => (*refund, *hold, Whereabouts::Lapsed),
+        Event::RefundDiverted { refund, hold, .. } => (*refund, *hold, Whereabouts::Diverted),
+        Event::Opened { .. }
+        | Event::Deposited { .. }
+        | Event::Granted { .. }
+        | Event::Held { .. }
+        | Event::Captured { .. }
+        | Event::Released { .. }
+        | Event::Lapsed { .. }
+        | Event::Allocated { .. }
+        | Event::TakenBack { .. }
+        | Event::PayoutHeld { .. }
+        | Event::PaidOut { .. }
+        | Event::PayoutReleased { .. }
+        | Event::Adjusted { .. }
+        | Event::FloorSet { .. }
+        | Event::Invoiced { .. }
+        | Event::InvoicePaid { .. }
+        | Event::InvoiceVoided { .. }
+        | Event::DisclosureSet { .. }
+        | Event::Frozen
+        | Event::Unfrozen
+        | Event::Closed => return,
+    };
+    came(it, hold.payment.order(), (refund, hold.tender), is, rows);
+}
+
+fn going_back(part: &Part) -> RefundPart {
+    RefundPart { tender: part.tender, amount: part.amount.minor, is: Whereabouts::UnderWay, came: None }
+}
+
+/// A part of a refund has come to its end. What came late for a dead order goes back without a refund of it.
+fn came(it: &Recorded, order_id: OrderId, (refund, tender): (RefundId, u8), is: Whereabouts, rows: &mut Rows) {
+    let Some(order) = rows.get_mut::<Order>(&(it.tenant, order_id)) else { return };
+    let refund = order.refunds.iter_mut().find(|begun| begun.refund == refund);
+    let part = refund.and_then(|begun| begun.parts.iter_mut().find(|part| part.tender == tender));
+    if let Some(part) = part {
+        (part.is, part.came) = (is, Some((it.occurred_at, it.position)));
+    }
 }
 
 fn planned(tender: &Tender) -> PaidFrom {
@@ -337,15 +429,12 @@ pub async fn order(views: &Views, tenant: TenantId, order_id: OrderId) -> Result
     views.read(move |snapshot| snapshot.fetch_one("WHERE tenant = ?1 AND order_id = ?2", args![tenant, order_id])).await
 }
 
-/// Several orders, in the order asked; unknown ones are left out. At most 100 are looked up.
+/// Several orders, in no order; unknown ones are left out. At most 100 are looked up.
 pub async fn orders(views: &Views, tenant: TenantId, order_ids: Vec<OrderId>) -> Result<Vec<Order>, ViewError> {
     views
         .read(move |snapshot| {
-            let mut orders = Vec::new();
-            for order_id in order_ids.into_iter().take(PageSize::MAX.get()) {
-                orders.extend(snapshot.fetch_one("WHERE tenant = ?1 AND order_id = ?2", args![tenant, order_id])?);
-            }
-            Ok(orders)
+            let known = &order_ids[..order_ids.len().min(PageSize::MAX.get())];
+            snapshot.fetch_among(tenant, ("order_id", known), "")
         })
         .await
 }
@@ -366,7 +455,7 @@ pub async fn unfinished(views: &Views, tenant: TenantId, diner: DinerId) -> Resu
             let (mut found, mut before) = (Unfinished::default(), i64::MAX as u64);
             loop {
                 let rows: Vec<Order> = snapshot.fetch(
-                    "WHERE tenant = ?1 AND diner = ?2 AND placed < ?3 AND (ended_at IS NULL OR refunded_minor > 0)
+                    "WHERE tenant = ?1 AND diner = ?2 AND placed < ?3 AND (ended_at IS NULL OR refunds_open > 0)
                      ORDER BY placed DESC LIMIT ?4",
                     args![tenant, diner, before, PageSize::MAX],
                 )?;
@@ -445,27 +534,5 @@ pub async fn of_day(
 }
 
 #[cfg(test)]
-mod tests {
-    use store::EventStore;
-
-    use super::*;
-    use crate::{Runner, testing::*};
-
-    #[tokio::test]
-    async fn open_orders_and_refunds_under_way_are_unfinished() {
-        let mut world = World::with(&[opening(), funded(1), confirmed(1), funded(2), confirmed(2)].concat()).await;
-        let views = Views::in_memory(world.store.identity(), crate::all()).unwrap();
-        let mut runner = Runner::open(world.store.clone(), views.clone()).await.unwrap();
-        let mut after = async |world: &mut World, facts: &[Fact]| {
-            world.happen(facts).await;
-            runner.catch_up().await.unwrap();
-            let found = unfinished(&views, tenant(), diner(1)).await.unwrap();
-            (found.orders, found.refunds)
-        };
-        assert_eq!(after(&mut world, &[]).await, (1, 0));
-        let going_back = cancelled(1);
-        let (begun, rest) = going_back.split_at(2);
-        assert_eq!(after(&mut world, begun).await, (0, 1));
-        assert_eq!(after(&mut world, rest).await, (0, 0));
-    }
-}
+#[path = "diner_orders_tests.rs"]
+mod tests;

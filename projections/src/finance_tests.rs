@@ -190,6 +190,23 @@ async fn both_databases_answer_alike() {
     let page = PageSize::clamped(2);
     for views in both(&world).await {
         assert_eq!(top_ups::open(&views, page).await.unwrap().len(), 1);
+        let listed = async |status, before| {
+            let two = PageSize::clamped(2);
+            let rows =
+                views.read(move |snapshot| top_ups::list(snapshot, tenant(), status, before, two)).await.unwrap();
+            rows.iter().map(|row| (row.status, row.requested)).collect::<Vec<_>>()
+        };
+        use top_ups::Status as S;
+        let first = listed(None, None).await;
+        assert_eq!(first.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [S::Requested, S::Failed]);
+        let rest = listed(None, Some(first[1].1)).await;
+        assert_eq!(rest.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [S::Credited]);
+        assert_eq!(listed(Some(S::Failed), None).await, [first[1]], "money that has to go back");
+        assert_eq!(listed(Some(S::Failed), Some(first[1].1)).await, []);
+        assert_eq!(listed(Some(S::Credited), None).await, rest);
+        let of_nobody = domain::TenantId(id(99));
+        let stranger = views.read(move |snapshot| top_ups::list(snapshot, of_nobody, None, None, page)).await.unwrap();
+        assert_eq!(stranger, []);
         let open = payouts::open(&views, page).await.unwrap();
         assert_eq!(open.iter().map(|row| row.payout).collect::<Vec<_>>(), [PayoutId(id(922)), PayoutId(id(923))]);
         let list = async |of, before| {

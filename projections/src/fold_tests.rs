@@ -231,6 +231,18 @@ fn an_order_that_was_refunded_whole_before_its_meal_goes_on() {
 }
 
 #[test]
+fn an_entry_says_what_a_correction_is_for_and_no_other_says_anything() {
+    use domain::account::AdjustReason::Goodwill;
+    let wallet = AccountId::Wallet(diner(0));
+    let adjusted = account::Event::Adjusted { adjustment: id(1), by: cny(5), reason: Goodwill };
+    let mut rows = fold(&Journal, &[funded(0), vec![Fact::Account(wallet, adjusted)]].concat());
+    let entries = rows.all::<Entry>();
+    let (corrected, others): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.event == "account.Adjusted");
+    assert!(corrected.iter().all(|entry| entry.reason == Some(Goodwill)) && corrected.len() == 2);
+    assert!(others.iter().all(|entry| entry.reason.is_none()) && !others.is_empty());
+}
+
+#[test]
 fn the_journal_has_two_balanced_entries_a_movement() {
     let mut rows = fold(&Journal, &lunch(10));
     let entries = rows.all::<Entry>();

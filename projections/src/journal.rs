@@ -1,7 +1,11 @@
 //! The books' journal: every posting of every event that moved money, their sums by day, and the
 //! periods that were closed.
 
-use domain::{Currency, Fact, Money, TenantId, Timestamp, postings::LedgerAccount, postings::postings};
+use domain::{
+    Currency, Fact, Money, TenantId, Timestamp,
+    account::{self, AdjustReason},
+    postings::{LedgerAccount, postings},
+};
 use jiff::civil::Date;
 use store::{Position, Recorded};
 use uuid::Uuid;
@@ -38,6 +42,8 @@ row! {
         event: String,
         /// What the whole chain of commands was about: the order's id, for example.
         correlation: Uuid,
+        /// What a correction of a balance is for.
+        reason: Option<AdjustReason>,
     }
     index "account" on "(tenant, account, position, line)";
     index "time" on "(tenant, occurred_at, position, line)";
@@ -81,6 +87,10 @@ impl Projection for Journal {
         }
         let (booking_date, late) = periods::booking_date(it, rows);
         books::book(it, &postings, booking_date, rows)?;
+        let reason = match &it.fact {
+            Fact::Account(_, account::Event::Adjusted { reason, .. }) => Some(*reason),
+            _ => None,
+        };
         for (line, posting) in postings.into_iter().enumerate() {
             rows.append(Entry {
                 tenant: it.tenant,
@@ -95,6 +105,7 @@ impl Projection for Journal {
                 currency: posting.amount.currency,
                 event: [aggregate(&it.fact), it.fact.name()].join("."),
                 correlation: it.metadata.correlation,
+                reason,
             });
         }
         Ok(())

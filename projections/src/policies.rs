@@ -7,7 +7,7 @@ use domain::{
 use jiff::civil::Date;
 use store::{Position, Recorded};
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, many, row};
+use crate::{Json, PageSize, Poison, Projection, Row, Rows, Snapshot, TableSpec, ViewError, Views, args, many, row};
 
 row! {
     /// A policy.
@@ -39,6 +39,15 @@ row! {
     index "company" on "(tenant, company, policy)";
 }
 
+row! {
+    /// The terms of a policy from a date on, until the next version's.
+    pub struct PolicyVersion in "policy_versions" {
+        key { tenant: TenantId, policy: PolicyId, version: u32 }
+        from_date: Date,
+        terms: Json<policy::Terms>,
+    }
+}
+
 impl PolicyRow {
     /// What the company lacks for the period that waits.
     pub fn short(&self) -> Option<Money> {
@@ -59,11 +68,11 @@ impl Projection for Policies {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn tables(&self) -> &'static [TableSpec] {
-        &[PolicyRow::TABLE]
+        &[PolicyRow::TABLE, PolicyVersion::TABLE]
     }
 
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
@@ -131,6 +140,10 @@ fn of_policy(it: &Recorded, policy: PolicyId, event: &policy::Event, rows: &mut 
             };
         }
     }
+    if let Event::TermsSet { version, from, terms } = event {
+        let (tenant, version, from_date) = (it.tenant, *version, *from);
+        rows.put(PolicyVersion { tenant, policy, version, from_date, terms: Json((**terms).clone()) });
+    }
     Ok(())
 }
 
@@ -184,4 +197,14 @@ pub async fn list(
             })
         })
         .await
+}
+
+/// All versions of some policies, each policy's in their order. A policy has at most
+/// [`policy::MAX_VERSIONS`].
+pub fn versions(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    policies: &[PolicyId],
+) -> Result<Vec<PolicyVersion>, ViewError> {
+    snapshot.fetch_among(tenant, ("policy", policies), "ORDER BY policy, version")
 }

@@ -4,7 +4,7 @@
 //! Sums come from the journal's sums by day ([`LedgerDay`]); entries are found at the positions that those
 //! name, so that no entry of another day is read but those recorded in between.
 
-use domain::{Currency, Money, TenantId, postings::LedgerAccount};
+use domain::{Currency, GrantRunId, Money, OrderId, TenantId, postings::LedgerAccount};
 use jiff::civil::Date;
 use store::Position;
 
@@ -93,32 +93,53 @@ impl Line {
     /// What the entry is to whoever owns the account, in plain words; an event that has none of its own goes by
     /// its type.
     pub fn title(&self) -> &str {
-        match self.entry.event.as_str() {
-            "account.Deposited" => "Top-up",
-            "account.PaidOut" => "Paid out to the bank",
-            "account.Adjusted" | "correction.Moved" => "Correction",
-            "account.Granted" => "Subsidy granted",
-            "account.Lapsed" => "Subsidy expired",
-            "account.Captured" => "Meal",
-            "account.Refunded" => "Refund of a meal",
-            "account.RefundLapsed" => "Refund to an expired subsidy",
-            "account.RefundDiverted" => "Refund to a closed account",
-            "account.Allocated" => "Set aside for subsidies",
-            "account.TakenBack" => "Subsidies that were not needed",
-            "payment.Paid" => "Paid elsewhere",
-            "payment.PaidBack" => "Paid back elsewhere",
-            "order.PickedUp" => "Meal served",
-            "order.NoShow" => "Meal that was not collected",
-            "order.RefundBegun" => "Refund after the meal",
-            "payment.Mispaid" => "Another amount than was asked",
-            "payment.PayBackDiverted" => "Could not be paid back",
-            "account.Invoiced" => "Invoice",
-            "account.InvoiceVoided" => "Invoice taken back",
-            "invoice.Paid" => "Payment of an invoice",
-            other => other,
-        }
+        let event = self.entry.event.as_str();
+        TITLES.iter().find(|(known, _)| *known == event).map_or(event, |(_, title)| title)
+    }
+
+    /// The order that the entry is of: what moves the money of orders is all about them.
+    pub fn order(&self) -> Option<OrderId> {
+        let is_of_order = match self.entry.event.split_once('.') {
+            Some(("order" | "payment", _)) => true,
+            Some(("account", event)) => matches!(event, "Captured" | "Refunded" | "RefundLapsed" | "RefundDiverted"),
+            _ => false,
+        };
+        is_of_order.then_some(OrderId(self.entry.correlation))
+    }
+
+    /// The run of grants that the entry is of.
+    pub fn run(&self) -> Option<GrantRunId> {
+        let is_of_run =
+            matches!(self.entry.event.as_str(), "account.Granted" | "account.Allocated" | "account.TakenBack");
+        is_of_run.then_some(GrantRunId(self.entry.correlation))
     }
 }
+
+/// What the events that move money are to whoever owns the account.
+pub const TITLES: &[(&str, &str)] = &[
+    ("account.Deposited", "Top-up"),
+    ("account.PaidOut", "Paid out to the bank"),
+    ("account.Adjusted", "Correction"),
+    ("correction.Moved", "Correction"),
+    ("account.Granted", "Subsidy granted"),
+    ("account.Lapsed", "Subsidy expired"),
+    ("account.Captured", "Meal"),
+    ("account.Refunded", "Refund of a meal"),
+    ("account.RefundLapsed", "Refund to an expired subsidy"),
+    ("account.RefundDiverted", "Refund to a closed account"),
+    ("account.Allocated", "Set aside for subsidies"),
+    ("account.TakenBack", "Subsidies that were not needed"),
+    ("payment.Paid", "Paid elsewhere"),
+    ("payment.PaidBack", "Paid back elsewhere"),
+    ("order.PickedUp", "Meal served"),
+    ("order.NoShow", "Meal that was not collected"),
+    ("order.RefundBegun", "Refund after the meal"),
+    ("payment.Mispaid", "Another amount than was asked"),
+    ("payment.PayBackDiverted", "Could not be paid back"),
+    ("account.Invoiced", "Invoice"),
+    ("account.InvoiceVoided", "Invoice taken back"),
+    ("invoice.Paid", "Payment of an invoice"),
+];
 
 /// The accounts on which something had been booked by the last of the days, at most `limit`, in the order
 /// of their names.

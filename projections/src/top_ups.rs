@@ -6,7 +6,7 @@ use domain::{
 };
 use store::{Position, Recorded};
 
-use crate::{PageSize, Poison, Projection, Row, Rows, TableSpec, ViewError, Views, args, column::words, row};
+use crate::{PageSize, Poison, Projection, Row, Rows, Snapshot, TableSpec, ViewError, Views, args, column::words, row};
 
 /// Where a top-up stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub enum Status {
     Credited,
     /// The account could not take it: the money has to go back.
     Failed,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Requested => "requested",
+            Status::Credited => "credited",
+            Status::Failed => "failed",
+        }
+    }
 }
 
 words! {
@@ -36,10 +46,14 @@ row! {
         reason: Option<Reason>,
         requested_by: ActorId,
         requested_at: Timestamp,
+        /// Of the event that requested it.
+        requested: Position,
         /// The event that moved it last.
         moved: Position,
     }
     index "open" on "(moved) WHERE status = 'requested'";
+    index "requested" on "(tenant, requested)";
+    index "failed" on "(tenant, requested) WHERE status = 'failed'";
 }
 
 impl TopUp {
@@ -57,7 +71,7 @@ impl Projection for TopUps {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -93,6 +107,7 @@ impl Projection for TopUps {
                 reason: None,
                 requested_by: *by,
                 requested_at: it.occurred_at,
+                requested: it.position,
                 moved: it.position,
             });
             return Ok(());
@@ -112,4 +127,22 @@ impl Projection for TopUps {
 /// Top-ups that have not come to their end, of all tenants, the longest unmoved first.
 pub async fn open(views: &Views, page: PageSize) -> Result<Vec<TopUp>, ViewError> {
     views.read(move |snapshot| snapshot.fetch("WHERE status = 'requested' ORDER BY moved LIMIT ?1", args![page])).await
+}
+
+/// A tenant's top-ups, the latest first, from before `before`; of one status, or of all.
+pub fn list(
+    snapshot: &Snapshot<'_>,
+    tenant: TenantId,
+    status: Option<Status>,
+    before: Option<Position>,
+    page: PageSize,
+) -> Result<Vec<TopUp>, ViewError> {
+    let before = before.unwrap_or(i64::MAX as u64);
+    // They are few among many, and have an index of their own.
+    if status == Some(Status::Failed) {
+        let query = "WHERE tenant = ?1 AND requested < ?2 AND status = 'failed' ORDER BY requested DESC LIMIT ?3";
+        return snapshot.fetch(query, args![tenant, before, page]);
+    }
+    let query = "WHERE tenant = ?1 AND requested < ?2 AND (?4 IS NULL OR status = ?4) ORDER BY requested DESC LIMIT ?3";
+    snapshot.fetch(query, args![tenant, before, page, status])
 }

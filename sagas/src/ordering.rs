@@ -159,16 +159,16 @@ impl Ordering {
         self.give_back(request, order, command).await
     }
 
-    /// Refunds some portions of an order. After the meal the money comes from the canteen.
+    /// Refunds some portions of an order. After the meal the money comes from the canteen, and a reason is needed.
     pub async fn refund_lines(
         &self,
         request: Request,
         order: OrderId,
         lines: Vec<LineCount>,
-        reason: RefundReason,
+        reason: impl Into<Option<RefundReason>> + Send,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
         let request = request.about(order.0);
-        let command = order::Command::Refund { refund: RefundId(request.id), lines, reason };
+        let command = order::Command::Refund { refund: RefundId(request.id), lines, reason: reason.into() };
         self.give_back(request, order, command).await
     }
 
@@ -180,9 +180,9 @@ impl Ordering {
         order: OrderId,
         amount: Money,
         first: Vec<u8>,
-        reason: RefundReason,
+        reason: impl Into<Option<RefundReason>> + Send,
     ) -> Result<Finished<Order>, Failure<order::Error>> {
-        let request = request.about(order.0);
+        let (request, reason) = (request.about(order.0), reason.into());
         let command = order::Command::RefundAmount { refund: RefundId(request.id), amount, first, reason };
         self.give_back(request, order, command).await
     }

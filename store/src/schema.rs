@@ -67,6 +67,8 @@ pub const UPCASTERS: &[Upcaster] = &[
     // Version 3 has one more reason again: the order was changed.
     Upcaster { event_type: "order.Cancelled", from: 2, upcast: unchanged },
     Upcaster { event_type: "order.RefundBegun", from: 2, upcast: unchanged },
+    // Version 2 may name the lot that the money should have gone back to.
+    Upcaster { event_type: "account.RefundDiverted", from: 1, upcast: unchanged },
 ];
 
 /// For a version that may say more, and reads what said less as it stands.

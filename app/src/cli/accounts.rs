@@ -63,6 +63,12 @@ enum Command {
         #[arg(long)]
         open: bool,
     },
+    /// List top-ups, the latest first
+    TopUps {
+        /// Only those that their accounts could not take: the money has to go back
+        #[arg(long)]
+        failed: bool,
+    },
     /// Correct a balance: at once within the limit, else a second person applies it
     Adjust {
         #[command(flatten)]
@@ -196,6 +202,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         Command::Freeze { account, who } => (who, FinanceWork::Freeze(account)),
         Command::Unfreeze { account, who } => (who, FinanceWork::Unfreeze(account)),
         Command::Close { account, who } => (who, FinanceWork::Close(account)),
+        Command::TopUps { failed } => return super::top_ups::run(tenant, failed, config).await,
         Command::Payouts { open } => return list(tenant, open, config).await,
     };
     fix::carry_out(config, FinanceRequest { tenant, by: who.actor, work }).await

@@ -26,6 +26,7 @@ pub mod statement;
 pub mod subsidies;
 mod tenant;
 pub mod token;
+pub mod top_ups;
 pub mod trial_balance;
 pub mod verify;
 

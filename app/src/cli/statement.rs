@@ -223,7 +223,7 @@ fn as_json(statement: &Statement) -> Value {
             "booking_date": line.entry.booking_date, "late": line.entry.late, "position": line.entry.position,
             "line": line.entry.line, "event": line.entry.event, "what": line.title(), "occurred_at": line.entry.occurred_at,
             "amount_minor": line.entry.amount_minor, "balance_minor": line.balance.minor,
-            "correlation": line.entry.correlation,
+            "correlation": line.entry.correlation, "reason": line.entry.reason,
         })
     };
     json!({

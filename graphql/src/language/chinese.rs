@@ -114,6 +114,7 @@ impl Chinese for order::Error {
             }
             E::TooMuch { asked, left } => format!("不能退{}：订单只剩{}可退", money(*asked), money(*left)),
             E::OtherRefund => "这笔退款已经开始，针对的是别的行或别的金额".into(),
+            E::NoReason => "餐后退款要说明原因".into(),
             E::PartlyRefunded => "订单已按金额退过款：可以取消，不能修改".into(),
             E::NothingToChange => "订单本来就是这样".into(),
             E::Changing => "订单正在修改，请稍后再试".into(),

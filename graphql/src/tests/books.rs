@@ -216,4 +216,8 @@ async fn auditors_read_the_books_and_strangers_see_none_of_them() {
         "payables": { "nodes": [] } });
     assert_eq!(house.read(&stranger, all, json!({})).await, nothing);
     assert_eq!(house.ask(&diner(7), all, json!({})).await.code(), "FORBIDDEN");
+    assert_eq!(
+        house.ask(&staff(), "{ statement(account: \"bank\") { account } }", json!({})).await.code(),
+        "FORBIDDEN"
+    );
 }

@@ -254,6 +254,61 @@ async fn a_company_lists_whom_it_employs_and_reads_who_they_are_while_it_does() 
     }
 }
 
+const MOVE: &str = "mutation($d: UUID!, $c: UUID!, $g: UUID, $f: Date!, $key: UUID!) {
+  moveEmployment(diner: $d, company: $c, group: $g, fromDate: $f, idempotencyKey: $key) { diner consistencyToken } }";
+
+#[tokio::test]
+async fn finance_moves_a_diner_to_another_group_and_another_company() {
+    let house = House::open().await;
+    let group = Uuid::from_u128(600);
+    employ(&house, 7, COMPANY, None, "2026-11-01").await;
+    let to = |company: Uuid, group: Option<Uuid>, from: &str, key: &str| json!({ "d": Uuid::from_u128(7), "c": company, "g": group, "f": from, "key": key });
+    let moved = key();
+    for _ in 0..2 {
+        let done = house.ask(&finance(), MOVE, to(COMPANY, Some(group), "2026-11-10", &moved)).await.data();
+        assert_eq!(done["moveEmployment"]["diner"], json!(Uuid::from_u128(7)));
+    }
+    let reused = house.ask(&finance(), MOVE, to(COMPANY, None, "2026-11-10", &moved)).await;
+    assert_eq!((reused.code(), reused.field()), ("KEY_REUSED", "idempotencyKey"));
+    let of = async |company: Uuid, with: Value| numbers(&house.read(&admin_of(company), EMPLOYEES, with).await);
+    assert_eq!(of(COMPANY, json!({ "g": group })).await, [7]);
+    house.ask(&finance(), MOVE, to(OTHER, None, "2026-11-20", &key())).await.data();
+    assert_eq!(of(OTHER, json!({ "d": "2026-11-20" })).await, [7]);
+    assert_eq!(of(COMPANY, json!({ "d": "2026-11-20" })).await, [0_u128; 0]);
+    let head = house.head().await;
+    let early = house.ask(&finance(), MOVE, to(COMPANY, None, "2026-11-19", &key())).await;
+    assert_eq!((early.code(), early.field()), ("OUT_OF_TURN", "fromDate"));
+    let mut nobody = to(COMPANY, None, "2026-11-19", &key());
+    nobody["d"] = json!(Uuid::from_u128(99));
+    let refused = house.ask(&finance(), MOVE, nobody).await;
+    assert_eq!((refused.code(), refused.field()), ("NOT_FOUND", "diner"));
+    for who in [admin_of(OTHER), diner(7), auditor(), staff()] {
+        assert_eq!(house.ask(&who, MOVE, to(OTHER, Some(group), "2026-11-21", &key())).await.code(), "FORBIDDEN");
+    }
+    assert_eq!(house.head().await, head, "nothing was appended");
+}
+
+#[tokio::test]
+async fn what_an_employment_refuses_names_what_was_wrong() {
+    let house = House::open().await;
+    employ(&house, 7, COMPANY, None, "2026-11-10").await;
+    let employed = "mutation($d: UUID!, $c: UUID!, $g: UUID, $f: Date!, $key: UUID!) {
+      employ(diner: $d, company: $c, group: $g, fromDate: $f, idempotencyKey: $key) { diner } }";
+    let who = |number: u128, from: &str| json!({ "d": Uuid::from_u128(number), "c": OTHER, "f": from, "key": key() });
+    let again = house.ask(&finance(), employed, who(7, "2026-11-20")).await;
+    assert_eq!((again.code(), again.field()), ("OUT_OF_TURN", "diner"));
+    let leave = "mutation($d: UUID!, $on: Date!, $key: UUID!) {
+      endEmployment(diner: $d, onDate: $on, idempotencyKey: $key) { diner } }";
+    let on = |number: u128, on: &str| json!({ "d": Uuid::from_u128(number), "on": on, "key": key() });
+    let early = house.ask(&finance(), leave, on(7, "2026-11-09")).await;
+    assert_eq!((early.code(), early.field()), ("OUT_OF_TURN", "onDate"));
+    let nobody = house.ask(&finance(), leave, on(8, "2026-11-09")).await;
+    assert_eq!((nobody.code(), nobody.field()), ("NOT_FOUND", "diner"));
+    house.ask(&finance(), leave, on(7, "2026-11-15")).await.data();
+    let early = house.ask(&finance(), employed, who(7, "2026-11-14")).await;
+    assert_eq!((early.code(), early.field()), ("OUT_OF_TURN", "fromDate"));
+}
+
 #[tokio::test]
 async fn employees_are_paged_and_stay_in_their_places() {
     let house = House::open().await;

@@ -1,6 +1,7 @@
 //! Top-ups, payouts and corrections as finance and diners have them.
 
-use domain::DinerId;
+use commands::Request;
+use domain::{DinerId, top_up};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -91,6 +92,47 @@ async fn money_comes_from_a_till_and_leaves_by_the_bank() {
         { "title": "Paid out to the bank", "event": "account.PaidOut" },
     ]);
     assert_eq!(entries, titles);
+}
+
+#[tokio::test]
+async fn money_that_an_account_could_not_take_is_listed_until_somebody_looks() {
+    let house = House::open().await;
+    let brought = |number, amount: &str| json!({ "a": owner(number), "m": yuan(amount), "s": "BANK", "key": key() });
+    house.ask(&finance(), TOP_UP, brought(7, "50.00")).await.data();
+    house.ask(&finance(), TOP_UP, brought(8, "60.00")).await.data();
+    // Its account was closed between the asking and the answer.
+    let (id, account) = (domain::TopUpId(Uuid::from_u128(55)), domain::AccountId::Wallet(DinerId(Uuid::from_u128(9))));
+    let (amount, by) = (domain::Money::new(7_000, domain::Currency::CNY), finance().actor);
+    let slip = top_up::Slip { account, amount, source: top_up::Source::Counter, by };
+    let steps = [top_up::Command::Request(slip), top_up::Command::RecordFailed(top_up::Reason::Closed)];
+    for (number, command) in (0..).zip(steps) {
+        let request = Request::new((tenant(1), by), "step", Uuid::from_u128(90 + number), &(), house.commands.now());
+        house.commands.execute::<top_up::TopUp>(tenant(1), id, command, request.cause(id.0)).await.unwrap();
+    }
+    let list =
+        "query($s: TopUpStatus, $first: Int, $after: String) { topUps(status: $s, first: $first, after: $after) {
+        pageInfo { hasNextPage endCursor } nodes { failure requestedBy requestedAt
+          topUp { topUp account amount { amount } source status } } } }";
+    house.views.wait_for(house.head().await, std::time::Duration::from_secs(10)).await.unwrap();
+    let failed = json!([{ "failure": "CLOSED", "requestedBy": by.0, "requestedAt": TEN_IN_THE_MORNING, "topUp": {
+        "topUp": id.0, "account": wallet(9), "amount": { "amount": "70.00" }, "source": "COUNTER", "status": "FAILED" } }]);
+    let auditor = Identity::new(tenant(1), Uuid::from_u128(9), [Role::Auditor]);
+    for who in [finance(), auditor] {
+        assert_eq!(house.read(&who, list, json!({ "s": "FAILED" })).await["topUps"]["nodes"], failed);
+    }
+    let amounts = |page: &Value| -> Vec<Value> {
+        let nodes = page["topUps"]["nodes"].as_array().unwrap().iter();
+        nodes.map(|node| node["topUp"]["amount"]["amount"].clone()).collect()
+    };
+    let first = house.read(&finance(), list, json!({ "first": 2 })).await;
+    assert_eq!(amounts(&first), ["70.00", "60.00"]);
+    let rest = json!({ "first": 2, "after": first["topUps"]["pageInfo"]["endCursor"] });
+    assert_eq!(amounts(&house.read(&finance(), list, rest).await), ["50.00"]);
+    let stranger = Identity::new(tenant(2), Uuid::from_u128(101), [Role::Finance]);
+    assert_eq!(house.read(&stranger, list, json!({})).await["topUps"]["nodes"], json!([]));
+    for who in [diner(9), staff()] {
+        assert_eq!(house.ask(&who, list, json!({})).await.code(), "FORBIDDEN");
+    }
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ fn refusals_of_meals_and_orders_have_their_figures_in_chinese() {
             E::NothingToRefund { .. } => E::NothingToRefund { line: 0, left: 1, asked: 2 },
             E::TooMuch { .. } => E::TooMuch { asked: cny(2), left: cny(1) },
             E::OtherRefund => E::OtherRefund,
+            E::NoReason => E::NoReason,
             E::PartlyRefunded => E::PartlyRefunded,
             E::NothingToChange => E::NothingToChange,
             E::Changing => E::Changing,

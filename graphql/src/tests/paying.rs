@@ -90,11 +90,11 @@ async fn staff_sell_at_once_and_refund_an_amount_to_the_tender_they_name() {
         ... on Order { id status channel } } }";
     let sold = house.ask(&staff(), sell, input(json!({ "payWith": "AT_COUNTER" }))).await.data()["placeOrder"].clone();
     assert_eq!((&sold["status"], &sold["channel"]), (&json!("PICKED_UP"), &json!("WALK_UP")));
-    let refund = "mutation($o: ID!, $a: MoneyInput!, $to: [Int!], $key: UUID!) {
-        refundAmount(order: $o, amount: $a, firstTo: $to, idempotencyKey: $key) {
+    let refund = "mutation($o: ID!, $a: MoneyInput!, $to: [Int!], $why: StaffRefundReason, $key: UUID!) {
+        refundAmount(order: $o, amount: $a, firstTo: $to, reason: $why, idempotencyKey: $key) {
           order { refunded { amount } refunds { amount { amount } lines { line quantity amount { amount } } }
                   tenders { refunded { amount } } } } }";
-    let of = |amount: &str| json!({ "o": sold["id"], "a": yuan(amount), "to": [0], "key": key() });
+    let of = |amount: &str| json!({ "o": sold["id"], "a": yuan(amount), "to": [0], "why": "COMPLAINT", "key": key() });
     let order = house.ask(&staff(), refund, of("1.50")).await.data()["refundAmount"]["order"].clone();
     let lines = json!([{ "line": 0, "quantity": 0, "amount": { "amount": "1.50" } }]);
     assert_eq!(order["refunds"], json!([{ "amount": { "amount": "1.50" }, "lines": lines }]));
@@ -110,6 +110,71 @@ async fn staff_sell_at_once_and_refund_an_amount_to_the_tender_they_name() {
     let answer = house.ask(&diner(9), sell, mine).await;
     assert_eq!((answer.code(), answer.field()), ("BAD_INPUT", "handOver"));
     assert_eq!(house.head().await, head, "nothing was appended");
+}
+
+#[tokio::test]
+async fn after_the_meal_staff_say_what_they_refund_for_and_before_it_they_may() {
+    let house = House::open().await;
+    let lunch = house.lunch().await;
+    house.deposit(7, "20.00").await;
+    house.deposit(8, "20.00").await;
+    let place = async |number| {
+        let lines = json!([{ "dish": lunch.rice, "quantity": 2 }]);
+        house.order(&diner(number), &lunch.serving, lines, &key()).await.data()["placeOrder"]["id"].clone()
+    };
+    let reasons = "order { refunds { reason begunAt parts { tender source account amount { amount } status since } } }";
+    let lines = format!(
+        "mutation($o: ID!, $why: StaffRefundReason, $key: UUID!) {{ it: refundLines(order: $o,
+           lines: [{{ line: 0, quantity: 1 }}], reason: $why, idempotencyKey: $key) {{ {reasons} }} }}"
+    );
+    let amount = format!(
+        "mutation($o: ID!, $why: StaffRefundReason, $key: UUID!) {{ it: refundAmount(order: $o,
+           amount: {{ amount: \"1.00\", currency: \"CNY\" }}, reason: $why, idempotencyKey: $key) {{ {reasons} }} }}"
+    );
+    let ask = async |query: &str, order: &Value, why: Value, key: &str| {
+        house.ask(&staff(), query, json!({ "o": order, "why": why, "key": key })).await
+    };
+    let before = place(7).await;
+    let (first, second) = (key(), key());
+    let unsaid = ask(&lines, &before, Value::Null, &first).await.data()["it"]["order"]["refunds"].clone();
+    assert_eq!(unsaid[0]["reason"], "COMPLAINT");
+    assert_eq!(unsaid[0]["begunAt"], TEN_IN_THE_MORNING);
+    ask(&amount, &before, json!("WITHDRAWN"), &second).await.data();
+    // The same key with another reason is another request.
+    assert_eq!(ask(&lines, &before, json!("COMPLAINT"), &first).await.code(), "KEY_REUSED");
+    assert_eq!(ask(&amount, &before, json!("NO_SHOW"), &second).await.code(), "KEY_REUSED");
+    let read = "query($o: ID!) { order(id: $o) { refunds { reason amount { amount }
+        parts { tender source account amount { amount } status since } } } }";
+    let account = json!(
+        crate::node::NodeId::Account(domain::AccountId::Wallet(domain::DinerId(uuid::Uuid::from_u128(7)))).encode().0
+    );
+    let part = |amount: &str| {
+        json!([{ "tender": 0, "source": "WALLET", "account": account, "amount": { "amount": amount },
+            "status": "RETURNED", "since": TEN_IN_THE_MORNING }])
+    };
+    assert_eq!(unsaid[0]["parts"], part("3.00"), "of the mutation's own answer");
+    let mut shown = house.read(&diner(7), read, json!({ "o": before })).await["order"]["refunds"].clone();
+    shown.as_array_mut().unwrap().sort_by_key(|refund| refund["reason"].to_string());
+    let refund =
+        |reason: &str, amount: &str| json!({ "reason": reason, "amount": { "amount": amount }, "parts": part(amount) });
+    assert_eq!(shown, json!([refund("COMPLAINT", "3.00"), refund("WITHDRAWN", "1.00")]));
+
+    let after = place(8).await;
+    let mark = "mutation($o: ID!, $key: UUID!) { markNoShow(order: $o, idempotencyKey: $key) { order { status } } }";
+    house.ask(&staff(), mark, json!({ "o": after, "key": key() })).await.data();
+    let head = house.head().await;
+    let free = key();
+    for query in [&lines, &amount] {
+        let refused = ask(query, &after, Value::Null, &free).await;
+        assert_eq!((refused.code(), refused.field()), ("BAD_INPUT", "reason"));
+    }
+    assert_eq!(house.head().await, head, "nothing was appended");
+    let said = ask(&lines, &after, json!("NO_SHOW"), &free).await.data()["it"]["order"]["refunds"].clone();
+    assert_eq!((said.as_array().map(Vec::len), &said[0]["reason"]), (Some(1), &json!("NO_SHOW")));
+    for who in [diner(7), finance()] {
+        let refused = house.ask(&who, &lines, json!({ "o": after, "why": "COMPLAINT", "key": key() })).await;
+        assert_eq!(refused.code(), "FORBIDDEN");
+    }
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ const PAGES: &[(&str, &str, &[&str])] = &[
         &[
             "account",
             "myBalances",
+            "topUps",
             "payouts",
             "myPayouts",
             "deposit",
@@ -103,6 +104,7 @@ const PAGES: &[(&str, &str, &[&str])] = &[
             "invoices",
             "receivables",
             "employ",
+            "moveEmployment",
             "endEmployment",
             "issueInvoice",
             "payInvoice",

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::testing::*;
+use crate::{
+    identity::{Identity, Role},
+    testing::*,
+};
 
 fn company() -> Uuid {
     Uuid::from_u128(0xc0)
@@ -85,29 +88,106 @@ async fn what_cannot_be_granted_is_a_coded_error() {
     let house = House::open().await;
     let policy = policy(&house).await;
     let head = house.head().await;
-    let grant = async |days: Value| house.ask(&finance(), GRANT, days).await.code().to_owned();
-    assert_eq!(grant(days(&policy, "2026-11-23", "2026-11-24", &key())).await, "INSUFFICIENT_FUNDS");
-    assert_eq!(grant(days(&policy, "2026-11-24", "2026-11-23", &key())).await, "BAD_INPUT");
-    assert_eq!(grant(days(&json!(company()), "2026-11-23", "2026-11-23", &key())).await, "NOT_FOUND");
+    let said = |refused: Answered| (refused.code().to_owned(), refused.field().to_owned());
+    let is = |code: &str, field: &str| (code.to_owned(), field.to_owned());
+    let grant = async |days: Value| said(house.ask(&finance(), GRANT, days).await);
+    let lacks = grant(days(&policy, "2026-11-23", "2026-11-24", &key())).await;
+    assert_eq!(lacks, is("INSUFFICIENT_FUNDS", "policy"));
+    assert_eq!(grant(days(&policy, "2026-11-24", "2026-11-23", &key())).await, is("BAD_INPUT", "lastDate"));
+    let unknown = days(&json!(company()), "2026-11-23", "2026-11-23", &key());
+    assert_eq!(grant(unknown).await, is("NOT_FOUND", "policy"));
     let set = async |from: &str, terms: Value| {
         let set = json!({ "p": policy, "from": from, "terms": terms, "key": key() });
-        house.ask(&finance(), TERMS, set).await.code().to_owned()
+        said(house.ask(&finance(), TERMS, set).await)
     };
     let with = |field: &str, value: Value| {
         let mut terms = terms();
         terms[field] = value;
         terms
     };
-    assert_eq!(set("2026-11-23", with("amount", yuan("11.00"))).await, "OUT_OF_TURN", "it overlaps itself");
-    assert_eq!(set("2026-12-01", with("amount", yuan("-1.00"))).await, "BAD_INPUT");
-    assert_eq!(set("2026-12-01", with("amount", json!({ "amount": "1.00", "currency": "USD" }))).await, "BAD_INPUT");
-    assert_eq!(set("2026-12-01", with("weekdays", json!([8]))).await, "BAD_INPUT");
-    assert_eq!(set("2026-12-01", with("canteens", json!(["x"]))).await, "NOT_FOUND");
+    let overlaps = set("2026-11-23", with("amount", yuan("11.00"))).await;
+    assert_eq!(overlaps, is("OUT_OF_TURN", "fromDate"), "it overlaps itself");
+    let dollar = json!({ "amount": "1.00", "currency": "USD" });
+    let days_off: Vec<_> =
+        (0..501).map(|day| jiff::civil::date(2030, 1, 1).checked_add(jiff::Span::new().days(day)).unwrap()).collect();
+    for (field, value) in [
+        ("amount", yuan("-1.00")),
+        ("amount", dollar.clone()),
+        ("orderLimit", dollar),
+        ("orderLimit", yuan("0.00")),
+        ("sharePercent", json!(101)),
+        ("meals", json!([])),
+        ("weekdays", json!([8])),
+        ("weekdays", json!([])),
+        ("holidays", json!(days_off)),
+        ("extraDays", json!(days_off)),
+    ] {
+        assert_eq!(set("2026-12-01", with(field, value.clone())).await, is("BAD_INPUT", field), "{value}");
+    }
+    let mut both = with("holidays", json!(["2026-12-25"]));
+    both["extraDays"] = json!(["2026-12-25"]);
+    assert_eq!(set("2026-12-01", both).await, is("BAD_INPUT", "holidays"));
+    let mut monthly = with("per", json!("MONTH"));
+    assert_eq!(set("2026-12-01", monthly.clone()).await, is("BAD_INPUT", "clearing"));
+    monthly["clearing"] = json!("ROLLOVER");
+    assert_eq!(set("2026-12-01", monthly).await, is("BAD_INPUT", "rolloverMonths"));
+    assert_eq!(set("2026-12-01", with("canteens", json!(["x"]))).await, is("NOT_FOUND", "canteens"));
+    let nowhere = json!({ "p": company(), "from": "2026-12-01", "terms": terms(), "key": key() });
+    assert_eq!(said(house.ask(&finance(), TERMS, nowhere).await), is("NOT_FOUND", "policy"));
+    let open = "mutation($c: UUID!, $currency: String!, $zone: String!, $key: UUID!) {
+        openSubsidyPolicy(company: $c, currency: $currency, zone: $zone, idempotencyKey: $key) { policy } }";
+    for (currency, zone, field) in [("CNY", "Mars/Olympus", "zone"), ("XYZ", "UTC", "currency")] {
+        let opened = json!({ "c": company(), "currency": currency, "zone": zone, "key": key() });
+        assert_eq!(said(house.ask(&finance(), open, opened).await), is("BAD_INPUT", field));
+    }
+    let end = async |policy: Value| {
+        let end = "mutation($p: UUID!, $key: UUID!) {
+            endSubsidyPolicy(policy: $p, fromDate: \"2027-01-01\", idempotencyKey: $key) { policy } }";
+        said(house.ask(&finance(), end, json!({ "p": policy, "key": key() })).await)
+    };
+    assert_eq!(end(json!(company())).await, is("NOT_FOUND", "policy"));
     assert_eq!(
         house.ask(&diner(7), GRANT, days(&policy, "2026-11-23", "2026-11-23", &key())).await.code(),
         "FORBIDDEN"
     );
     assert_eq!(house.head().await, head);
+}
+
+#[tokio::test]
+async fn a_policy_is_read_back_version_by_version_by_those_whose_it_is() {
+    let house = House::open().await;
+    let lunch = house.lunch().await;
+    let policy = policy(&house).await;
+    let later = json!({ "amount": yuan("300.00"), "per": "MONTH", "clearing": "ROLLOVER", "rolloverMonths": 2,
+        "weekdays": [6, 1], "holidays": ["2027-01-01"], "extraDays": ["2027-01-02"], "meals": ["DINNER", "LUNCH"],
+        "canteens": [lunch.canteen], "orderLimit": yuan("20.00") });
+    let set = json!({ "p": policy, "from": "2027-01-01", "terms": later, "key": key() });
+    house.ask(&finance(), TERMS, set).await.data();
+    let end = "mutation($p: UUID!, $key: UUID!) {
+        endSubsidyPolicy(policy: $p, fromDate: \"2028-01-01\", idempotencyKey: $key) { policy } }";
+    house.ask(&finance(), end, json!({ "p": policy, "key": key() })).await.data();
+    let query = "{ subsidyPolicies { nodes { endDate versions { version fromDate terms { amount { amount currency } per clearing
+        rolloverMonths weekdays holidays extraDays meals canteens orderLimit { amount } sharePercent } } } } }";
+    let first = json!({ "version": 1, "fromDate": "2026-11-23", "terms": {
+        "amount": yuan("10.00"), "per": "DAY", "clearing": "DAILY", "rolloverMonths": null, "weekdays": [1, 2, 3, 4, 5],
+        "holidays": [], "extraDays": [], "meals": ["LUNCH"], "canteens": [], "orderLimit": null, "sharePercent": 50 } });
+    let second = json!({ "version": 2, "fromDate": "2027-01-01", "terms": {
+        "amount": yuan("300.00"), "per": "MONTH", "clearing": "ROLLOVER", "rolloverMonths": 2, "weekdays": [1, 6],
+        "holidays": ["2027-01-01"], "extraDays": ["2027-01-02"], "meals": ["LUNCH", "DINNER"], "canteens": [lunch.canteen],
+        "orderLimit": { "amount": "20.00" }, "sharePercent": null } });
+    let expected = json!([{ "endDate": "2028-01-01", "versions": [first, second] }]);
+    let admin = |of: Uuid| Identity {
+        companies: vec![domain::CompanyId(of)],
+        ..Identity::new(tenant(1), Uuid::from_u128(44), [Role::Company])
+    };
+    for who in [finance(), admin(company())] {
+        assert_eq!(house.read(&who, query, json!({})).await["subsidyPolicies"]["nodes"], expected);
+    }
+    assert_eq!(
+        house.read(&admin(Uuid::from_u128(0xc1)), query, json!({})).await["subsidyPolicies"]["nodes"],
+        json!([])
+    );
+    assert_eq!(house.ask(&diner(7), query, json!({})).await.code(), "FORBIDDEN");
 }
 
 const STANDING: &str = "mutation($p: UUID!, $ahead: Int, $key: UUID!) {

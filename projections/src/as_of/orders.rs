@@ -35,25 +35,24 @@ pub async fn of_day(
 ) -> Result<Vec<Order>, AsOfError> {
     let moment = by_time(views, tenant, moment).await?;
     let (after, position, time) = (after.unwrap_or(0), moment.position(), moment.time());
-    let found: Result<Vec<OrderId>, AsOfError> = views
+    let found: Result<Vec<Order>, AsOfError> = views
         .read(move |snapshot| {
             for view in [&Menus as &dyn Projection, &DinerOrders] {
                 if let Err(error) = moment.check(snapshot, view) {
                     return Ok(Err(error));
                 }
             }
-            let orders = snapshot.query(
-                "SELECT order_id FROM {orders} WHERE tenant = ?1 AND placed > ?4 AND placed <= ?5 AND placed_at <= ?6
+            let orders = snapshot.fetch(
+                "WHERE tenant = ?1 AND placed > ?4 AND placed <= ?5 AND placed_at <= ?6
                    AND serving IN
                    (SELECT serving FROM {servings} WHERE tenant = ?1 AND date = ?3 AND (?2 IS NULL OR canteen = ?2))
                  ORDER BY placed LIMIT ?7",
                 args![tenant, canteen, date, after, position, time, page],
-                |row| row.get(0),
             )?;
             Ok(Ok(orders))
         })
         .await?;
-    let folded = stream::iter(found?).map(|id| order(store, tenant, id, moment));
+    let folded = stream::iter(found?).map(|now| order(store, tenant, now, moment));
     // One that is known to the views has been placed.
     let missing = |order, found: Option<Order>| {
         found.ok_or_else(|| AsOfError::Unfoldable { order, reason: "the log has no such order".into() })
@@ -69,13 +68,14 @@ async fn by_time(views: &Views, tenant: TenantId, moment: Moment) -> Result<Mome
     Ok(moment.by_time(&views.read(move |snapshot| periods::zone(snapshot, tenant)).await?))
 }
 
-/// An order as it was; none when it had not been placed.
+/// An order as it was; none when it had not been placed. `now` is what it is.
 async fn order(
     store: &dyn EventStore,
     tenant: TenantId,
-    id: OrderId,
+    now: Order,
     moment: Moment,
 ) -> Result<(OrderId, Option<Order>), AsOfError> {
+    let id = now.order_id;
     let mut events = before(store, order::Order::stream(tenant, id), moment).await?;
     if events.is_empty() {
         return Ok((id, None));
@@ -88,7 +88,26 @@ async fn order(
         let recorded = Recorded::decode(event).map_err(|error| unfoldable(error.to_string()))?;
         DinerOrders.apply(&recorded, &mut rows).map_err(|poison| unfoldable(poison.0))?;
     }
-    Ok((id, rows.get::<Order>(&(tenant, id)).cloned()))
+    let mut then = rows.get::<Order>(&(tenant, id)).cloned();
+    if let Some(then) = &mut then {
+        parts_then(then, &now, moment);
+    }
+    Ok((id, then))
+}
+
+/// What accounts have made of refunds stands in their streams, which are long. It is said once, so what the order
+/// is now tells which of it had been said by then.
+fn parts_then(then: &mut Order, now: &Order, moment: Moment) {
+    for refund in then.refunds.iter_mut() {
+        let Some(known) = now.refunds.iter().find(|known| known.refund == refund.refund) else { continue };
+        for part in &mut refund.parts {
+            let known = known.parts.iter().find(|known| known.tender == part.tender);
+            let had_come = |(at, position)| position <= moment.position() && at <= moment.time();
+            if let Some(known) = known.filter(|known| known.came.is_some_and(had_come)) {
+                part.clone_from(known);
+            }
+        }
+    }
 }
 
 /// The events of a stream before the first that the moment leaves out.

@@ -92,7 +92,7 @@ impl Booking {
             1 => Fact::Account(wallet, account::Event::Captured { hold, amount }),
             2 => {
                 let refund = domain::RefundId(id(number as u128));
-                Fact::Account(wallet, account::Event::RefundDiverted { refund, hold, amount, from })
+                Fact::Account(wallet, account::Event::RefundDiverted { refund, hold, amount, from, lot: None })
             }
             _ => {
                 let recognised =
@@ -171,6 +171,7 @@ pub(crate) async fn all_entries(log: &MemoryLog) -> Vec<Entry> {
                 currency: posting.amount.currency,
                 event: row.event_type.to_string(),
                 correlation: it.metadata.correlation,
+                reason: None,
             });
         }
     }

@@ -341,7 +341,7 @@ pub const COLLECT: &str = "mutation($order: ID!, $code: String!, $key: UUID!) {
   collect(order: $order, code: $code, idempotencyKey: $key) { order { id status } } }";
 
 pub const REFUND_LINES: &str = "mutation($order: ID!, $lines: [LineCountInput!]!, $key: UUID!) {
-  refundLines(order: $order, lines: $lines, idempotencyKey: $key) {
+  refundLines(order: $order, lines: $lines, reason: COMPLAINT, idempotencyKey: $key) {
     order { id status refunded { amount } refunds { settled amount { amount } } } } }";
 
 pub const WITHDRAW_DISH: &str = "mutation($serving: ID!, $dish: ID!, $key: UUID!) {
