@@ -111,6 +111,11 @@ impl Lots {
         lots
     }
 
+    /// Those that have not been ended.
+    pub fn open(&self) -> impl Iterator<Item = LotId> {
+        self.0.iter().filter(|(_, lot)| !lot.expired).map(|(id, _)| *id)
+    }
+
     /// Those whose time has come, and how much of each lapses.
     pub fn due(&self, at: Timestamp) -> impl Iterator<Item = (LotId, i64)> {
         let due = move |lot: &Lot| !lot.expired && lot.terms.expires_at <= at;

@@ -162,6 +162,21 @@ fn what_is_released_after_expiry_lapses() {
 }
 
 #[test]
+fn an_account_that_is_closed_ends_its_lots_and_nothing_lapses() {
+    let spent = [opened(), granted(1, 1_000, 50), held(1, 1, 50), captured(1, 50)];
+    // A debt has eaten the second lot.
+    let owed = Event::Adjusted { adjustment: id(1), by: cny(-5), reason: crate::account::AdjustReason::Correction };
+    let all = spent.into_iter().chain([granted(2, 2_000, 5), owed]);
+    given::<Account>(all)
+        .when(Command::Close)
+        .then([lapsed(1, 0), lapsed(2, 0), Event::Closed])
+        .when(expires(3_000))
+        .then([])
+        .when(Command::Close)
+        .then([]);
+}
+
+#[test]
 fn a_refund_returns_to_its_lot_and_expires_with_it() {
     let spent = [opened(), granted(1, 1_000, 50), held(1, 1, 50), captured(1, 50)];
     given::<Account>(spent.clone())

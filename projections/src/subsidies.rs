@@ -74,6 +74,13 @@ row! {
     }
 }
 
+row! {
+    /// A subsidy account that is closed: its lots need no end of their own. Those closed of old have some without.
+    pub struct ClosedSubsidy in "closed_subsidies" {
+        key { tenant: TenantId, diner: DinerId }
+    }
+}
+
 /// The projection.
 pub struct Subsidies;
 
@@ -83,11 +90,11 @@ impl Projection for Subsidies {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn tables(&self) -> &'static [TableSpec] {
-        &[SubsidyLot::TABLE, LotHold::TABLE, PolicyUse::TABLE]
+        &[SubsidyLot::TABLE, LotHold::TABLE, PolicyUse::TABLE, ClosedSubsidy::TABLE]
     }
 
     fn apply(&self, it: &Recorded, rows: &mut Rows) -> Result<(), Poison> {
@@ -156,6 +163,7 @@ impl Book {
                 row.lapsed_minor += amount.minor;
                 self.used(*lot, rows)?.lapsed_minor += amount.minor;
             }
+            Event::Closed => rows.put(ClosedSubsidy { tenant: self.tenant, diner: self.diner }),
             // Money in no lot, and what moves none.
             Event::Opened { .. }
             | Event::Deposited { .. }
@@ -174,8 +182,7 @@ impl Book {
             | Event::InvoiceVoided { .. }
             | Event::DisclosureSet { .. }
             | Event::Frozen
-            | Event::Unfrozen
-            | Event::Closed => {}
+            | Event::Unfrozen => {}
         }
         Ok(())
     }
@@ -262,7 +269,7 @@ pub struct Due {
     pub lot: LotId,
 }
 
-/// What is due by `now`, of all tenants, from after `after`; at most `limit` lots.
+/// What is due by `now`, of all tenants' open accounts, from after `after`; at most `limit` lots.
 pub async fn due(views: &Views, now: Timestamp, after: Option<Due>, limit: u32) -> Result<Vec<Due>, ViewError> {
     let Due { expires_at, tenant, diner, lot } = after.unwrap_or(Due {
         expires_at: Timestamp::EPOCH,
@@ -272,8 +279,9 @@ pub async fn due(views: &Views, now: Timestamp, after: Option<Due>, limit: u32) 
     });
     views
         .read(move |snapshot| {
-            let sql = "SELECT expires_at, tenant, diner, lot FROM {lots}
+            let sql = "SELECT expires_at, tenant, diner, lot FROM {lots} AS l
                  WHERE NOT expired AND expires_at <= ?1 AND (expires_at, tenant, diner, lot) > (?2, ?3, ?4, ?5)
+                   AND NOT EXISTS (SELECT 1 FROM {closed_subsidies} AS c WHERE c.tenant = l.tenant AND c.diner = l.diner)
                  ORDER BY expires_at, tenant, diner, lot LIMIT ?6";
             snapshot.query(sql, args![now, expires_at, tenant, diner, lot, limit], |row| {
                 Ok(Due { expires_at: row.get(0)?, tenant: row.get(1)?, diner: row.get(2)?, lot: row.get(3)? })

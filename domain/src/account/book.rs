@@ -171,7 +171,7 @@ impl Book {
             Command::Freeze => Ok(vec![Event::Frozen]),
             Command::Unfreeze if self.frozen => Ok(vec![Event::Unfrozen]),
             Command::Unfreeze => Ok(vec![]),
-            Command::Close if self.posted == 0 && self.held == 0 && self.receivable == 0 => Ok(vec![Event::Closed]),
+            Command::Close if self.posted == 0 && self.held == 0 && self.receivable == 0 => Ok(self.close()),
             Command::Close => Err(Error::NotEmpty { posted: self.posted(), held: self.held() }),
         }
     }
@@ -303,6 +303,12 @@ impl Book {
             Event::Lapsed { lot, amount: Money::new(minor, self.currency) }
         });
         lapsed.collect()
+    }
+
+    /// Its lots end with it, so that nobody waits for their time. Nothing is posted, so nothing of them lapses.
+    fn close(&self) -> Vec<Event> {
+        let lapsed = self.lots.open().map(|lot| Event::Lapsed { lot, amount: Money::zero(self.currency) });
+        lapsed.chain([Event::Closed]).collect()
     }
 
     fn set_floor(&self, floor: Money) -> Result<Vec<Event>, Error> {
