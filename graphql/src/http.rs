@@ -230,7 +230,7 @@ impl Door {
             return Err(Turned(StatusCode::METHOD_NOT_ALLOWED, failed));
         }
         let (asks, charge, began) = (admitted.asks, admitted.charge, Instant::now());
-        let position = self.service.views.position();
+        let position = if asks == Asks::Menu { self.service.views.reached().await } else { 0 };
         let (answer, token) = self.execute(admitted).await;
         if asks == Asks::Menu
             && let Some(key) = key

@@ -205,8 +205,13 @@ impl House {
 
     /// The same house behind a door that was just opened, and knows nothing of before.
     pub(crate) fn started_anew(&self) -> House {
-        let (ordering, commands, views) = (self.ordering.clone(), self.commands.clone(), self.views.clone());
-        let door = http::door(Setup::new(
+        self.beside(self.views.clone(), HttpLimits::default())
+    }
+
+    /// The same house behind another door, with these views.
+    pub(crate) fn beside(&self, views: Views, limits: HttpLimits) -> House {
+        let (ordering, commands) = (self.ordering.clone(), self.commands.clone());
+        let setup = Setup::new(
             ordering.clone(),
             Subsidies::new(commands.clone(), views.clone()),
             Finance::new(commands.clone(), views.clone()),
@@ -214,7 +219,8 @@ impl House {
             views.clone(),
             self.issuer.verifier().unwrap(),
             self.issuer.token_secret(),
-        ));
+        );
+        let door = http::door(Setup { limits, ..setup });
         House {
             router: http::routes(Arc::clone(&door)),
             door,

@@ -6,7 +6,9 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, Response, StatusCode, header},
 };
+use projections::{Runner, Views};
 use serde_json::{Value, json};
+use store::EventStore;
 
 use crate::{HttpLimits, Rate, identity::Identity, testing::*};
 
@@ -61,6 +63,33 @@ async fn a_menu_is_read_once_and_whoever_ordered_sees_their_own_order() {
     let mut wrong = house.request(Some(&diner(7)), menu_of(&lunch.serving));
     wrong.headers_mut().insert("x-consistency-token", "nonsense".parse().unwrap());
     assert_eq!(house.send(wrong).await.code(), "BAD_INPUT");
+}
+
+/// A node whose views another node keeps up, as on Postgres all but one are.
+#[tokio::test]
+async fn who_brings_a_token_is_given_from_memory_where_another_node_folds() {
+    let house = House::with(HttpLimits::default(), false).await;
+    let folder = tempfile::tempdir().unwrap();
+    let kept_up = Views::open(folder.path(), house.store.identity(), projections::all()).unwrap();
+    let lunch = house.lunch().await;
+    Runner::open(house.store.clone(), kept_up.clone()).await.unwrap().catch_up().await.unwrap();
+    let views = Views::open_read_only(folder.path(), house.store.identity(), projections::all()).unwrap();
+    assert_eq!(views.position(), 0, "it does not fold");
+    let menu_age = Duration::from_secs(3_600);
+    let house = house.beside(views.clone(), HttpLimits { menu_age, ..HttpLimits::default() });
+    let token = house.door.service.masks.token(tenant(1), house.head().await);
+    let ask = async |token: Option<&str>| {
+        let mut request = house.request(Some(&diner(7)), menu_of(&lunch.serving));
+        if let Some(token) = token {
+            request.headers_mut().insert("x-consistency-token", token.parse().unwrap());
+        }
+        let before = views.statements();
+        assert_eq!(left(house.send(request).await), 2);
+        views.statements() - before
+    };
+    let (made, with_a_token, without) = (ask(None).await, ask(Some(&token)).await, ask(None).await);
+    // Now and then it is asked whether the views lack something.
+    assert!(made > 2 && with_a_token <= 1 && without <= 1, "{made} {with_a_token} {without}");
 }
 
 #[tokio::test]
