@@ -13,7 +13,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Durati
 use async_graphql::Response as Answer;
 use axum::{
     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures::{
@@ -30,7 +30,7 @@ use self::{
     places::{Place, Seat},
 };
 use crate::{
-    answers::{later, turned},
+    answers::{Turned, later, turned},
     errors::{Code, Failed, coded},
     http::{Answers, Door},
     identity::{Identity, IdentityError, bearer, seconds_now},
@@ -93,6 +93,10 @@ pub(crate) fn upgrade(door: Arc<Door>, headers: &HeaderMap, upgrade: WebSocketUp
     let language = Language::of_header(headers.get(header::ACCEPT_LANGUAGE));
     if door.draining.is_cancelled() {
         return turned(later(Code::Unavailable, "the service is shutting down; connect again"), language);
+    }
+    if !door.edge.admits(headers) {
+        let why = "pages of that site may not ask; the service has to be told to let them";
+        return turned(Turned(StatusCode::FORBIDDEN, coded(Code::Forbidden, why)), language);
     }
     let Some(seat) = Places::sit(&door.places) else {
         return turned(later(Code::Overloaded, "there are too many sockets; try again in a moment"), language);
