@@ -429,7 +429,8 @@ mod tests {
     fn a_reader_does_not_get_more_time_with_each_message() {
         let (start, patience) = (Instant::now(), Duration::from_secs(4));
         let at = |seconds| start + Duration::from_secs(seconds);
-        let beat = |told: Option<u64>, pinged: Option<u64>| Beat { heard: start, told: told.map(at), pinged: pinged.map(at) };
+        let beat =
+            |told: Option<u64>, pinged: Option<u64>| Beat { heard: start, told: told.map(at), pinged: pinged.map(at) };
         assert_eq!(beat(None, None).sent_by(at(3), patience), at(11));
         assert_eq!(beat(Some(3), None).sent_by(at(3), patience), at(11));
         assert_eq!(beat(Some(3), None).sent_by(at(10), patience), at(11), "told before");
@@ -439,7 +440,8 @@ mod tests {
 
     /// Polls what an operation is told until `begun`, and not any more.
     async fn suspended(house: &House, query: &str, id: &Value, begun: impl Fn() -> bool) -> BoxStream<'static, Told> {
-        let request = async_graphql::Request::new(query).variables(async_graphql::Variables::from_json(json!({ "id": id })));
+        let request =
+            async_graphql::Request::new(query).variables(async_graphql::Variables::from_json(json!({ "id": id })));
         let whose = (Arc::new(diner(7)), Language::English);
         let mut told = answers(Arc::clone(&house.door), "1".to_owned(), request, whose).boxed();
         let begins = async {

@@ -126,7 +126,10 @@ async fn pages_of_named_sites_may_ask_and_no_others() {
         let (status, headers) = preflight(&house, origin).await;
         assert_eq!((status, &headers[header::ACCESS_CONTROL_ALLOW_ORIGIN]), (StatusCode::OK, &origin.parse().unwrap()));
         let allowed = headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
-        assert!(["authorization", "if-none-match", "x-consistency-token"].iter().all(|name| allowed.contains(name)), "{allowed}");
+        assert!(
+            ["authorization", "if-none-match", "x-consistency-token"].iter().all(|name| allowed.contains(name)),
+            "{allowed}"
+        );
         assert_eq!(headers[header::ACCESS_CONTROL_MAX_AGE], "3600");
         assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), None);
     }
@@ -146,7 +149,8 @@ async fn pages_of_named_sites_may_ask_and_no_others() {
 
 #[tokio::test]
 async fn pages_of_named_sites_may_open_sockets_and_no_others() {
-    let house = House::behind(Edge { origins: vec!["https://lunch.example".parse().unwrap()], ..Edge::default() }).await;
+    let house =
+        House::behind(Edge { origins: vec!["https://lunch.example".parse().unwrap()], ..Edge::default() }).await;
     let at = house.listen().await;
     let opened = async |origin: &str| {
         Client::with(&at, &[("sec-websocket-protocol", "graphql-transport-ws"), ("origin", origin)]).await.err()
