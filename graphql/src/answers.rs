@@ -96,9 +96,11 @@ pub(crate) fn is_invalid(answer: &Answer) -> bool {
         && answer.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Says in which language an answer speaks to people, and that it follows the caller's.
+/// Says in which language an answer speaks to people, and that it follows the caller's. What does not say how long
+/// it holds is kept by nobody.
 pub(crate) fn spoken(mut response: Response, language: Language) -> Response {
     let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
     headers.append(header::VARY, HeaderValue::from_static("accept-language"));
     response

@@ -1,11 +1,11 @@
 //! What a browser and the network between see: other sites that may ask, compression, and whether the
 //! schema is told.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, Method, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
 };
 use tower_http::{
     compression::CompressionLayer,
@@ -16,6 +16,8 @@ use crate::http::CONSISTENCY_HEADER;
 
 /// Longest origin, in bytes.
 const MAX_ORIGIN: usize = 300;
+/// How long a browser may go by what it was told of other sites.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
 
 /// Whether the schema can be asked for. It is checked in and no secret; closing it gives scanners less to
 /// go by, and takes completion from GraphiQL.
@@ -58,6 +60,16 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// Whether a socket may be opened by whom these headers are of: browsers say whose page it is, and ask nobody
+    /// whether it may. A page of the service itself has the host that it asks.
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else { return true };
+        let host = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
+        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.origins.iter().any(|named| named.0 == origin)
+            || matches!((host, own), (Some(host), Some(own)) if !own.is_empty() && host.eq_ignore_ascii_case(own))
+    }
+
     /// Puts around `router` what is said of other sites, and compression of what is long.
     pub(crate) fn around(self, router: Router) -> Router {
         let router = router.layer(CompressionLayer::new());
@@ -70,9 +82,16 @@ impl Edge {
         // Tokens are sent in a header by whoever has them; cookies are not used.
         let cors = CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
-            .allow_methods([Method::POST])
-            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, consistency.clone(), traced])
-            .expose_headers([consistency, header::RETRY_AFTER]);
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::IF_NONE_MATCH,
+                consistency.clone(),
+                traced,
+            ])
+            .expose_headers([consistency, header::ETAG, header::RETRY_AFTER])
+            .max_age(REMEMBERED);
         router.layer(cors)
     }
 }
@@ -80,6 +99,35 @@ impl Edge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_opens_sockets_where_it_is_from_or_named() {
+        let edge = Edge { origins: vec!["https://lunch.example".parse().unwrap()], ..Edge::default() };
+        let admits = |origin: &str, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            headers.insert(header::HOST, host.parse().unwrap());
+            edge.admits(&headers)
+        };
+        assert!(edge.admits(&HeaderMap::new()), "no browser");
+        for (origin, host) in [
+            ("https://lunch.example", "api.example"),
+            ("https://api.example", "api.example"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+        ] {
+            assert!(admits(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("https://evil.example", "api.example"),
+            ("http://lunch.example", "api.example"),
+            ("http://127.0.0.1:3000", "127.0.0.1:8080"),
+            ("null", "null"),
+            ("https://", ""),
+            ("https://api.example.evil.example", "api.example"),
+        ] {
+            assert!(!admits(origin, host), "{origin} {host}");
+        }
+    }
 
     #[test]
     fn an_origin_is_a_scheme_and_a_host() {

@@ -88,7 +88,7 @@ pub(crate) struct Door {
     pub(crate) shedder: Arc<Shedder>,
     pub(crate) buckets: Buckets<(TenantId, ActorId)>,
     menus: Menus,
-    edge: Edge,
+    pub(crate) edge: Edge,
     pub(crate) places: Arc<Places>,
     pub(crate) draining: CancellationToken,
 }

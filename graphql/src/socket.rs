@@ -13,7 +13,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Durati
 use async_graphql::Response as Answer;
 use axum::{
     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    http::{HeaderMap, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures::{
@@ -30,7 +30,7 @@ use self::{
     places::{Place, Seat},
 };
 use crate::{
-    answers::{later, turned},
+    answers::{Turned, later, turned},
     errors::{Code, Failed, coded},
     http::{Answers, Door},
     identity::{Identity, IdentityError, bearer, seconds_now},
@@ -93,6 +93,10 @@ pub(crate) fn upgrade(door: Arc<Door>, headers: &HeaderMap, upgrade: WebSocketUp
     let language = Language::of_header(headers.get(header::ACCEPT_LANGUAGE));
     if door.draining.is_cancelled() {
         return turned(later(Code::Unavailable, "the service is shutting down; connect again"), language);
+    }
+    if !door.edge.admits(headers) {
+        let why = "pages of that site may not ask; the service has to be told to let them";
+        return turned(Turned(StatusCode::FORBIDDEN, coded(Code::Forbidden, why)), language);
     }
     let Some(seat) = Places::sit(&door.places) else {
         return turned(later(Code::Overloaded, "there are too many sockets; try again in a moment"), language);
@@ -425,7 +429,8 @@ mod tests {
     fn a_reader_does_not_get_more_time_with_each_message() {
         let (start, patience) = (Instant::now(), Duration::from_secs(4));
         let at = |seconds| start + Duration::from_secs(seconds);
-        let beat = |told: Option<u64>, pinged: Option<u64>| Beat { heard: start, told: told.map(at), pinged: pinged.map(at) };
+        let beat =
+            |told: Option<u64>, pinged: Option<u64>| Beat { heard: start, told: told.map(at), pinged: pinged.map(at) };
         assert_eq!(beat(None, None).sent_by(at(3), patience), at(11));
         assert_eq!(beat(Some(3), None).sent_by(at(3), patience), at(11));
         assert_eq!(beat(Some(3), None).sent_by(at(10), patience), at(11), "told before");
@@ -435,7 +440,8 @@ mod tests {
 
     /// Polls what an operation is told until `begun`, and not any more.
     async fn suspended(house: &House, query: &str, id: &Value, begun: impl Fn() -> bool) -> BoxStream<'static, Told> {
-        let request = async_graphql::Request::new(query).variables(async_graphql::Variables::from_json(json!({ "id": id })));
+        let request =
+            async_graphql::Request::new(query).variables(async_graphql::Variables::from_json(json!({ "id": id })));
         let whose = (Arc::new(diner(7)), Language::English);
         let mut told = answers(Arc::clone(&house.door), "1".to_owned(), request, whose).boxed();
         let begins = async {

@@ -43,7 +43,11 @@ fn queries() -> Vec<(&'static str, String, &'static str)> {
         ("a circle", "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }".to_owned(), "BAD_INPUT"),
         ("doubling", format!("{{ ...f0 }}{doubling}"), "TOO_COMPLEX"),
         ("arguments", format!("{{__schema({arguments}){{__typename}}}}"), "TOO_COMPLEX"),
-        ("arguments of two fields", format!("{{__schema({arguments}){{a}} __schema({arguments}){{a}}}}"), "TOO_COMPLEX"),
+        (
+            "arguments of two fields",
+            format!("{{__schema({arguments}){{a}} __schema({arguments}){{a}}}}"),
+            "TOO_COMPLEX",
+        ),
         ("arguments twice", format!("{{__schema({twice}){{__typename}}}}"), "TOO_COMPLEX"),
         ("unknown arguments", format!("{{__schema({some_arguments}){{__typename}}}}"), "BAD_INPUT"),
         ("a list", format!("{{__type(name:[{}]){{name}}}}", "1 ".repeat(100_000)), "TOO_COMPLEX"),
@@ -73,7 +77,10 @@ fn documents_that_nobody_means_are_refused_soon_in_few_words_and_without_memory(
         assert!((400..500).contains(&answer.status), "{what}: {answer:?}");
         assert!(answer.body.len() < FEW, "{what}: {} bytes", answer.body.len());
         let errors = answer.json()["errors"].as_array().cloned().unwrap_or_default();
-        assert!(!errors.is_empty() && errors.iter().all(|error| error["extensions"]["code"] == code), "{what}: {errors:?}");
+        assert!(
+            !errors.is_empty() && errors.iter().all(|error| error["extensions"]["code"] == code),
+            "{what}: {errors:?}"
+        );
         assert!(took < SOON, "{what}: {took:?}");
     };
     // What it needs for any answer it has after the first.
@@ -84,9 +91,11 @@ fn documents_that_nobody_means_are_refused_soon_in_few_words_and_without_memory(
         assert!(request.to_string().len() < BODY, "{what} would not be read");
         refused(what, &|| asked(&server, &request), code);
     }
-    let list = json!({ "query": "query($n: String!) { __type(name: $n) { name } }", "variables": { "n": vec![1; 100_000] } });
+    let list =
+        json!({ "query": "query($n: String!) { __type(name: $n) { name } }", "variables": { "n": vec![1; 100_000] } });
     refused("a list in a variable", &|| asked(&server, &list), "BAD_INPUT");
-    let nested = format!(r#"{{"query":"{{ __typename }}","variables":{{"v":{}{}}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let nested =
+        format!(r#"{{"query":"{{ __typename }}","variables":{{"v":{}{}}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     let body = |length: usize, sent: &[u8]| {
         Connection::open(server.address).and_then(|mut to| to.post_less_of(length, "/graphql", sent)).unwrap()
     };

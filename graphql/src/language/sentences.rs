@@ -66,6 +66,10 @@ const SENTENCES: &[(&str, &str)] = &[
         "by GET only queries are asked; send this by POST or over a WebSocket",
         "这种方式只能查询；变更请用提交方式发送，订阅请用长连接",
     ),
+    (
+        "pages of that site may not ask; the service has to be told to let them",
+        "那个网站的页面不能访问，要先在服务里放行",
+    ),
     ("say for which diner it is sold at the counter", "请说明柜台上卖给哪位就餐者"),
     ("say of which canteen", "请说明是哪个食堂"),
     ("something is wrong inside the service", "服务内部出错"),

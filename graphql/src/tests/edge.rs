@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{Edge, HttpLimits, Introspection, Rate, testing::*};
+use crate::{Edge, HttpLimits, Introspection, Rate, testing::*, testing_socket::Client};
 
 const CANTEENS: &str = "{ canteens { nodes { id name } } }";
 const OPEN: &str = "mutation($key: UUID!) { openCanteen(name: \"East\", zone: \"UTC\", currency: \"CNY\",
@@ -117,7 +117,7 @@ async fn preflight(house: &House, origin: &str) -> (StatusCode, HeaderMap) {
         .uri("/graphql")
         .header(header::ORIGIN, origin)
         .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
-        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type,x-consistency-token");
+        .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization,if-none-match,x-consistency-token");
     let response = house.call(request.body(Body::empty()).unwrap()).await;
     (response.status(), response.headers().clone())
 }
@@ -130,7 +130,11 @@ async fn pages_of_named_sites_may_ask_and_no_others() {
         let (status, headers) = preflight(&house, origin).await;
         assert_eq!((status, &headers[header::ACCESS_CONTROL_ALLOW_ORIGIN]), (StatusCode::OK, &origin.parse().unwrap()));
         let allowed = headers[header::ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap();
-        assert!(allowed.contains("authorization") && allowed.contains("x-consistency-token"), "{allowed}");
+        assert!(
+            ["authorization", "if-none-match", "x-consistency-token"].iter().all(|name| allowed.contains(name)),
+            "{allowed}"
+        );
+        assert_eq!(headers[header::ACCESS_CONTROL_MAX_AGE], "3600");
         assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS), None);
     }
     for origin in ["https://evil.example", "https://lunch.example.evil.example", "http://lunch.example", "null"] {
@@ -141,9 +145,37 @@ async fn pages_of_named_sites_may_ask_and_no_others() {
     asked.headers_mut().insert(header::ORIGIN, "https://lunch.example".parse().unwrap());
     let answer = house.call(asked).await;
     assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://lunch.example");
-    assert!(answer.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap().contains("x-consistency-token"));
+    let exposed = answer.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS].to_str().unwrap();
+    assert!(exposed.contains("x-consistency-token") && exposed.contains("etag"), "{exposed}");
     let (_, headers) = preflight(&House::open().await, "https://lunch.example").await;
     assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN), None, "without names nobody else");
+}
+
+#[tokio::test]
+async fn pages_of_named_sites_may_open_sockets_and_no_others() {
+    let house =
+        House::behind(Edge { origins: vec!["https://lunch.example".parse().unwrap()], ..Edge::default() }).await;
+    let at = house.listen().await;
+    let opened = async |origin: &str| {
+        Client::with(&at, &[("sec-websocket-protocol", "graphql-transport-ws"), ("origin", origin)]).await.err()
+    };
+    assert_eq!(opened("https://lunch.example").await, None);
+    assert_eq!(opened(&format!("http://{}", at.address)).await, None, "its own, as GraphiQL is");
+    assert_eq!(opened("https://evil.example").await, Some(403));
+    assert_eq!(opened("null").await, Some(403));
+}
+
+#[tokio::test]
+async fn what_does_not_say_how_long_it_holds_is_kept_by_nobody() {
+    let house = House::open().await;
+    let get = async |query: &str| {
+        let request = Request::get(format!("/graphql?query={query}"));
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", house.token(&diner(7))));
+        house.call(request.body(Body::empty()).unwrap()).await.headers().get(header::CACHE_CONTROL).cloned()
+    };
+    assert_eq!(get("%7Bviewer%7Btenant%7D%7D").await, Some("no-store".parse().unwrap()));
+    assert_eq!(get("%7Bnothing%7D").await, Some("no-store".parse().unwrap()), "refusals too");
+    assert_eq!(get("%7Bcanteens%7Bnodes%7Bid%7D%7D%7D").await, Some("private, no-cache".parse().unwrap()), "a menu");
 }
 
 #[tokio::test]

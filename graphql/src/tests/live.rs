@@ -494,7 +494,8 @@ async fn the_first_message_shows_what_whoever_comes_has_written_before() {
         assert_eq!(left(&watches.next("1").await), before - 1);
         // It was read this moment, and is not read again for a pace.
         let token = order(who).await;
-        let payload = json!({ "query": LEFT, "variables": { "id": lunch.serving }, "extensions": { "consistencyToken": token } });
+        let payload =
+            json!({ "query": LEFT, "variables": { "id": lunch.serving }, "extensions": { "consistencyToken": token } });
         comes.say(json!({ "id": "1", "type": "subscribe", "payload": payload })).await;
         assert_eq!(left(&comes.next("1").await), before - 2, "as a query with that token shows it");
         assert_eq!(left(&watches.next("1").await), before - 2);

@@ -88,8 +88,8 @@ async fn who_brings_a_token_is_given_from_memory_where_another_node_folds() {
         views.statements() - before
     };
     let (made, with_a_token, without) = (ask(None).await, ask(Some(&token)).await, ask(None).await);
-    // What is asked every time is whether the views lack something.
-    assert!(made > with_a_token && with_a_token == without, "{made} {with_a_token} {without}");
+    // Now and then it is asked whether the views lack something.
+    assert!(made > 2 && with_a_token <= 1 && without <= 1, "{made} {with_a_token} {without}");
 }
 
 #[tokio::test]
