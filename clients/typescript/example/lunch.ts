@@ -5,7 +5,6 @@ import {
   LunchDocument,
   MyBalancesDocument,
   MyOrdersDocument,
-  newKey,
   OrderProgressDocument,
   PlaceOrderDocument,
   PortionsLeftDocument,
@@ -15,11 +14,13 @@ import {
   type MyOrdersQuery,
   type OrderStatus,
   type PlaceOrderInput,
+  type PlaceOrderMutation,
   type TiffinClient,
 } from "tiffin-client";
 
 import { sum, type Money } from "./money.js";
-import { why } from "./words.js";
+import { inMemory, isSame, Pending, type Keep, type Sent } from "./pending.js";
+import { why, type Refusal } from "./words.js";
 
 export type Serving = LunchQuery["servings"]["nodes"][number];
 export type Offer = Serving["offers"][number];
@@ -39,10 +40,14 @@ export interface Notice {
 
 /** After these nothing happens to an order that this page shows. */
 const OVER: ReadonlySet<OrderStatus> = new Set(["PICKED_UP", "NO_SHOW", "CANCELLED", "REFUSED", "EXPIRED"]);
+/** Of these the money goes back. */
+const PAID_BACK: ReadonlySet<OrderStatus> = new Set(["CANCELLED", "REFUSED", "EXPIRED"]);
 /** So many days are looked through for something to order. */
 const DAYS = 3;
 /** Before what is watched is asked for anew, in milliseconds; the client has tried for some seconds by then. */
 const WAIT = 1_000;
+/** So long is waited for the first message of what is watched anew, in milliseconds. */
+const FIRST = 3_000;
 
 export class Lunch {
   servings: readonly Serving[] = [];
@@ -52,16 +57,19 @@ export class Lunch {
   balances: readonly Balance[] = [];
   notice: Notice | undefined;
   busy = false;
+  /** There was no socket for so long that less may be left than is shown. */
+  isOld = false;
   readonly #client: TiffinClient;
   readonly #changed: () => void;
-  /** An order without an answer yet: the same wishes are sent under the same key. */
-  #pending: { readonly key: string; readonly input: string } | undefined;
+  readonly #pending: Pending;
   #watchingPortions: AbortController | undefined;
   readonly #leaving = new AbortController();
   readonly #watchedOrders = new Set<string>();
 
-  constructor(client: TiffinClient, changed: () => void) {
+  /** `keep` holds an order without an answer; one that outlives the page is asked for again when it is open anew. */
+  constructor(client: TiffinClient, changed: () => void, keep: Keep = inMemory()) {
     this.#client = client;
+    this.#pending = new Pending(keep);
     this.#changed = changed;
   }
 
@@ -73,6 +81,7 @@ export class Lunch {
   async open(today: string): Promise<void> {
     await this.#attempt(async () => {
       await Promise.all([this.#readServings(today), this.#readOrders(), this.#readBalances()]);
+      this.#takeUp(this.#pending.sent);
     });
   }
 
@@ -86,7 +95,7 @@ export class Lunch {
     this.chosen = serving;
     this.wishes.clear();
     this.notice = undefined;
-    this.#watchPortions(serving);
+    void this.#watchPortions(serving);
     this.#changed();
   }
 
@@ -118,13 +127,14 @@ export class Lunch {
     this.want(dish, { quantity: Math.max(0, Math.min(quantity + portions, most)) });
   }
 
-  /** Chooses, or gives up what was chosen; of a group with one choice the last one counts. */
+  /** Chooses, or gives up what was chosen and need not be; of a group with one choice the last one counts. */
   toggle(dish: string, group: string, choice: string): void {
-    const max = this.offer(dish)?.options.find(({ name }) => name === group)?.max ?? 1;
+    const { min, max } = this.offer(dish)?.options.find(({ name }) => name === group) ?? { min: 1, max: 1 };
     const { options } = this.wish(dish);
     const chosen = options[group] ?? [];
     const others = max === 1 ? [] : chosen.filter(it => it !== choice);
-    const next = max > 1 && chosen.includes(choice) ? others : [...others, choice].slice(-max);
+    const isGivenUp = chosen.includes(choice) && (max > 1 || min === 0);
+    const next = isGivenUp ? others : [...others, choice].slice(-max);
     this.want(dish, { options: { ...options, [group]: next } });
   }
 
@@ -166,42 +176,91 @@ export class Lunch {
   async order(): Promise<void> {
     const { serving } = this;
     if (serving === undefined || this.wished.length === 0 || this.busy) return;
-    await this.#attempt(async () => {
+    const isPlaced = await this.#attempt(async () => {
       const input = this.#input(serving);
-      const text = JSON.stringify(input);
-      // Whoever taps again after an answer was lost means the same order.
-      if (this.#pending?.input !== text) this.#pending = { key: newKey(), input: text };
-      const { placeOrder: outcome } = await this.#client.mutate(
-        PlaceOrderDocument,
-        { input },
-        { key: this.#pending.key },
-      );
-      this.#pending = undefined;
-      if (outcome.__typename === "Order") {
-        this.wishes.clear();
-        this.notice = { kind: "good", text: "已下单并付款 · Ordered and paid" };
-        this.#put(outcome);
-        await this.#readBalances();
-        return;
+      // One without an answer may have been placed, so it comes first and as it was: beside it, what is wished by now would
+      // be a second order.
+      const earlier = this.#pending.sent;
+      let isEarlier = earlier !== undefined && !isSame(earlier.input, input);
+      let outcome = await this.#send(earlier ?? this.#pending.begin(input));
+      if (isEarlier && outcome.__typename !== "Order") {
+        // It is out of the way.
+        isEarlier = false;
+        outcome = await this.#send(this.#pending.begin(input));
       }
-      const nameOf = (dish: string) => this.offer(dish)?.name ?? "";
-      this.notice = { kind: "bad", text: why(outcome, nameOf, serving.canteen.zone) };
-      // What can still be had stays wished.
-      if (outcome.__typename === "SoldOut") {
-        for (const { dish, left } of outcome.offers)
-          this.want(dish, { quantity: Math.min(left, this.wish(dish).quantity) });
+      if (outcome.__typename !== "Order") {
+        await this.#refused(serving, outcome);
+        return false;
       }
-      await this.#readAgain(serving);
+      this.#say("good", isEarlier && this.wished.length > 0 ? EARLIER : "已下单并付款 · Ordered and paid");
+      return true;
     });
+    if (isPlaced === true) await this.#readBalancesAgain();
   }
 
   async cancel(order: string): Promise<void> {
-    await this.#attempt(async () => {
+    if (this.busy) return;
+    const isCancelled = await this.#attempt(async () => {
       const { cancelOrder } = await this.#client.mutate(CancelOrderDocument, { order });
       this.#put(cancelOrder.order);
-      this.notice = { kind: "good", text: "已取消，钱已退回 · Cancelled, and paid back" };
-      await this.#readBalances();
+      this.#say("good", "已取消，钱已退回 · Cancelled, and paid back");
+      return true;
     });
+    if (isCancelled === true) await this.#readBalancesAgain();
+  }
+
+  /** Sends an order until it has an answer, and shows it if it was placed. What was ordered is wished no more. */
+  async #send({ key, input }: Sent): Promise<PlaceOrderMutation["placeOrder"]> {
+    try {
+      const { placeOrder: outcome } = await this.#client.mutate(PlaceOrderDocument, { input }, { key });
+      this.#pending.settled();
+      if (outcome.__typename === "Order") {
+        this.#takeOff(input);
+        this.#put(outcome);
+      }
+      return outcome;
+    } catch (error) {
+      this.#pending.failed(error);
+      throw error;
+    }
+  }
+
+  async #refused(serving: Serving, refusal: Refusal): Promise<void> {
+    const nameOf = (dish: string) => this.offer(dish)?.name ?? "";
+    this.#say("bad", why(refusal, nameOf, serving.canteen.zone));
+    // What can still be had stays wished.
+    if (refusal.__typename === "SoldOut") {
+      for (const { dish, left } of refusal.offers)
+        this.want(dish, { quantity: Math.min(left, this.wish(dish).quantity) });
+    }
+    await this.#readAgain(serving);
+  }
+
+  /** What was tapped while the order was under way stays wished. */
+  #takeOff({ serving, lines }: PlaceOrderInput): void {
+    if (serving !== this.chosen) return;
+    for (const { dish, quantity } of lines) {
+      const wish = this.wishes.get(dish);
+      if (wish !== undefined && wish.quantity > quantity)
+        this.wishes.set(dish, { ...wish, quantity: wish.quantity - quantity });
+      else this.wishes.delete(dish);
+    }
+  }
+
+  /** Wishes again what was ordered before the page was closed, and has no answer. */
+  #takeUp(sent: Sent | undefined): void {
+    if (sent === undefined || !this.servings.some(({ id }) => id === sent.input.serving)) return;
+    this.choose(sent.input.serving);
+    for (const { dish, quantity, options = [] } of sent.input.lines) {
+      const chosen: Record<string, string[]> = {};
+      for (const { group, choice } of options) (chosen[group] ??= []).push(choice);
+      this.wishes.set(dish, { quantity, options: { ...this.wish(dish).options, ...chosen } });
+    }
+    this.#say("bad", UNANSWERED);
+  }
+
+  #say(kind: Notice["kind"], text: string): void {
+    this.notice = { kind, text };
   }
 
   #input(serving: Serving): PlaceOrderInput {
@@ -216,14 +275,15 @@ export class Lunch {
   }
 
   /** Does something, and says so if it cannot be done. */
-  async #attempt(does: () => Promise<void>): Promise<void> {
+  async #attempt<T>(does: () => Promise<T>): Promise<T | undefined> {
     this.busy = true;
     this.notice = undefined;
     this.#changed();
     try {
-      await does();
+      return await does();
     } catch (error) {
-      this.notice = { kind: "bad", text: complaint(error) };
+      this.#say("bad", complaint(error));
+      return undefined;
     } finally {
       this.busy = false;
       this.#changed();
@@ -243,9 +303,13 @@ export class Lunch {
 
   async #readAgain(serving: Serving): Promise<void> {
     const { servings } = await this.#client.query(LunchDocument, { date: serving.date });
-    this.servings = this.servings.map(old => servings.nodes.find(({ id }) => id === old.id) ?? old);
-    // A message that came while this was read may be newer; the first of the next ones is.
-    if (this.chosen === serving.id) this.#watchPortions(serving.id);
+    // A message that came while this was read may be newer; the first of the next ones is, and it is waited for.
+    const isTold = this.chosen === serving.id && (await this.#watchPortions(serving.id));
+    const isShown = (id: string) => id === this.chosen && (isTold || id !== serving.id);
+    this.servings = this.servings.map(old => {
+      const read = servings.nodes.find(({ id }) => id === old.id) ?? old;
+      return isShown(old.id) ? { ...read, offers: old.offers, withdrawn: old.withdrawn } : read;
+    });
   }
 
   async #readOrders(): Promise<void> {
@@ -255,6 +319,23 @@ export class Lunch {
 
   async #readBalances(): Promise<void> {
     this.balances = (await this.#client.query(MyBalancesDocument, {})).myBalances;
+  }
+
+  /** Someone else has ended an order: the money follows, at once or a moment later. */
+  async #readPaidBack(): Promise<void> {
+    await this.#readBalancesAgain();
+    await new Promise(resolve => setTimeout(resolve, WAIT));
+    if (!this.#leaving.signal.aborted) await this.#readBalancesAgain();
+  }
+
+  /** After the answer that has changed them: that one stands, though these may not be had. */
+  async #readBalancesAgain(): Promise<void> {
+    try {
+      await this.#readBalances();
+      this.#changed();
+    } catch {
+      // They are old until something else changes them.
+    }
   }
 
   /** Shows an order as it is now, and watches it until it is over. */
@@ -269,23 +350,41 @@ export class Lunch {
     this.#watchedOrders.add(order);
     await this.#keepWatching(this.#leaving.signal, async signal => {
       for await (const step of this.#client.subscribe(OrderProgressDocument, { order }, { signal })) {
+        const known = this.orders.find(({ id }) => id === order);
         this.#put(step.order);
+        if (known?.status !== step.order.status && PAID_BACK.has(step.order.status)) void this.#readPaidBack();
         if (OVER.has(step.order.status)) return;
       }
     });
     this.#watchedOrders.delete(order);
   }
 
-  #watchPortions(serving: string): void {
+  /** Watches what is left; tells whether the first message came soon. */
+  #watchPortions(serving: string): Promise<boolean> {
     this.#watchingPortions?.abort();
     const watching = new AbortController();
     this.#watchingPortions = watching;
-    void this.#keepWatching(watching.signal, async signal => {
-      const messages = this.#client.subscribe(PortionsLeftDocument, { serving }, { signal });
-      for await (const { offers, withdrawn } of messages) {
-        this.servings = this.servings.map(it => (it.id === serving ? { ...it, offers, withdrawn } : it));
-        this.#changed();
-      }
+    return new Promise(resolve => {
+      const late = setTimeout(() => resolve(false), FIRST);
+      const told = (isTold: boolean) => {
+        clearTimeout(late);
+        resolve(isTold);
+      };
+      const watched = this.#keepWatching(watching.signal, async signal => {
+        try {
+          const messages = this.#client.subscribe(PortionsLeftDocument, { serving }, { signal });
+          for await (const { offers, withdrawn } of messages) {
+            this.servings = this.servings.map(it => (it.id === serving ? { ...it, offers, withdrawn } : it));
+            this.isOld = false;
+            this.#changed();
+            told(true);
+          }
+        } finally {
+          this.isOld = !signal.aborted;
+          this.#changed();
+        }
+      });
+      void watched.then(() => told(false));
     });
   }
 
@@ -309,6 +408,10 @@ export class Lunch {
     }
   }
 }
+
+const EARLIER = "之前的一单已下好，其余的再点一次下单 · Your earlier order was placed; tap again for the rest";
+const UNANSWERED =
+  "上一单还没有回音，再点一次也只算一单 · Your last order has no answer yet; tapping again orders only once";
 
 function complaint(error: unknown): string {
   if (!(error instanceof TiffinError)) return String(error);

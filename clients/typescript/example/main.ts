@@ -5,10 +5,12 @@ import { TiffinClient } from "tiffin-client";
 import { Drawing } from "./drawing.js";
 import { Lunch, type Offer, type Order } from "./lunch.js";
 import { shown } from "./money.js";
+import type { Keep } from "./pending.js";
 import { ACCOUNT, clock, MEAL, STATUS, STEPS } from "./words.js";
 import "./style.css";
 
 const KEPT = "tiffin-token";
+const PENDING = "tiffin-pending";
 const place = document.getElementById("page");
 
 type Child = Node | string | undefined | false;
@@ -33,6 +35,26 @@ function kept(): string | null {
     history.replaceState(null, "", location.pathname + location.search);
   }
   return sessionStorage.getItem(KEPT);
+}
+
+/** Whose a token is: it may be replaced by a newer one of the same person. */
+function subject(token: string): string {
+  try {
+    const [, claims = ""] = token.split(".");
+    const { sub } = JSON.parse(atob(claims.replaceAll("-", "+").replaceAll("_", "/"))) as { sub?: unknown };
+    return typeof sub === "string" ? sub : token;
+  } catch {
+    return token;
+  }
+}
+
+/** In this tab, beyond a reload; and for this person only, as nobody shall pay what another has ordered. */
+function keepFor(token: string): Keep {
+  const name = `${PENDING} ${subject(token)}`;
+  return {
+    get: () => sessionStorage.getItem(name),
+    set: text => (text === null ? sessionStorage.removeItem(name) : sessionStorage.setItem(name, text)),
+  };
 }
 
 function leave(): void {
@@ -141,7 +163,10 @@ function menu(lunch: Lunch): HTMLElement {
   ]);
   const nothing =
     !lunch.busy && make("p", { className: "empty" }, "这几天没有可点的餐 · Nothing to order in these days");
-  return make("section", { ariaLabel: "菜单 Menu" }, ...(lists.length > 0 ? lists : [nothing]));
+  const old =
+    lunch.isOld &&
+    make("p", { className: "old", role: "status" }, "网络不通，余量可能已变 · No connection: less may be left");
+  return make("section", { ariaLabel: "菜单 Menu" }, old, ...(lists.length > 0 ? lists : [nothing]));
 }
 
 function progress({ status }: Order): HTMLElement {
@@ -221,7 +246,7 @@ function start(): void {
   if (token === null || token === "") return place?.replaceChildren(login());
   const client = new TiffinClient({ url: new URL("/graphql", location.href), token: () => token });
   const drawing = new Drawing(() => draw(page(lunch)));
-  const lunch: Lunch = new Lunch(client, () => drawing.soon());
+  const lunch: Lunch = new Lunch(client, () => drawing.soon(), keepFor(token));
   void lunch.open(new Intl.DateTimeFormat("sv-SE").format(new Date()));
 }
 
