@@ -131,10 +131,7 @@ pub async fn carry_out(config: &Config, request: AdminRequest) -> anyhow::Result
         outcome = handle(&house, request, &show) => outcome,
         why = house.failed() => Err(anyhow!("{why}; see the log above")),
     };
-    let closed = house.close().await;
-    let answer = outcome?;
-    closed?;
-    Ok(answer)
+    house.close_after(outcome).await
 }
 
 fn socket_of(folder: &Path) -> PathBuf {

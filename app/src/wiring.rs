@@ -22,7 +22,10 @@ use store::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, KeysAddress, Payments, StoreAddress, ViewsAddress, usage};
+use crate::{
+    config::{Config, KeysAddress, Payments, StoreAddress, ViewsAddress, usage},
+    output,
+};
 
 /// How long chains under way may take to end at a shutdown.
 const CHAINS_END: Duration = Duration::from_secs(30);
@@ -151,6 +154,15 @@ impl House {
     pub async fn catch_up(&self, patience: Duration) -> anyhow::Result<()> {
         let head = self.store.head().await?;
         Ok(self.views.wait_for(head, patience).await?)
+    }
+
+    /// Ends everything in order once `outcome` is there. What was left for the next start does not change what was
+    /// done: it is noted, and the outcome stands.
+    pub async fn close_after<T>(self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+        if let Err(left) = self.close().await {
+            output::note(format_args!("tiffin: {left:#}"));
+        }
+        outcome
     }
 
     /// Ends everything in order: processes, commands under way, views. Nothing that was
@@ -390,5 +402,26 @@ impl Upkeep {
         let log = OpenedLog::open(&config.store, access).await?;
         let (views, lock) = open_views(config, log.store.identity()).await?;
         Ok(Upkeep { store: log.store, views, _views_lock: lock })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Globals;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_done_is_answered_though_the_house_does_not_close_in_order() {
+        let memory = Globals { store: Some("memory:".into()), ..Globals::default() };
+        let config = Config::load(&memory).unwrap();
+        let broken = async || {
+            let house = House::open(&config).await.unwrap();
+            house.running.follower.abort();
+            house
+        };
+        assert!(broken().await.close().await.is_err());
+        assert_eq!(broken().await.close_after(Ok(5)).await.unwrap(), 5);
+        let failed = broken().await.close_after::<()>(Err(anyhow::anyhow!("refused"))).await.unwrap_err();
+        assert_eq!(failed.to_string(), "refused");
     }
 }

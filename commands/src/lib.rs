@@ -100,7 +100,8 @@ struct Shared {
 }
 
 impl Commands {
-    /// Starts the writer and, where other nodes share the log, its tail; call within a tokio runtime, and [`Commands::shut_down`] at the end.
+    /// Starts the writer, looks when the log's last event was recorded and, where other nodes share it, reads on;
+    /// call within a tokio runtime, and [`Commands::shut_down`] at the end.
     pub fn start(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>, limits: Limits) -> Self {
         let writer = Writer::new(Arc::clone(&store), Arc::clone(&clock), limits.queue);
         fn host<A: Hosted>(store: &Arc<dyn EventStore>, writer: &Arc<Writer>, cached: usize) -> Host<A> {
@@ -122,7 +123,7 @@ impl Commands {
             payouts: host(&store, &writer, limits.servings),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            standing: Standing::new(store.is_shared()),
+            standing: Standing::new(),
             clock,
             ids,
             store,
@@ -130,9 +131,7 @@ impl Commands {
         };
         let commands = Commands { shared: Arc::new(shared) };
         tokio::spawn(writer.run());
-        if commands.shared.store.is_shared() {
-            tokio::spawn(tail::follow(Arc::clone(&commands.shared)));
-        }
+        tokio::spawn(tail::follow(Arc::clone(&commands.shared)));
         commands
     }
 

@@ -15,19 +15,19 @@ const MAX_DEPARTURE_MS: i64 = 1_000;
 
 /// What the node knows of its clock and the log's.
 pub(crate) struct Standing {
-    /// Whether the log was read: at once for a log of this node's own.
+    /// Whether the log was read.
     known: AtomicBool,
     told: Notify,
     /// By how much this machine's clock is ahead of the log's, in milliseconds.
     log_departure_ms: AtomicI64,
-    /// When the log took the last event that another node wrote, in microseconds.
+    /// When the log took the last event that another node, or this one before its start, wrote, in microseconds.
     recorded_at: AtomicI64,
 }
 
 impl Standing {
-    pub(crate) fn new(shared: bool) -> Self {
+    pub(crate) fn new() -> Self {
         Standing {
-            known: AtomicBool::new(!shared),
+            known: AtomicBool::new(false),
             told: Notify::new(),
             log_departure_ms: AtomicI64::new(0),
             recorded_at: AtomicI64::new(i64::MIN),

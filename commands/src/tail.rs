@@ -59,7 +59,8 @@ impl OwnWrites {
     }
 }
 
-/// Follows the log until the node shuts down.
+/// Follows the log until the node shuts down. A log that no other node writes is only looked at once: whether this
+/// node's clock has gone back since its last run.
 pub(crate) async fn follow(shared: Arc<Shared>) {
     let stopping = shared.writer.stopping.clone();
     tokio::select! {
@@ -78,6 +79,7 @@ async fn follow_on(shared: &Shared) {
             Some(from) => read_from(shared, from).await,
         };
         match read {
+            Ok(_) if !shared.store.is_shared() => return,
             Ok(position) => {
                 (next, failing) = (Some(position), false);
                 let hint = tokio::time::timeout(LOOK_ANYWAY, head.changed()).await;

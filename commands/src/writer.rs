@@ -315,6 +315,8 @@ impl Writer {
 
     /// Writes whatever waits until [`Writer::stop`]; then what is left, and ends.
     pub(crate) async fn run(self: Arc<Self>) {
+        // Whoever waits for its answers would wait for ever after a panic: that is a failure of the log, too.
+        let panicked = self.failed.clone().drop_guard();
         while self.is_filled().await {
             let usable = if self.shared { self.take_turn().await } else { self.write_next().await };
             if !usable {
@@ -324,6 +326,7 @@ impl Writer {
         }
         let fallen = Fallen::NotTaken("the service is stopping".to_owned());
         self.fall(vec![], &fallen, true);
+        panicked.disarm();
     }
 
     pub(crate) fn stop(&self) {

@@ -10,7 +10,7 @@ use domain::{AccountId, Aggregate, StreamId, StreamKind, TenantId, Timestamp, ac
 use serde_json::{Value, json};
 use store::{
     EventRow, EventStore, Version,
-    history::{self, At, Change, Folded, Step, Steps, parse_kind, parse_stream, parse_time, parse_uuid},
+    history::{self, At, Change, Folded, Step, Steps, kinds, parse_kind, parse_stream, parse_time, parse_uuid},
 };
 use uuid::Uuid;
 
@@ -35,9 +35,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Show {
-    /// What it is: menu, serving, order, payment, wallet, subsidy, company; or KIND:UUID at once, as
-    /// the books name accounts
-    #[arg(value_name = "KIND")]
+    #[arg(value_name = "KIND", help = format!("What it is: {}; or KIND:UUID at once, as the books name accounts", kinds()))]
     kind: String,
     /// Its UUID: a menu's is its canteen's, a payment's its order's, a wallet's its diner's
     #[arg(value_name = "ID")]

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::builder::RangedU64ValueParser;
 
 use crate::{
-    cli::serve::{Serving, Signals},
+    cli::serve::{self, Serving, Signals},
     config::{Config, Listen, Payments, StoreAddress, usage},
     demo::{self, DemoClock, Lunch, Outcome},
     output,
@@ -28,12 +28,16 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let signals = Signals::new()?;
+    serve::check(config)?;
     let store = demo::store(config, config.store == StoreAddress::standard())?;
     let payments = Payments::StandIn;
     let config = Config { store, payments, ..config.clone() }.listening(&args.listen);
+    let mut signals = Signals::new()?;
     let clock = Arc::new(DemoClock::new());
-    let house = House::open_with(&config, Arc::clone(&clock) as Arc<_>).await?;
+    let house = tokio::select! {
+        opened = House::open_with(&config, Arc::clone(&clock) as Arc<_>) => opened?,
+        signal = signals.next() => return Err(ended(signal)),
+    };
     if house.store.head().await? > 0 {
         house.close().await?;
         return Err(usage(format!(
@@ -62,11 +66,9 @@ async fn once(
     let served = tokio::select! {
         served = demo::serve(&house, clock, args.seed, args.orders as usize) => served,
         why = house.failed() => Err(anyhow::anyhow!("{why}")),
-        signal = signals.next() => Err(anyhow::anyhow!("ended by {signal} before the lunch was over")),
+        signal = signals.next() => Err(ended(signal)),
     };
-    let closed = house.close().await;
-    let (lunch, outcome, _) = served?;
-    closed?;
+    let (lunch, outcome, _) = house.close_after(served).await?;
     tell(&lunch, &outcome, config)
 }
 
@@ -78,11 +80,14 @@ async fn on(
     config: &Config,
     mut signals: Signals,
 ) -> anyhow::Result<ExitCode> {
-    let serving = Serving::start(house, config).await?;
+    let serving = tokio::select! {
+        started = Serving::start(house, config) => started?,
+        signal = signals.next() => return Err(ended(signal)),
+    };
     let served = tokio::select! {
         served = demo::serve(&serving.house, clock, args.seed, args.orders as usize) => served,
         why = serving.house.failed() => Err(anyhow::anyhow!("{why}")),
-        signal = signals.next() => Err(anyhow::anyhow!("ended by {signal} before the lunch was over")),
+        signal = signals.next() => Err(ended(signal)),
     };
     let (lunch, outcome, invitation) = match served {
         Ok(served) => served,
@@ -100,6 +105,10 @@ async fn on(
     }
     serving.until_stopped(signals).await?;
     Ok(code)
+}
+
+fn ended(signal: &str) -> anyhow::Error {
+    anyhow::anyhow!("ended by {signal} before the lunch was over")
 }
 
 fn tell(lunch: &Lunch, outcome: &Outcome, config: &Config) -> anyhow::Result<ExitCode> {

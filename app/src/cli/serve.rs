@@ -48,14 +48,18 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     config.payments = args.payments.unwrap_or(config.payments);
     config.tokens = config.tokens.overlaid(args.tokens);
     config.door = config.door.overlaid(args.door);
-    // What cannot be meant is said before anything is opened.
-    config.tokens.trusted()?;
-    config.door.edge()?;
-    config.door.limits()?;
+    check(&config)?;
     // From here on a signal asks for an orderly end.
-    let signals = Signals::new()?;
-    let house = House::open(&config).await?;
-    let serving = Serving::start(house, &config).await?;
+    let mut signals = Signals::new()?;
+    let start = async { Serving::start(House::open(&config).await?, &config).await };
+    let serving = tokio::select! {
+        started = start => started?,
+        signal = signals.next() => {
+            // Nothing was acknowledged yet; what was begun is as after a crash.
+            tracing::info!(signal, "ended before it served");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let address = serving.address;
     if config.json {
         let process = std::process::id();
@@ -68,6 +72,14 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     }
     serving.until_stopped(signals).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what cannot be meant, before anything is opened.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    config.tokens.trusted()?;
+    config.door.edge()?;
+    config.door.limits()?;
+    Ok(())
 }
 
 /// SIGINT and SIGTERM: the first asks for an orderly end, the second ends the process at once.
@@ -134,7 +146,6 @@ impl Serving {
         allow_files();
         let listener = connections::listen(&config.listen).await.with_context(listening)?;
         let address = listener.local_addr().with_context(listening)?;
-        let admin = admin_socket::Server::start(house)?;
         let secret = issuer.token_secret();
         let House { ordering, subsidies, finance, people, views, .. } = &**house;
         let (ordering, subsidies) = (ordering.clone(), subsidies.clone());
@@ -154,6 +165,8 @@ impl Serving {
             tracing::warn!("payments are played by this process: no money moves");
             router = router.merge(stand_in::router(Arc::clone(stand_in), house.ordering.clone()));
         }
+        // The last that can fail: whoever finds the socket finds a server.
+        let admin = admin_socket::Server::start(house)?;
         let http = tokio::spawn(connections::serve(listener, router, ConnectionLimits::default(), closing.clone()));
         tracing::info!(%address, store = %config.store, log = %house.store.identity().log, "serving");
         Ok(Serving { house: Arc::clone(house), issuer, address, draining, closing, http, admin })

@@ -124,6 +124,27 @@ fn a_bad_file_makes_no_log() {
 }
 
 #[test]
+fn an_export_that_breaks_off_leaves_the_one_before_it() {
+    let place = Place::with_history(60);
+    let file = exported(&place, &[]);
+    let whole = fs::read(&file).expect("an export");
+    let part = place.path().join("export.jsonl.part");
+    assert!(!part.exists());
+    // No file may grow beyond 64 KiB, which kills who tries.
+    assert!(whole.len() > 96 * 1_024);
+    let script = "ulimit -f 128; exec \"$0\" events export \"$1\" --store \"$2\"";
+    let limited = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_tiffin"), &file.display().to_string(), &place.store()])
+        .current_dir(place.path())
+        .output()
+        .expect("sh runs");
+    assert!(!limited.status.success() && part.exists(), "{}", stderr(&limited));
+    assert!(fs::read(&file).expect("an export") == whole, "the one before it has gone");
+    assert!(fs::read(exported(&place, &[])).expect("an export") == whole);
+    assert!(!part.exists(), "the next takes its place");
+}
+
+#[test]
 fn an_export_of_a_span_says_what_is_wrong_with_it() {
     let place = Place::with_history(3);
     assert!(refused(&place, &["events", "export", "--from", "5", "--to", "4"], 2).contains("the other way round"));

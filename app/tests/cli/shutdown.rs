@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Place, Server, graphql, http};
+use crate::support::{Place, Server, graphql, http, program};
 
 const DEPOSIT: &str = "mutation ($diner: UUID!, $amount: Decimal!, $key: UUID!) {
     deposit(account: { kind: WALLET, owner: $diner }, amount: { amount: $amount, currency: \"CNY\" }, idempotencyKey: $key) {
@@ -120,4 +120,47 @@ fn a_taken_address_is_named() {
     assert_eq!(taken.status.code(), Some(1));
     let said = crate::support::stderr(&taken);
     assert!(said.contains(&server.address.to_string()) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn a_server_that_is_told_to_end_while_it_starts_ends() {
+    let place = Place::new();
+    // An issuer that takes the question for its keys and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let keys = format!("http://{}/keys", silent.local_addr().expect("an address"));
+    let mut child = program(place.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &place.store(), "--jwks", &keys, "--issuer", "a"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let _asked = silent.accept().expect("it asks for the keys");
+    assert!(!place.folder().join("admin.sock").exists(), "who finds the socket finds a server");
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
+    let began = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().expect("it was running");
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0), "after {:?}", began.elapsed());
+    let server = place.serve();
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0), "what was begun is in nobody's way: {}", place.log());
+}
+
+#[test]
+fn a_demo_that_is_set_wrongly_opens_nothing() {
+    let place = Place::new();
+    std::fs::write(place.path().join("tiffin.toml"), "[http]\ncost_burst = 5\n").expect("a file");
+    let output = place.run(&["demo", "--orders", "100", "--listen", "127.0.0.1:0"]);
+    let said = crate::support::stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("dearest"), "{said}");
+    assert!(!place.folder().exists(), "nothing was made");
 }

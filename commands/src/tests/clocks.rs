@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use store::{EventStore, SqliteLog, SqliteMode};
+
 use super::{NOON, a_moment, fen, flaky::FlakyLog, request, rows, selling::node, wallet};
 use crate::{Commands, Failure, Interrupted, Limits, ManualClock, RandomIds};
 
@@ -55,4 +57,39 @@ async fn a_clock_behind_the_logs_last_event_takes_no_commands_until_it_agrees() 
     behind.set(NOON.plus_seconds(5));
     deposit(&left, 3).await.unwrap();
     deposit(&late, 4).await.unwrap();
+}
+
+/// Over a real file, which no other node can have written.
+#[tokio::test]
+async fn a_clock_that_went_back_between_two_runs_takes_no_commands_until_it_agrees() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Arc::new(SqliteLog::open(dir.path(), SqliteMode::ReadWrite).unwrap());
+    let start = |log: &Arc<SqliteLog>, clock: &Arc<ManualClock>| {
+        Commands::start(Arc::clone(log) as _, Arc::clone(clock) as _, Arc::new(RandomIds), Limits::default())
+    };
+    let clock = Arc::new(ManualClock::at(NOON));
+    let log = open();
+    let first = start(&log, &clock);
+    deposit(&first, 1).await.unwrap();
+    clock.set(NOON.plus_seconds(-5));
+    deposit(&first, 2).await.unwrap();
+    let head = log.head().await.unwrap();
+    assert!(first.shut_down(std::time::Duration::from_secs(5)).await);
+    drop(first);
+    // What runs in the background lets go of it a moment later.
+    for _ in 0..200 {
+        if Arc::strong_count(&log) == 1 {
+            break;
+        }
+        a_moment().await;
+    }
+    drop(log);
+    let log = open();
+    let second = start(&log, &clock);
+    let refused = deposit(&second, 3).await.unwrap_err();
+    assert!(refused.contains("5000 ms"), "{refused}");
+    assert!(second.readiness().await.is_err());
+    assert_eq!(log.head().await.unwrap(), head);
+    clock.set(NOON);
+    deposit(&second, 3).await.unwrap();
 }

@@ -23,6 +23,8 @@ pub(super) enum Fate {
     WrittenUnknown,
     /// It is not written, and the answer is lost.
     LostUnknown,
+    /// The program has a fault.
+    Panics,
 }
 
 pub(super) struct FlakyLog {
@@ -86,7 +88,7 @@ impl FlakyLog {
         self.inner.read_all(1, 1_000_000).await.unwrap()
     }
 
-    /// Lets no append end, and shows nobody the head, until [`FlakyLog::open`].
+    /// Lets no append end, and shows nobody the head of a log that is shared, until [`FlakyLog::open`].
     pub(super) fn shut(&self) {
         self.open.send_replace(false);
     }
@@ -185,7 +187,10 @@ impl EventStore for FlakyLog {
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
-        self.is_open().await;
+        // What a node looks at once when it starts on a log of its own is there.
+        if self.is_shared() {
+            self.is_open().await;
+        }
         self.inner.head().await
     }
 
@@ -224,6 +229,7 @@ impl AppendSession for Doomed<'_> {
                 self.write(batch, now).await?;
                 Err(StoreError::Unknown("doomed".to_owned()))
             }
+            Fate::Panics => panic!("as a test asked"),
             Fate::LostUnknown => Err(StoreError::Unknown("doomed".to_owned())),
         }
     }

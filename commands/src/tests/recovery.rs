@@ -370,3 +370,26 @@ async fn what_is_queued_behind_a_failed_batch_falls_with_it() {
     chain.await.unwrap().unwrap();
     assert_eq!((posted(&log, 1).await, posted(&log, 2).await), (35, 35));
 }
+
+#[tokio::test]
+async fn a_writer_that_panics_is_a_failure_of_the_log_and_one_that_is_stopped_is_none() {
+    for (fates, fails) in [(&[Fate::Panics][..], true), (&[], false)] {
+        let log = Arc::new(FlakyLog::new());
+        let commands = commands_over(&log);
+        log.doom(fates);
+        let deposit = tokio::spawn({
+            let commands = commands.clone();
+            async move { commands.deposit(request(1, fen(5)), wallet(1), fen(5)).await.is_ok() }
+        });
+        if fails {
+            tokio::time::timeout(Duration::from_secs(5), commands.failed().cancelled()).await.expect("it is said");
+            assert!(commands.readiness().await.is_err());
+            deposit.abort();
+        } else {
+            assert!(deposit.await.unwrap());
+            assert!(commands.shut_down(Duration::from_secs(5)).await);
+            super::a_moment().await;
+            assert!(!commands.failed().is_cancelled());
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use domain::{ActorId, CommandId, StreamKind, TenantId, Timestamp};
 use store::{
     Position,
-    history::{BadFilter, EventType, Filter, Span, parse_kind, parse_stream, parse_time},
+    history::{BadFilter, EventType, Filter, Span, kinds, parse_kind, parse_stream, parse_time},
 };
 use uuid::Uuid;
 
@@ -16,8 +16,7 @@ pub struct FilterArgs {
     /// Only this stream, such as order:UUID or wallet:UUID; with --tenant, nothing else is read
     #[arg(long, value_name = "KIND:UUID", value_parser = stream)]
     stream: Option<(StreamKind, Uuid)>,
-    /// Only streams of this kind: menu, serving, order, payment, wallet, subsidy, company
-    #[arg(long, value_name = "KIND", value_parser = kind)]
+    #[arg(long, value_name = "KIND", value_parser = kind, help = format!("Only streams of this kind: {}", kinds()))]
     kind: Option<StreamKind>,
     /// Only events of this type, such as order.Placed, or of this aggregate, such as order; may be
     /// given several times
