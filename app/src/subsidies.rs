@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use commands::{Failure, Request};
 use domain::{
     AccountId, CompanyId, Currency, GrantRunId, GroupId, PolicyId, TenantId, derived_id,
@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    bookkeeping::{self, COMMAND_LINE},
+    bookkeeping::{self, CATCH_UP, COMMAND_LINE},
     config::usage,
     employing::{BadRow, Employing},
     progress::{OnProgress, Progress},
@@ -137,7 +137,9 @@ pub async fn carry_out(house: &House, request: SubsidyRequest, progress: OnProgr
         }
         SubsidyWork::Employ { company, file } => Employing { house, tenant, company }.employ(file, progress).await,
     };
-    Ok(serde_json::to_value(answer?)?)
+    let answer = answer?;
+    house.catch_up(CATCH_UP).await.context("it is done, but does not show in the views yet")?;
+    Ok(serde_json::to_value(answer)?)
 }
 
 /// Gives an operator's commands for one tenant.

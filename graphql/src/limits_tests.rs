@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, time::Instant};
+use std::fmt::Write as _;
 
 use async_graphql::parser::parse_query;
 
@@ -26,11 +26,9 @@ fn doubling_fragments_cost_nothing() {
     let document = parse_query(&query).unwrap();
     let variables = Variables::default();
     let mut meter = Meter::new(&document, &variables);
-    let before = Instant::now();
     let cost = meter.fragment("f0", 0).unwrap();
     assert_eq!(cost.fields, 1 << 30);
     assert_eq!(meter.steps, 1, "each field is looked at once");
-    assert!(before.elapsed().as_millis() < 200);
     assert_eq!(checked(&query), Err(Code::TooComplex));
     // The same where nothing spreads them: the library would look at them all the same.
     assert_eq!(checked(&query.replacen("{ ...f0 }", "{ viewer { tenant } }", 1)), Err(Code::TooComplex));

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{identity::Identity, testing::House};
 
 /// How long a client waits for what must come.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 /// How long it waits for what must not.
 const A_WHILE: Duration = Duration::from_millis(400);
 

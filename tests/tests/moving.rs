@@ -21,7 +21,7 @@ use support::{
 use testing::Postgres;
 
 /// The pause of a log as small as this one, on a machine that does much besides.
-const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(120);
 
 /// A store that a log moves into, and what the moves there and away write.
 struct Step<'a> {
@@ -81,7 +81,7 @@ fn orders_of(diner: &mut Person) -> Vec<Value> {
             return answer["data"]["myOrders"]["nodes"].as_array().unwrap().clone();
         }
         assert_eq!(answer["errors"][0]["extensions"]["code"], "STALE", "{answer:#}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{answer:#}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{answer:#}");
     }
 }
 

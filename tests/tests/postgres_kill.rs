@@ -24,9 +24,9 @@ use testing::Postgres;
 const ROUNDS: u32 = 20;
 const CLIENTS: usize = 6;
 /// From the moment at which Postgres takes connections again to the first order.
-const RECOVERED: Duration = Duration::from_secs(10);
+const RECOVERED: Duration = Duration::from_secs(60);
 /// How long an unanswered order may be asked for again before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a client knows.
 #[derive(Default)]

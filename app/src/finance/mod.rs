@@ -145,7 +145,10 @@ pub async fn in_house(house: &House, request: FinanceRequest) -> anyhow::Result<
     let answer = match answer {
         Err(Failed::Refused(error)) => FinanceAnswer::refused(code(&error), &error),
         Err(Failed::Otherwise(error)) => return Err(error),
-        Ok(answer) => answer,
+        Ok(answer) => {
+            house.catch_up(CATCH_UP).await.context("it is done, but does not show in the views yet")?;
+            answer
+        }
     };
     Ok(serde_json::to_value(answer)?)
 }

@@ -3,8 +3,8 @@
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
-    process::Stdio,
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -131,7 +131,14 @@ fn events_are_listed_shown_and_exported_by_filter() {
 fn an_import_whose_caller_goes_away_stops_and_can_be_repeated() {
     let place = Place::new();
     let server = place.serve();
-    let import = place.import_of(2_000);
+    let import = place.import_of(5_000);
+    let bytes = || {
+        let entries = std::fs::read_dir(place.folder()).expect("a folder").flatten();
+        let log = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("log.sqlite"));
+        log.map(|entry| entry.metadata().map_or(0, |file| file.len())).sum::<u64>()
+    };
+    let begun = bytes() + 500_000;
+    let deadline = Instant::now() + Duration::from_secs(60);
     let mut caller = program(place.path())
         .args(&import)
         .args(["--store", &place.store()])
@@ -139,20 +146,27 @@ fn an_import_whose_caller_goes_away_stops_and_can_be_repeated() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    let head = || place.json(&["projections", "list"])["head"].as_u64().expect("a head");
-    while head() < 500 {
-        std::thread::sleep(Duration::from_millis(5));
+    while bytes() < begun {
+        assert!(Instant::now() < deadline, "nothing is imported");
+        std::thread::sleep(Duration::from_millis(2));
     }
     caller.kill().expect("it was running");
     caller.wait().expect("it ends");
     // Nobody goes on with it: after a moment the log stands still.
-    std::thread::sleep(Duration::from_secs(1));
-    let stopped = head();
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(head(), stopped);
+    let head = || place.json(&["projections", "list"])["head"].as_u64().expect("a head");
+    let (mut stopped, deadline) = (0, Instant::now() + Duration::from_secs(60));
+    loop {
+        let now = head();
+        if now == stopped {
+            break;
+        }
+        assert!(Instant::now() < deadline, "somebody goes on with it");
+        stopped = now;
+        std::thread::sleep(Duration::from_millis(500));
+    }
     let report = place.json(&import);
     let (new, known) = (report["orders_imported"].as_u64(), report["orders_unchanged"].as_u64());
-    assert_eq!(new.zip(known).map(|(new, known)| new + known), Some(2_000), "{report}");
+    assert_eq!(new.zip(known).map(|(new, known)| new + known), Some(5_000), "{report}");
     assert!(known > Some(0) && new > Some(0), "it was broken off too early or too late to tell: {report}");
     assert_eq!(place.json(&["verify"])["same"], true);
     server.signal("-TERM");
@@ -195,4 +209,54 @@ fn what_the_socket_does_not_know_is_refused() {
         assert!(message.is_some_and(|message| message.contains("does not know")), "{wrong}");
     }
     assert!(ask(r#"{"do":"ping"}"#)["done"]["process"].is_number());
+}
+
+/// Keeps everybody from writing the views until its input ends.
+fn hold_views(place: &Place) -> Child {
+    let script = "import sqlite3, sys\nviews = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  views.execute('BEGIN IMMEDIATE')\nprint('held', flush=True)\nsys.stdin.read()";
+    let mut holding = Command::new("python3")
+        .args(["-c", script])
+        .arg(place.folder().join("views.sqlite"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut said = String::new();
+    BufReader::new(holding.stdout.take().expect("a pipe")).read_line(&mut said).expect("a line");
+    assert_eq!(said, "held\n", "python3 holds the views");
+    holding
+}
+
+/// Or whoever looks next would not find what they have just done.
+#[test]
+fn a_command_is_not_answered_before_the_views_show_what_it_did() {
+    let place = Place::new();
+    let server = place.serve();
+    let wallet = "wallet:00000000-0000-7000-8000-00000000d001";
+    let company = "00000000-0000-7000-8000-0000000000c1";
+    let actor = "00000000-0000-7000-8000-0000000000a1";
+    let commands = [
+        vec!["accounts", "top-up", wallet, "20.00 CNY", "--source", "bank", "--actor", actor, "--tenant", TENANT],
+        vec!["subsidies", "fund", company, "100.00 CNY", "--tenant", TENANT],
+    ];
+    for (number, (command, account)) in commands.iter().zip([wallet, "company:"]).enumerate() {
+        let key = format!("00000000-0000-7000-8000-00000000e{number:03}");
+        let mut holding = hold_views(&place);
+        let mut asking = program(place.path())
+            .args(command)
+            .args(["--key", &key, "--store", &place.store()])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(asking.try_wait().expect("a child").is_none(), "{command:?} is answered too early");
+        drop(holding.stdin.take());
+        assert!(holding.wait().expect("it ends").success());
+        assert!(asking.wait().expect("it ends").success(), "{command:?}: {}", place.log());
+        let shown = place.json(&["balances", "--account", account, "--each"]);
+        assert_eq!(shown["balances"].as_array().map(Vec::len), Some(1), "{command:?}: {shown}");
+    }
+    server.signal("-TERM");
+    assert_eq!(server.ended(), Some(0), "{}", place.log());
 }

@@ -145,7 +145,9 @@ fn what_comes_after_the_close_is_late_and_leaves_the_period_as_it_is() {
     assert_eq!(done["errors"], Value::Null, "{done}");
     let last = || place.json(&["journal", "--limit", "1"])["entries"][0].clone();
     // The views follow within moments.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while last()["event"] != "account.Deposited" {
+        assert!(std::time::Instant::now() < deadline, "{}", last());
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let last = last();

@@ -100,15 +100,21 @@ fn a_kill_under_load_loses_nothing_acknowledged() {
 
 #[test]
 fn while_it_drains_it_says_that_it_is_not_ready() {
-    let place = Place::new();
-    let server = place.serve();
-    server.signal("-TERM");
     let mut answers = BTreeSet::new();
-    while let Ok((status, _)) = http(server.address, "GET", "/readyz", None, "") {
-        answers.insert(status);
+    // It says so for a moment, and the machine may stand still for as long.
+    for _ in 0..5 {
+        let place = Place::new();
+        let server = place.serve();
+        server.signal("-TERM");
+        while let Ok((status, _)) = http(server.address, "GET", "/readyz", None, "") {
+            answers.insert(status);
+        }
+        assert_eq!(server.ended(), Some(0));
+        if answers.contains(&503) {
+            return;
+        }
     }
-    assert!(answers.contains(&503), "{answers:?}");
-    assert_eq!(server.ended(), Some(0));
+    panic!("{answers:?}");
 }
 
 #[test]

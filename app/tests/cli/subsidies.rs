@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use crate::support::{Place, TENANT, stderr};
@@ -43,27 +44,34 @@ fn company(place: &Place) -> String {
     policy
 }
 
-fn today(days: i64) -> String {
+/// A test asks once, or it would go wrong at midnight.
+fn today() -> Date {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    let today = domain::Timestamp::from_seconds(now as i64).date_in(&jiff::tz::TimeZone::UTC);
-    today.checked_add(jiff::Span::new().days(days)).expect("a date").to_string()
+    domain::Timestamp::from_seconds(now as i64).date_in(&jiff::tz::TimeZone::UTC)
 }
 
-fn grant(place: &Place, policy: &str) -> Value {
-    place.json(&["subsidies", "--tenant", TENANT, "grant", policy, "--from", &today(0), "--to", &today(0)])
+fn after(date: Date, days: i64) -> String {
+    date.checked_add(jiff::Span::new().days(days)).expect("a date").to_string()
+}
+
+fn grant(place: &Place, policy: &str, date: Date) -> Value {
+    let date = date.to_string();
+    place.json(&["subsidies", "--tenant", TENANT, "grant", policy, "--from", &date, "--to", &date])
 }
 
 #[test]
 fn lots_are_granted_once_with_or_without_a_server() {
     let place = Place::new();
     let policy = company(&place);
-    let granted = grant(&place, &policy);
+    let today = today();
+    let granted = grant(&place, &policy, today);
     assert_eq!((&granted["diners"], &granted["granted_minor"]), (&json!(3), &json!(6_000)), "{granted}");
     let server = place.serve();
-    assert_eq!(grant(&place, &policy)["diners"], 0, "by the server: nobody lacks anything");
+    assert_eq!(grant(&place, &policy, today)["diners"], 0, "by the server: nobody lacks anything");
     let lots = place.json(&["subsidies", "lots", &diner(2)]);
     let lot = &lots["lots"][0];
-    assert_eq!((&lot["left_minor"], &lot["expired"], &lot["first"]), (&json!(2_000), &json!(false), &json!(today(0))));
+    let first = json!(today.to_string());
+    assert_eq!((&lot["left_minor"], &lot["expired"], &lot["first"]), (&json!(2_000), &json!(false), &first));
     let runs = place.json(&["subsidies", "runs"]);
     assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1), "{runs}");
     assert_eq!((&runs["runs"][0]["finished"], &runs["runs"][0]["batches"]), (&json!(true), &json!(1)));
@@ -71,7 +79,7 @@ fn lots_are_granted_once_with_or_without_a_server() {
     let funds = place.json(&["balances", "--account", "company:"]);
     assert_eq!(funds["balances"][0]["balance_minor"], 4_000, "{funds}");
     // What is not there is not granted, and says so.
-    let (from, to) = (today(1), today(5));
+    let (from, to) = (after(today, 1), after(today, 5));
     let short = place.run(&["subsidies", "--tenant", TENANT, "grant", &policy, "--from", &from, "--to", &to]);
     let said = stderr(&short);
     assert_eq!(short.status.code(), Some(2), "{said}");
@@ -93,9 +101,9 @@ fn a_standing_order_grants_by_itself_and_says_what_it_waits_for() {
     assert_eq!(standing(&["--ahead", "1"])["changed"], false);
     let listed = || place.json(&["subsidies", "list"])["policies"][0].clone();
     assert_eq!(listed()["ahead_days"], 1);
-    let server = place.serve();
+    let (server, today) = (place.serve(), today());
     // A hundred yuan are enough for today and not for tomorrow.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while listed()["short_minor"].is_null() {
         assert!(std::time::Instant::now() < deadline, "{}", listed());
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -103,7 +111,7 @@ fn a_standing_order_grants_by_itself_and_says_what_it_waits_for() {
     let row = listed();
     assert_eq!(
         (&row["needed_minor"], &row["short_minor"], &row["waits_for"]),
-        (&json!(6_000), &json!(2_000), &json!(today(1)))
+        (&json!(6_000), &json!(2_000), &json!(after(today, 1)))
     );
     let runs = place.json(&["subsidies", "runs"]);
     assert_eq!((&runs["runs"][0]["run"], &runs["runs"][0]["granted_minor"]), (&row["last_run"], &json!(6_000)));

@@ -29,7 +29,7 @@ async fn a_clock_off_the_logs_takes_no_commands_until_it_is_set() {
     deposit(&node, 1).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_clock_behind_the_logs_last_event_takes_no_commands_until_it_agrees() {
     let log = Arc::new(FlakyLog::shared());
     let clock = |seconds| Arc::new(ManualClock::at(NOON.plus_seconds(seconds)));

@@ -147,7 +147,7 @@ async fn a_full_queue_answers_overloaded_and_appends_nothing() {
     assert_eq!(rows(&log).await.len(), 5, "two opened accounts, and a deposit more in the first");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_waits_is_written_together() {
     let log = Arc::new(FlakyLog::new());
     let commands = commands_over(&log);

@@ -63,14 +63,14 @@ async fn a_node_recovers_by_itself_when_the_server_is_back() {
     let mut key = 2;
     let gone = loop {
         match node.deposit(request(key, fen(5)), wallet(1), fen(5)).await {
-            Ok(_) if key < 50 => key += 1,
+            Ok(_) if key < 5_000 => key += 1,
             gone => break gone,
         }
     };
     assert!(matches!(gone, Err(Failure::Interrupted(_))), "{gone:?}");
     server.restart();
     let mut again = node.deposit(request(key, fen(5)), wallet(1), fen(5)).await;
-    for _ in 0..50 {
+    for _ in 0..300 {
         if again.is_ok() {
             break;
         }

@@ -193,7 +193,7 @@ async fn what_others_wrote_is_loaded_once() {
     assert_eq!(log.rows_read.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_others_write_is_loaded_before_it_is_in_the_way() {
     let (_log, left, right) = two_nodes();
     deposit(&left, 1, 1).await.unwrap();

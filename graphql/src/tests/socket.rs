@@ -30,8 +30,10 @@ async fn a_socket_that_does_not_say_who_it_is_in_time_is_closed() {
     let before = Instant::now();
     let mut silent = Client::open(&at).await;
     assert_eq!(silent.closed().await, (4408, "Connection initialisation timeout".to_owned()));
-    assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
-    // Nor do pings help.
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    // Nor do pings help, for which there is time here.
+    let house = self::house(SocketLimits { init: Duration::from_secs(1), ..SocketLimits::default() }).await;
+    let at = house.listen().await;
     let mut pinging = Client::open(&at).await;
     pinging.say(json!({ "type": "ping" })).await;
     assert_eq!(pinging.hear().await, json!({ "type": "pong" }));
@@ -280,13 +282,13 @@ async fn sockets_and_operations_have_caps() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), freed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), freed).await.unwrap();
     assert!(Client::with(&at, &protocol).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_client_that_stalls_is_dropped_and_others_go_on() {
-    let patience = Duration::from_secs(1);
+    let patience = Duration::from_secs(4);
     let limits = SocketLimits { patience, ping: Duration::from_secs(60), ..SocketLimits::default() };
     let house = house(limits).await;
     let (at, lunch) = (house.listen().await, house.lunch().await);
@@ -302,13 +304,12 @@ async fn a_client_that_stalls_is_dropped_and_others_go_on() {
     house.order(&diner(7), &lunch.serving, rice.clone(), &key()).await.data();
     // The one reads on, and so answers pings; the other does not.
     reads.next("1").await;
-    let before = Instant::now();
     let dropped = async {
         while house.door.places.sockets() > 1 {
             reads.idle(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), dropped).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), dropped).await.unwrap();
     // As ten seconds are to the four of the default.
     assert!(before.elapsed() < patience * 5 / 2, "{:?}", before.elapsed());
     house.order(&diner(7), &lunch.serving, rice, &key()).await.data();
@@ -344,7 +345,7 @@ async fn a_client_that_asks_and_does_not_read_is_dropped() {
 
 #[tokio::test]
 async fn a_quiet_client_is_pinged_and_one_that_is_gone_is_dropped() {
-    let beat = Duration::from_millis(150);
+    let beat = Duration::from_secs(1);
     let limits = SocketLimits { patience: beat, ping: beat, ..SocketLimits::default() };
     let house = house(limits).await;
     let at = house.listen().await;
@@ -352,17 +353,21 @@ async fn a_quiet_client_is_pinged_and_one_that_is_gone_is_dropped() {
     let mut pings = 0;
     let watching = async {
         while pings < 5 {
-            pings += usize::from(matches!(alive.0.next().await, Some(Ok(Message::Ping(_)))));
+            match alive.0.next().await {
+                Some(Ok(message)) => pings += usize::from(message.is_ping()),
+                None | Some(Err(_)) => break,
+            }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), watching).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), watching).await.unwrap();
+    assert_eq!(pings, 5, "the socket of one who answers stays open");
     let gone = house.client(&at, &diner(8)).await;
     let dropped = async {
         while house.door.places.sockets() > 1 {
             alive.idle(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), dropped).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), dropped).await.unwrap();
     drop(gone);
 }
 

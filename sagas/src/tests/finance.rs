@@ -454,7 +454,7 @@ pub(super) async fn shown<T: Send + 'static>(
 ) -> T {
     let head = house.log.head().await.unwrap();
     let views = house.views().await;
-    views.wait_for(head, Duration::from_secs(10)).await.unwrap();
+    views.wait_for(head, Duration::from_secs(60)).await.unwrap();
     views.read(move |snapshot| Ok(ask(snapshot))).await.unwrap()
 }
 

@@ -181,7 +181,7 @@ impl House {
     async fn settle(&mut self) -> u64 {
         let subsidies = Subsidies::new(self.ordering.commands().clone(), self.views().await);
         let finance = Finance::new(self.ordering.commands().clone(), self.views().await);
-        Follower::new(self.ordering.clone(), subsidies, finance).settle(Duration::from_secs(10)).await.unwrap()
+        Follower::new(self.ordering.clone(), subsidies, finance).settle(Duration::from_secs(60)).await.unwrap()
     }
 
     async fn left(&self, dish: DishId) -> u32 {

@@ -81,7 +81,7 @@ impl Home {
 
     async fn shown(&mut self, number: u128) -> Shown {
         let views = self.house.views().await;
-        views.wait_for(self.head().await, Duration::from_secs(10)).await.unwrap();
+        views.wait_for(self.head().await, Duration::from_secs(60)).await.unwrap();
         let row = diners::of_id(&views, TENANT, id(number)).await.unwrap().unwrap();
         diners::open(self.people.keyring(), &[row]).await.unwrap().remove(0)
     }
@@ -176,7 +176,7 @@ async fn who_is_erased_is_gone_from_every_answer_and_stays_so() {
     home.set(1, 1, ada()).await.unwrap();
     home.leave(1).await;
     let before = home.house.views().await;
-    before.wait_for(home.head().await, Duration::from_secs(10)).await.unwrap();
+    before.wait_for(home.head().await, Duration::from_secs(60)).await.unwrap();
     let row = diners::of_id(&before, TENANT, id(1)).await.unwrap().unwrap();
     assert!(home.erase(1, 1).await.unwrap());
     let head = home.head().await;
@@ -215,7 +215,7 @@ async fn a_crash_between_event_and_key_is_finished_by_the_follower_or_a_repeat()
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
             home.house.stop.cancel();
             following.await.unwrap();
         } else {
@@ -236,7 +236,7 @@ async fn keys_that_a_backup_brings_back_are_deleted_at_the_next_start() {
     let restored = Arc::new(MemoryKeys::default());
     restored.make(&[person(1), person(2)]).await.unwrap();
     let views = home.house.views().await;
-    views.wait_for(home.head().await, Duration::from_secs(10)).await.unwrap();
+    views.wait_for(home.head().await, Duration::from_secs(60)).await.unwrap();
     let keyring = Keyring::new(Arc::clone(&restored) as _);
     let people = People::new(home.house.ordering.commands().clone(), views, Some(keyring));
     let erased_at = home.head().await;

@@ -98,7 +98,7 @@ impl House {
     /// The follower's view of the log as it is now.
     async fn seen(&mut self) -> Subsidies {
         let (subsidies, head) = (self.subsidies().await, self.log.head().await.unwrap());
-        subsidies.views.wait_for(head, std::time::Duration::from_secs(10)).await.unwrap();
+        subsidies.views.wait_for(head, std::time::Duration::from_secs(60)).await.unwrap();
         subsidies
     }
 

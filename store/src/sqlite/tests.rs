@@ -94,7 +94,7 @@ async fn a_reader_beside_the_writer_follows_it() {
     assert_eq!(reading.identity(), writing.identity());
     let mut shown = reading.subscribe();
     writing.append(vec![append_of(stream(1, 1), 0, 2)], at(1)).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), shown.wait_for(|head| *head == 2)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), shown.wait_for(|head| *head == 2)).await.unwrap().unwrap();
     assert_eq!(reading.head().await.unwrap(), 2);
     assert_eq!(reading.read_all(1, 10).await.unwrap(), writing.read_all(1, 10).await.unwrap());
     assert_eq!(reading.read_stream(stream(1, 1), 2, 10).await.unwrap().len(), 1);

@@ -1,6 +1,6 @@
 //! The steps that chance takes with a history.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::providers::Weather;
 use commands::{Failure, Request};
@@ -453,7 +453,7 @@ impl History<'_> {
 
     /// The follower does what there is to do; answers how many processes stay open.
     pub(super) async fn settle(&mut self) -> u64 {
-        let settling = self.follower.settle(Duration::from_secs(30));
+        let settling = self.follower.settle(Duration::from_secs(60));
         beside(self.runner, &self.house.log, settling).await.unwrap()
     }
 
@@ -485,11 +485,11 @@ impl History<'_> {
             }
         }
         let mut open = self.settle().await;
-        for _ in 0..3 {
-            // An order that a task in the background is asking a provider for is not the follower's.
-            if open > 0 {
-                open = self.settle().await;
-            }
+        // An order that a task in the background is asking a provider for is not the follower's.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while open > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            open = self.settle().await;
         }
         assert_eq!(open, 0, "nothing stays open");
     }

@@ -80,7 +80,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     }
     for round in 0..ROUNDS {
         let before = written.load(Ordering::SeqCst);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while written.load(Ordering::SeqCst) < before + 12 {
             assert!(Instant::now() < deadline, "the nodes do not append again in round {round}");
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -131,9 +131,9 @@ async fn a_read_after_an_unknown_outcome_waits_for_it() {
     assert!(!reading.is_finished(), "it was read as if nothing could come");
     old.append(vec![append_of(stream(1, 1), 0, 1)], at(1)).await.unwrap();
     assert_eq!(reading.await.unwrap().unwrap().len(), 1);
-    // Once it is settled nobody waits again.
+    // Once it is settled nobody waits again, which ends after five seconds only.
     let holding = other.session().await.unwrap();
-    assert_eq!(timeout(Duration::from_millis(300), log.head()).await.unwrap().unwrap(), 1);
+    assert_eq!(timeout(Duration::from_secs(4), log.head()).await.unwrap().unwrap(), 1);
     drop(holding);
 }
 
@@ -142,9 +142,15 @@ async fn a_read_after_an_unknown_outcome_waits_for_it() {
 async fn an_append_that_nobody_waits_for_is_whole_or_absent() {
     let log = open(&Postgres::shared().database()).await;
     let mut known = Known { pair: [stream(1, 1), stream(2, 1)], batches: 0, acknowledged: vec![], unknown: 0 };
-    let (mut written, mut given_up) = (0, 0);
-    for round in 0..100u64 {
-        let patience = Duration::from_micros(round * 600);
+    let (mut written, mut given_up, mut slowest) = (0, 0, Duration::ZERO);
+    for _ in 0..10 {
+        let began = Instant::now();
+        log.append(known.batch(), at(1)).await.unwrap();
+        slowest = slowest.max(began.elapsed());
+        known.batches += 1;
+    }
+    for round in 0..100 {
+        let patience = slowest * round / 33;
         match timeout(patience, log.append(known.batch(), at(1))).await {
             Ok(appended) => {
                 appended.unwrap();
@@ -173,12 +179,13 @@ async fn readers_find_the_server_again() {
     server.kill();
     // For a moment what is left of it still answers, and even commits.
     let mut version = 3;
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         assert!(Instant::now() < deadline, "a server that was killed goes on");
         match log.append(vec![append_of(stream(1, 1), version, 1)], at(1)).await {
             Ok(_) => version += 1,
-            Err(StoreError::Unavailable(_)) => break,
+            // Whether what had no answer is there is known when it is back.
+            Err(StoreError::Unavailable(_) | StoreError::Unknown(_)) => break,
             Err(other) => panic!("neither written nor to be tried again: {other}"),
         }
     }
@@ -187,11 +194,12 @@ async fn readers_find_the_server_again() {
     server.restart();
     let begin = Instant::now();
     while log.read_all(1, 10).await.is_err() {
-        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert!(begin.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    version = version.max(log.versions(&[stream(1, 1)]).await.unwrap()[0]);
     log.append(vec![append_of(stream(1, 1), version, 1)], at(1)).await.unwrap();
-    timeout(Duration::from_secs(5), shown.wait_for(|head| *head == version + 1)).await.unwrap().unwrap();
+    timeout(Duration::from_secs(30), shown.wait_for(|head| *head == version + 1)).await.unwrap().unwrap();
 }
 
 /// Whoever gives up waiting for a page leaves no connection in the middle of it.
@@ -228,7 +236,7 @@ async fn what_another_server_called_its_streams_is_not_believed() {
     let rows = loop {
         match log.read_all(1, 10).await {
             Ok(rows) => break rows,
-            Err(error) => assert!(begin.elapsed() < Duration::from_secs(5), "{error}"),
+            Err(error) => assert!(begin.elapsed() < Duration::from_secs(30), "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     };

@@ -59,7 +59,7 @@ async fn a_reader_beside_it_learns_whose_copy_it_is() {
     assert_ne!(beside.identity().log, log);
     let mut shown = beside.subscribe();
     copy.import(log, rows.clone()).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(5), shown.wait_for(|head| *head == 20)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), shown.wait_for(|head| *head == 20)).await.unwrap().unwrap();
     assert_eq!((beside.identity(), beside.state().await.unwrap()), (copy.identity(), LogState::Copy));
     for refused in [beside.import(log, rows).await, beside.set_state(LogState::Open).await] {
         assert!(refused.unwrap_err().to_string().contains("opened to be read only"));
