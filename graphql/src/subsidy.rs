@@ -148,6 +148,8 @@ pub(crate) struct GrantRun {
     diners: BigInt,
     /// What it has granted.
     granted: Money,
+    /// How many of them did not get all of it: the account was closed meanwhile, or keeps as many lots as it can.
+    skipped: BigInt,
     /// What the company lacked for the batch that ended it.
     short: Option<Money>,
     /// Whether it has come to its end.
@@ -160,6 +162,7 @@ impl From<Granted> for GrantRun {
             run: granted.run.0.into(),
             diners: i64::try_from(granted.diners).unwrap_or(i64::MAX).into(),
             granted: granted.granted.into(),
+            skipped: i64::try_from(granted.skipped).unwrap_or(i64::MAX).into(),
             short: granted.short.map(Money::from),
             finished: granted.finished,
         }
@@ -170,7 +173,8 @@ impl From<grant_runs::Run> for GrantRun {
     fn from(row: grant_runs::Run) -> Self {
         let granted = row.granted();
         let short = row.short_minor.map(|minor| domain::Money::new(minor, row.currency));
-        Granted { run: row.run, diners: row.diners, granted, short, finished: row.finished }.into()
+        Granted { run: row.run, diners: row.diners, granted, skipped: row.skipped, short, finished: row.finished }
+            .into()
     }
 }
 
@@ -384,7 +388,11 @@ impl SubsidyMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The policy's UUID.")] policy: Uuid,
-        #[graphql(desc = "The first date that they are for, later than that of the terms before.")] from_date: Date,
+        #[graphql(
+            desc = "The first date that they are for, later than that of the terms before. Nothing is granted again for \
+                    dates that those have granted for, or whose grants by those are over."
+        )]
+        from_date: Date,
         #[graphql(desc = "The terms.")] terms: SubsidyTermsInput,
         #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
     ) -> Result<SubsidyPolicyPayload> {
