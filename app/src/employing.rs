@@ -23,7 +23,7 @@ use crate::{
     import::table::{Fault, Row, Table, parsed},
     people::without_keys,
     progress::{OnProgress, Progress},
-    subsidies::{SubsidyAnswer, key_of},
+    subsidies::SubsidyAnswer,
     wiring::House,
 };
 
@@ -70,7 +70,7 @@ struct Entry {
     naming: Naming,
 }
 
-/// An employment, which is its own key. It says nothing of the person.
+/// An employment. It says nothing of the person.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Asked {
     diner: DinerId,
@@ -86,7 +86,7 @@ struct Job {
     line: u64,
     asked: Asked,
     employ: Request,
-    /// With the request of its own that details have: the diner itself knows a repeat of them.
+    /// With the request of its own that details have.
     named: Option<(Named, Request)>,
 }
 
@@ -155,7 +155,9 @@ impl Employing<'_> {
             let Entry { line, group, from, to, .. } = *entry;
             let asked = Asked { diner, company: self.company, group, from, to };
             let (commands, who) = (&self.house.commands, (self.tenant, COMMAND_LINE));
-            let employ = Request::new(who, "employ", key_of(&asked)?, &asked, commands.now());
+            // The diner itself knows a repeat. A key made of the row would take one for it whatever another file
+            // has changed since.
+            let employ = Request::new(who, "employ", commands.new_id(), &asked, commands.now());
             let details = Request::new(who, "setDinerDetails", commands.new_id(), &(), commands.now());
             jobs.push(Job { line, asked, employ, named: named.map(|named| (named, details)) });
         }
@@ -199,13 +201,13 @@ impl Job {
     async fn carry_out(&self, commands: &commands::Commands) -> Result<Result<usize, String>, Interrupted> {
         let Asked { diner, company, group, from, to } = self.asked;
         let known = commands.look(self.employ.tenant, diner, |diner: &Diner| match diner {
-            Diner::Here { employment, .. } => Some(*employment),
+            Diner::Here { employment, .. } => Some(employment.clone()),
             Diner::Erased => None,
         });
         let begin = match known.await? {
             None => return Ok(Err(diner::Error::Erased.to_string())),
             Some(Employment::Running { .. }) => Some(Command::Move { company, group, from }),
-            Some(Employment::Ended { company: of, on }) if of == company && to == Some(on) => None,
+            Some(Employment::Ended { company: of, on, .. }) if of == company && to == Some(on) => None,
             Some(Employment::None | Employment::Ended { .. }) => Some(Command::Join { company, group, from }),
         };
         let end = begin.as_ref().and(to).map(|on| Command::Leave { on });

@@ -81,6 +81,8 @@ pub enum SubsidyAnswer {
         diners: u64,
         granted_minor: i64,
         currency: Currency,
+        /// Diners of whose lots at least one could not be granted.
+        skipped: u64,
         /// What the company lacked for the batch that ended the run.
         short_minor: Option<i64>,
     },
@@ -194,7 +196,7 @@ impl Operator<'_> {
                 Ok(()) = told.changed() => progress(Progress::new("granting", *told.borrow_and_update(), None)),
             }
         };
-        let Granted { run, diners, granted, short, .. } = granted.map_err(|failure| match failure {
+        let Granted { run, diners, granted, skipped, short, .. } = granted.map_err(|failure| match failure {
             Failure::Refused(GrantError::Views(why)) => anyhow!(why),
             failure => explained(failure),
         })?;
@@ -203,6 +205,7 @@ impl Operator<'_> {
             diners,
             granted_minor: granted.minor,
             currency: granted.currency,
+            skipped,
             short_minor: short.map(|short| short.minor),
         })
     }

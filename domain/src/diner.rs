@@ -14,9 +14,9 @@ use crate::{
 pub enum Command {
     /// Begins an employment, also after an earlier one has ended.
     Join { company: CompanyId, group: Option<GroupId>, from: Date },
-    /// To another company or group, without a gap.
+    /// To another company or group, without a gap; until `from` everything stays as it is.
     Move { company: CompanyId, group: Option<GroupId>, from: Date },
-    /// `on` is the first day that is not worked any more.
+    /// `on` is the first day that is not worked any more. What was to begin later does not.
     Leave { on: Date },
     /// Who they are, sealed with their key.
     SetDetails { details: Personal<Details> },
@@ -131,20 +131,26 @@ pub enum Error {
     NotYet(Vec<InTheWay>),
 }
 
+/// Most times that an employment remembers; of more, the first and the latest.
+const MAX_TIMES: usize = 64;
+
+/// A time with a company, until the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Time {
+    pub company: CompanyId,
+    pub group: Option<GroupId>,
+    pub from: Date,
+}
+
 /// The last employment. One that has ended may be followed by another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Employment {
     #[default]
     None,
-    Running {
-        company: CompanyId,
-        group: Option<GroupId>,
-        from: Date,
-    },
-    Ended {
-        company: CompanyId,
-        on: Date,
-    },
+    /// Where and in which group they are, or will be from `from` on. `before` is what led there without a gap.
+    Running { company: CompanyId, group: Option<GroupId>, from: Date, before: Vec<Time> },
+    /// `times` are those that led there without a gap, the last one with `company`.
+    Ended { company: CompanyId, on: Date, times: Vec<Time> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -164,40 +170,76 @@ impl Default for Diner {
 }
 
 impl Employment {
-    fn join(self, company: CompanyId, group: Option<GroupId>, from: Date) -> Result<Vec<Event>, Error> {
+    fn join(&self, company: CompanyId, group: Option<GroupId>, from: Date) -> Result<Vec<Event>, Error> {
         match self {
-            Employment::Running { company: of, group: within, from: since } => {
-                let same = (of, within, since) == (company, group, from);
-                if same { Ok(vec![]) } else { Err(Error::Employed { since }) }
+            Employment::Running { company: of, group: within, from: since, .. } => {
+                let same = (*of, *within, *since) == (company, group, from);
+                if same { Ok(vec![]) } else { Err(Error::Employed { since: *since }) }
             }
-            Employment::Ended { on, .. } if from < on => Err(Error::TooEarly { since: on }),
+            Employment::Ended { on, .. } if from < *on => Err(Error::TooEarly { since: *on }),
             Employment::None | Employment::Ended { .. } => Ok(vec![Event::Joined { company, group, from }]),
         }
     }
 
-    fn change(self, company: CompanyId, group: Option<GroupId>, from: Date) -> Result<Vec<Event>, Error> {
+    fn change(&self, company: CompanyId, group: Option<GroupId>, from: Date) -> Result<Vec<Event>, Error> {
         match self {
-            Employment::Running { company: of, group: within, .. } if (of, within) == (company, group) => Ok(vec![]),
-            Employment::Running { from: since, .. } if from < since => Err(Error::TooEarly { since }),
+            Employment::Running { company: of, group: within, .. } if (*of, *within) == (company, group) => Ok(vec![]),
+            Employment::Running { from: since, .. } if from < *since => Err(Error::TooEarly { since: *since }),
             Employment::Running { .. } => Ok(vec![Event::Moved { company, group, from }]),
             Employment::None | Employment::Ended { .. } => Err(Error::NotEmployed),
         }
     }
 
-    fn leave(self, on: Date) -> Result<Vec<Event>, Error> {
+    fn leave(&self, on: Date) -> Result<Vec<Event>, Error> {
         match self {
-            Employment::Running { from, .. } if on < from => Err(Error::TooEarly { since: from }),
-            Employment::Running { .. } => Ok(vec![Event::Left { on }]),
-            Employment::Ended { on: before, .. } if before == on => Ok(vec![]),
+            Employment::Running { from, before, .. } => {
+                let since = before.first().map_or(*from, |first| first.from);
+                if on < since { Err(Error::TooEarly { since }) } else { Ok(vec![Event::Left { on }]) }
+            }
+            Employment::Ended { on: before, .. } if *before == on => Ok(vec![]),
             Employment::None | Employment::Ended { .. } => Err(Error::NotEmployed),
         }
     }
 
+    /// From `from` on with that company and group. Goes on from what ends on that day.
+    fn begin(&mut self, company: CompanyId, group: Option<GroupId>, from: Date) {
+        let mut before = match std::mem::take(self) {
+            Employment::Running { company, group, from, mut before } => {
+                before.push(Time { company, group, from });
+                before
+            }
+            Employment::Ended { on, times, .. } if on == from => times,
+            Employment::None | Employment::Ended { .. } => vec![],
+        };
+        before.retain(|time| time.from < from);
+        if before.len() >= MAX_TIMES {
+            before.remove(1);
+        }
+        *self = Employment::Running { company, group, from, before };
+    }
+
+    fn end(&mut self, on: Date) {
+        match std::mem::take(self) {
+            Employment::Running { company, group, from, before: mut times } => {
+                times.push(Time { company, group, from });
+                while times.len() > 1 && times.last().is_some_and(|time| time.from > on) {
+                    times.pop();
+                }
+                let company = times.last().map_or(company, |time| time.company);
+                *self = Employment::Ended { company, on, times };
+            }
+            Employment::Ended { company, times, .. } => *self = Employment::Ended { company, on, times },
+            Employment::None => {}
+        }
+    }
+
     /// What stands in the way of an erasure.
-    fn in_the_way(self, standing: &Standing) -> Vec<InTheWay> {
+    fn in_the_way(&self, standing: &Standing) -> Vec<InTheWay> {
         let employed = match self {
-            Employment::Running { from, .. } => Some(InTheWay::Employed { since: from }),
-            Employment::Ended { on, .. } if on > standing.today => Some(InTheWay::EmployedUntil { on }),
+            Employment::Running { from, before, .. } => {
+                Some(InTheWay::Employed { since: before.first().map_or(*from, |first| first.from) })
+            }
+            Employment::Ended { on, .. } if *on > standing.today => Some(InTheWay::EmployedUntil { on: *on }),
             Employment::None | Employment::Ended { .. } => None,
         };
         let having = standing.balances.iter().filter(|(_, posted, held)| (posted.minor, held.minor) != (0, 0));
@@ -211,7 +253,7 @@ impl Employment {
 
 impl Aggregate for Diner {
     const NAME: &'static str = "diner";
-    const STATE_VERSION: u32 = 2;
+    const STATE_VERSION: u32 = 3;
     type Id = DinerId;
     type Command = Command;
     type Event = Event;
@@ -223,7 +265,7 @@ impl Aggregate for Diner {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         let (employment, known) = match (self, &command) {
-            (Diner::Here { employment, details }, _) => (*employment, details),
+            (Diner::Here { employment, details }, _) => (employment, details),
             (Diner::Erased, Command::Erase { .. }) => return Ok(vec![]),
             (Diner::Erased, _) => return Err(Error::Erased),
         };
@@ -231,7 +273,7 @@ impl Aggregate for Diner {
             Command::Join { company, group, from } => employment.join(company, group, from),
             Command::Move { company, group, from } => employment.change(company, group, from),
             Command::Leave { on } => employment.leave(on),
-            Command::SetDetails { .. } | Command::Erase { .. } if employment == Employment::None => {
+            Command::SetDetails { .. } | Command::Erase { .. } if *employment == Employment::None => {
                 Err(Error::NotKnown)
             }
             Command::SetDetails { details } if known.as_ref() == Some(&details) => Ok(vec![]),
@@ -247,13 +289,9 @@ impl Aggregate for Diner {
         let Diner::Here { employment, details } = self else { return };
         match event {
             Event::Joined { company, group, from } | Event::Moved { company, group, from } => {
-                *employment = Employment::Running { company: *company, group: *group, from: *from };
+                employment.begin(*company, *group, *from);
             }
-            Event::Left { on } => {
-                if let Employment::Running { company, .. } | Employment::Ended { company, .. } = *employment {
-                    *employment = Employment::Ended { company, on: *on };
-                }
-            }
+            Event::Left { on } => employment.end(*on),
             Event::DetailsSet { details: set } => *details = Some(set.clone()),
             Event::Erased => *self = Diner::Erased,
         }
@@ -324,6 +362,44 @@ mod tests {
         given::<Diner>([])
             .when(Command::Move { company: company(2), group: None, from: MAY })
             .refused(Error::NotEmployed);
+    }
+
+    #[test]
+    fn who_leaves_before_a_move_that_was_recorded_ahead_does_not_make_it() {
+        let group = Some(GroupId(id(7)));
+        let moved = Event::Moved { company: company(2), group, from: JUNE };
+        let left = given::<Diner>([joined(1, MAY), moved])
+            .when(Command::Leave { on: date(2026, 4, 30) })
+            .refused(Error::TooEarly { since: MAY })
+            .when(Command::Leave { on: date(2026, 5, 9) })
+            .then([Event::Left { on: date(2026, 5, 9) }])
+            .state();
+        let times = vec![Time { company: company(1), group: None, from: MAY }];
+        let employment = Employment::Ended { company: company(1), on: date(2026, 5, 9), times };
+        assert_eq!(left, Diner::Here { employment, details: None });
+    }
+
+    #[test]
+    fn who_leaves_within_a_term_that_was_prolonged_ends_both() {
+        let terms = [joined(1, MAY), Event::Left { on: JUNE }, joined(1, JUNE)];
+        given::<Diner>(terms.clone())
+            .when(Command::Leave { on: date(2026, 5, 9) })
+            .then([Event::Left { on: date(2026, 5, 9) }]);
+        given::<Diner>(terms).when(erase(nothing())).refused(Error::NotYet(vec![InTheWay::Employed { since: MAY }]));
+        // After a gap it is another employment.
+        given::<Diner>([joined(1, MAY), Event::Left { on: date(2026, 5, 31) }, joined(1, JUNE)])
+            .when(Command::Leave { on: date(2026, 5, 9) })
+            .refused(Error::TooEarly { since: JUNE });
+    }
+
+    #[test]
+    fn an_employment_of_many_moves_remembers_when_it_began() {
+        let day = |number: i64| MAY.checked_add(jiff::ToSpan::days(number)).unwrap();
+        let moves =
+            (1..200).map(|number| Event::Moved { company: company(number as u8), group: None, from: day(number) });
+        let state = given::<Diner>([joined(1, MAY)].into_iter().chain(moves)).state();
+        let Diner::Here { employment: Employment::Running { before, .. }, .. } = &state else { panic!("{state:?}") };
+        assert_eq!((before.len(), before[0].from, before[62].from), (MAX_TIMES - 1, MAY, day(198)));
     }
 
     fn sealed(name: &str) -> Personal<Details> {

@@ -26,10 +26,12 @@ pub enum Command {
     RefuseBatch {
         short: Money,
     },
-    /// All of the batch was tried. `granted` is less than its amount where an account was closed.
+    /// All of the batch was tried. `granted` is less than its amount where an account was closed, or full: `skipped`
+    /// diners did not get all of their lots.
     SettleBatch {
         batch: u32,
         granted: Money,
+        skipped: u64,
     },
     /// What was not granted has gone back.
     Finish,
@@ -60,6 +62,9 @@ pub enum Event {
     BatchSettled {
         batch: u32,
         granted: Money,
+        /// Diners of whose lots at least one could not be granted.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        skipped: u64,
     },
     Finished {
         granted: Money,
@@ -68,9 +73,13 @@ pub enum Event {
     },
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] =
-        &[("Begun", 1), ("BatchBegun", 1), ("BatchRefused", 1), ("BatchSettled", 1), ("Finished", 1)];
+        &[("Begun", 1), ("BatchBegun", 1), ("BatchRefused", 1), ("BatchSettled", 2), ("Finished", 1)];
 
     fn name(&self) -> &'static str {
         match self {
@@ -120,6 +129,8 @@ pub struct Sheet {
     pub diners: u64,
     pub allocated: Money,
     pub granted: Money,
+    /// Diners of whose lots at least one could not be granted.
+    pub skipped: u64,
     pub batch: Option<Batch>,
     /// What the company lacked for the batch that ended the run.
     pub short: Option<Money>,
@@ -170,7 +181,7 @@ impl GrantRun {
 
 impl Aggregate for GrantRun {
     const NAME: &'static str = "grant";
-    const STATE_VERSION: u32 = 1;
+    const STATE_VERSION: u32 = 2;
     type Id = GrantRunId;
     type Command = Command;
     type Event = Event;
@@ -198,12 +209,12 @@ impl Aggregate for GrantRun {
             }
             (Command::RefuseBatch { .. }, None) if sheet.short.is_some() => Ok(vec![]),
             (Command::SettleBatch { batch, .. }, _) if batch <= sheet.batches && sheet.batch.is_none() => Ok(vec![]),
-            (Command::SettleBatch { batch, granted }, Some(open)) if batch == open.number => {
+            (Command::SettleBatch { batch, granted, skipped }, Some(open)) if batch == open.number => {
                 let left = open.amount.minus(granted)?;
                 if granted.minor < 0 || left.minor < 0 {
                     return Err(Error::TooMuch { granted, amount: open.amount });
                 }
-                Ok(vec![Event::BatchSettled { batch, granted }])
+                Ok(vec![Event::BatchSettled { batch, granted, skipped }])
             }
             (Command::Finish, None) if sheet.finished => Ok(vec![]),
             (Command::Finish, None) => Ok(vec![Event::Finished { granted: sheet.granted, returned: sheet.returned() }]),
@@ -223,6 +234,7 @@ impl Aggregate for GrantRun {
                     diners: 0,
                     allocated: zero,
                     granted: zero,
+                    skipped: 0,
                     batch: None,
                     short: None,
                     finished: false,
@@ -242,7 +254,8 @@ impl Aggregate for GrantRun {
                 sheet.batch = None;
                 sheet.short = Some(*short);
             }
-            Event::BatchSettled { granted, .. } => {
+            Event::BatchSettled { granted, skipped, .. } => {
+                sheet.skipped += skipped;
                 if let Some(batch) = sheet.batch.take() {
                     sheet.allocated.minor += batch.amount.minor;
                     sheet.granted.minor += granted.minor;
@@ -279,11 +292,11 @@ mod tests {
     }
 
     fn settles(batch: u32, minor: i64) -> Command {
-        Command::SettleBatch { batch, granted: cny(minor) }
+        Command::SettleBatch { batch, granted: cny(minor), skipped: 0 }
     }
 
     fn settled(batch: u32, minor: i64) -> Event {
-        Event::BatchSettled { batch, granted: cny(minor) }
+        Event::BatchSettled { batch, granted: cny(minor), skipped: 0 }
     }
 
     #[test]
@@ -329,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_counts_whom_it_had_to_skip() {
+        let skips = Command::SettleBatch { batch: 1, granted: cny(50), skipped: 1 };
+        let state = given::<GrantRun>([Event::Begun(plan()), begun(1, &[1, 2], 100)])
+            .when(skips)
+            .then([Event::BatchSettled { batch: 1, granted: cny(50), skipped: 1 }])
+            .state();
+        let sheet = state.sheet().unwrap();
+        assert_eq!((sheet.diners, sheet.skipped, sheet.returned()), (2, 1, cny(50)));
+    }
+
+    #[test]
     fn bad_batches_change_nothing() {
         let given = || given::<GrantRun>([Event::Begun(plan()), begun(1, &[5], 100), settled(1, 100)]);
         for (diners, minor) in
@@ -346,7 +370,7 @@ mod tests {
         open().when(settles(2, 101)).refused(Error::TooMuch { granted: cny(101), amount: cny(100) });
         open().when(settles(2, -1)).refused(Error::TooMuch { granted: cny(-1), amount: cny(100) });
         open().when(settles(3, 1)).refused(Error::OutOfTurn { is: "IN_A_BATCH" });
-        open().when(Command::SettleBatch { batch: 2, granted: usd(1) }).refused(Error::Money(mixed));
+        open().when(Command::SettleBatch { batch: 2, granted: usd(1), skipped: 0 }).refused(Error::Money(mixed));
         open().when(Command::Finish).refused(Error::OutOfTurn { is: "IN_A_BATCH" });
         open().when(begins(&[7], 100)).refused(Error::OutOfTurn { is: "IN_A_BATCH" });
         given().when(Command::Begin { plan: Plan { policy: PolicyId(id(9)), ..plan() } }).refused(Error::OtherContent);

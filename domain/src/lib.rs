@@ -7,6 +7,7 @@ mod aggregate;
 mod change;
 mod extension;
 mod fact;
+mod grants;
 mod ids;
 mod money;
 mod placement;

@@ -10,13 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Aggregate, CanteenId, CompanyId, Currency, DinerId, GrantRunId, GroupId, LotId, Money, PolicyId, StreamKind,
-    Timestamp, bundled_zone, derived_id, first_instant,
-    lot::{self, Serves},
+    Aggregate, CanteenId, CompanyId, Currency, GroupId, Money, PolicyId, StreamKind, Timestamp, bundled_zone,
+    lot::MAX_LOTS,
     payment::{Limit, Why},
     serving::Meal,
     standing::{Delay, MAX_AHEAD, Standing},
 };
+
+pub use crate::grants::Lot;
 
 /// Most versions of one policy.
 pub const MAX_VERSIONS: usize = 200;
@@ -71,6 +72,12 @@ impl Calendar {
     pub fn includes(&self, date: Date) -> bool {
         let weekday = date.weekday().to_monday_one_offset().unsigned_abs();
         self.extra.contains(&date) || (self.weekdays.contains(&weekday) && !self.holidays.contains(&date))
+    }
+
+    /// The most extra days within so many days.
+    fn most_extra(&self, days: usize) -> usize {
+        let within = |first: Date| first..plus(first, i64::try_from(days).unwrap_or(i64::MAX).days());
+        self.extra.iter().map(|first| self.extra.range(within(*first)).count()).max().unwrap_or(0)
     }
 }
 
@@ -132,12 +139,32 @@ impl Terms {
             Terms { clearing: Clearing::Rollover { months }, .. } if !(1..=MAX_ROLLOVER_MONTHS).contains(months) => {
                 bad("clearing.months")
             }
+            _ if self.lots_at_once() > MAX_LOTS => Err(Error::TooManyLots { lots: self.lots_at_once() }),
             _ => Ok(()),
         }
     }
 
+    /// The most lots that a diner can have at a time of what was granted as far ahead as one run does.
+    fn lots_at_once(&self) -> usize {
+        // From the first day whose lot is still there on the last one before it is cleared.
+        let kept = match self.clearing {
+            Clearing::Daily => 1,
+            Clearing::Weekly => 7,
+            Clearing::Monthly => 31,
+            Clearing::Rollover { months } => 31 * (usize::from(months) + 1),
+        };
+        let days = kept + MAX_DAYS.unsigned_abs() as usize;
+        let worked = days / 7 * self.calendar.weekdays.len() + (days % 7).min(self.calendar.weekdays.len());
+        let days = worked + self.calendar.most_extra(days);
+        match self.per {
+            Per::Month => days / 28 + 2,
+            Per::Day => days,
+            Per::Meal => days * self.meals.len(),
+        }
+    }
+
     /// The last day on which something for `date` can be spent.
-    fn last_day(&self, date: Date) -> Date {
+    pub(crate) fn last_day(&self, date: Date) -> Date {
         match self.clearing {
             Clearing::Daily => date,
             Clearing::Weekly => plus(date, i64::from(Weekday::Sunday.since(date.weekday())).days()),
@@ -148,7 +175,7 @@ impl Terms {
 }
 
 /// A calendar ends in the year 9999; nothing is granted there.
-fn plus(date: Date, span: Span) -> Date {
+pub(crate) fn plus(date: Date, span: Span) -> Date {
     date.checked_add(span).unwrap_or(Date::MAX)
 }
 
@@ -161,7 +188,8 @@ pub enum Command {
         currency: Currency,
         zone: String,
     },
-    /// Terms for lots that are for dates from `from` on. Those granted before keep theirs.
+    /// Terms for lots that are for dates from `from` on. Those granted before keep theirs, and nothing is granted
+    /// a second time for their dates.
     SetTerms {
         from: Date,
         terms: Box<Terms>,
@@ -248,6 +276,11 @@ pub enum Error {
     OtherCurrency { currency: Currency },
     #[error("{field} cannot be so")]
     BadTerms { field: &'static str },
+    #[error(
+        "a diner could come to have {lots} lots by such terms, and an account keeps at most {MAX_LOTS}: clear sooner, \
+         or grant by the day or month"
+    )]
+    TooManyLots { lots: usize },
     #[error("from {from} on the policy has version {version} already: later terms start later")]
     Overlaps { version: u32, from: Date },
     #[error("the policy ends on {from}")]
@@ -298,16 +331,6 @@ pub struct Range {
     pub versions: u32,
 }
 
-/// A lot that is to be granted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lot {
-    pub id: LotId,
-    /// The last date that it is for; it may pay for longer.
-    pub until: Date,
-    pub terms: lot::Terms,
-    pub amount: Money,
-}
-
 impl Policy {
     pub fn book(&self) -> Result<&Book, Error> {
         match self {
@@ -341,52 +364,9 @@ impl Book {
         let index = known.iter().rposition(|version| version.from <= date)?;
         Some((u32::try_from(index).ok()? + 1, &known[index].terms))
     }
-
-    /// What one diner is granted for the dates of `range` by a run at `at`. The lots of the same diner, policy and time always have the same ids, so that no run grants twice.
-    pub fn lots(
-        &self,
-        policy: PolicyId,
-        diner: DinerId,
-        range: &Range,
-        (run, at): (GrantRunId, Timestamp),
-    ) -> Result<Vec<Lot>, Error> {
-        let zone = bundled_zone(&self.zone).ok_or_else(|| Error::BadZone(self.zone.clone()))?;
-        let mut lots: Vec<Lot> = Vec::new();
-        let lot = |version, terms: &Terms, (date, until): (Date, Date), meal: Option<Meal>| {
-            let of_meal = meal.map_or("", Meal::name);
-            let (of_policy, of_date) = (policy.0.as_bytes().as_slice(), date.to_string());
-            let id = LotId(derived_id(diner.0, &[b"lot", of_policy, of_date.as_bytes(), of_meal.as_bytes()]));
-            let last = terms.last_day(date);
-            let expires_at = first_instant(plus(last, 1.day()).at(0, 0, 0, 0), &zone).unwrap_or(Timestamp::EPOCH);
-            let serves = Serves { first: date, last, meal };
-            let terms_of_lot = lot::Terms { policy, version, run, starts_at: at, expires_at, serves };
-            Lot { id, until, terms: terms_of_lot, amount: terms.amount }
-        };
-        check_days(range.first, range.last)?;
-        for date in range.first.series(1.day()).take_while(|date| *date <= range.last) {
-            let Some((version, terms)) = self.on(date, range) else { continue };
-            match terms.per {
-                Per::Month => {
-                    let month = date.first_of_month();
-                    let known = lots.last().is_some_and(|lot| lot.terms.serves.first == month);
-                    if !known {
-                        lots.push(lot(version, terms, (month, month.last_of_month()), None));
-                    }
-                }
-                _ if !terms.calendar.includes(date) => {}
-                Per::Day => lots.push(lot(version, terms, (date, date), None)),
-                Per::Meal => {
-                    let meals = terms.meals.iter();
-                    lots.extend(meals.map(|meal| lot(version, terms, (date, date), Some(*meal))));
-                }
-            }
-        }
-        lots.retain(|lot| at < lot.terms.expires_at);
-        Ok(lots)
-    }
 }
 
-fn check_days(first: Date, last: Date) -> Result<(), Error> {
+pub(crate) fn check_days(first: Date, last: Date) -> Result<(), Error> {
     let count = first.until(last).map_or(-1, |span| span.get_days());
     if (0..MAX_DAYS).contains(&count) { Ok(()) } else { Err(Error::BadDays { first, last }) }
 }

@@ -2,7 +2,8 @@ use jiff::civil::date;
 
 use super::*;
 use crate::{
-    given,
+    GrantRunId, given,
+    lot::Serves,
     testing::{canteen, cny, diner, id, usd},
 };
 
@@ -115,6 +116,39 @@ fn terms_that_cannot_be_name_their_field() {
     }
     let dollars = Terms { amount: usd(5), ..terms() };
     given::<Policy>([opened()]).when(sets(MONDAY, dollars)).refused(Error::OtherCurrency { currency: Currency::CNY });
+}
+
+#[test]
+fn terms_by_which_a_diner_could_have_more_lots_than_an_account_keeps_are_refused() {
+    let of = |per, clearing, meals: &[Meal], weekdays: std::ops::RangeInclusive<u8>| {
+        let calendar = Calendar { weekdays: weekdays.collect(), ..terms().calendar };
+        Terms { per, clearing, calendar, meals: meals.iter().copied().collect(), ..terms() }
+    };
+    let (all, two) = (&Meal::ALL[..], &Meal::ALL[..2]);
+    let year = Clearing::Rollover { months: 12 };
+    for fits in [
+        of(Per::Meal, Clearing::Daily, all, 1..=7),
+        of(Per::Meal, Clearing::Monthly, all, 1..=5),
+        of(Per::Day, year, two, 1..=5),
+        of(Per::Month, Clearing::Rollover { months: MAX_ROLLOVER_MONTHS }, all, 1..=7),
+    ] {
+        given::<Policy>([opened()]).when(sets(MONDAY, fits.clone())).then([set(1, MONDAY, fits)]);
+    }
+    for (lots, passes) in [
+        (492, of(Per::Meal, Clearing::Monthly, all, 1..=7)),
+        (495, of(Per::Day, year, two, 1..=7)),
+        (710, of(Per::Meal, year, two, 1..=5)),
+    ] {
+        given::<Policy>([opened()]).when(sets(MONDAY, passes)).refused(Error::TooManyLots { lots });
+    }
+    // Days that are worked besides count too, as far as they come together.
+    let extra = |every: i64| (0..150).map(|day| plus(SUNDAY, (day * every).days())).collect();
+    let with = |every| Terms {
+        calendar: Calendar { extra: extra(every), ..terms().calendar },
+        ..of(Per::Day, year, two, 1..=5)
+    };
+    given::<Policy>([opened()]).when(sets(MONDAY, with(1))).refused(Error::TooManyLots { lots: 505 });
+    given::<Policy>([opened()]).when(sets(MONDAY, with(14))).then([set(1, MONDAY, with(14))]);
 }
 
 #[test]

@@ -40,10 +40,12 @@ pub struct Period {
 
 impl Period {
     /// The key of its run. Runs that the company's funds cut short are counted by `attempt`, from 0: each
-    /// has ended, so what it left is for a run of its own.
+    /// has ended, so what it left is for a run of its own. A month's is not that of its first day, which it has
+    /// where the policy was by the day when that was granted.
     pub fn key(&self, policy: PolicyId, attempt: u32) -> uuid::Uuid {
         let (first, attempt) = (self.first.to_string(), attempt.to_le_bytes());
-        derived_id(policy.0, &[b"standing", policy.0.as_bytes(), first.as_bytes(), &attempt])
+        let parts: [&[u8]; 5] = [b"standing", policy.0.as_bytes(), first.as_bytes(), &attempt, b"month"];
+        derived_id(policy.0, if self.first == self.last { &parts[..4] } else { &parts })
     }
 }
 
@@ -194,8 +196,10 @@ mod tests {
     fn a_periods_run_has_one_key_and_another_after_it_fell_short() {
         let (policy, day) = (PolicyId(id(2)), Period { first: FRIDAY, last: FRIDAY });
         let other = Period { first: START, last: START };
-        assert_eq!(day.key(policy, 0), Period { last: START, ..day }.key(policy, 0), "its first day names it");
+        let (first, last) = (date(2026, 12, 1), date(2026, 12, 31));
+        let (month, first_day) = (Period { first, last }, Period { first, last: first });
         let keys = [day.key(policy, 0), day.key(policy, 1), other.key(policy, 0), day.key(PolicyId(id(3)), 0)];
-        assert!((1..4).all(|index| !keys[..index].contains(&keys[index])), "{keys:?}");
+        let keys = [&keys[..], &[month.key(policy, 0), first_day.key(policy, 0)]].concat();
+        assert!((1..6).all(|index| !keys[..index].contains(&keys[index])), "{keys:?}");
     }
 }

@@ -15,15 +15,16 @@ use crate::{
     scalars::{Date, Uuid},
 };
 
-/// A diner's time with a company. Who comes back later has one, of the last time.
+/// A diner's time with a company, as it stands on the day that is asked for; without a day, as their last time with
+/// it stands. Who comes back later has one, of that time.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct Employee {
     /// The diner's UUID.
     diner: Uuid,
-    /// The UUID of the company's group that they are in, or were in last; null if none was said.
+    /// The UUID of the company's group that they are in on that day, or in the end; null if none was said.
     group: Option<Uuid>,
-    /// The first day.
+    /// The first day, whatever groups they have been in since.
     from_date: Date,
     /// The first day that is not worked any more; null while no end is recorded.
     until_date: Option<Date>,
@@ -38,13 +39,13 @@ impl Employee {
     }
 }
 
-impl From<views::Employee> for Employee {
-    fn from(row: views::Employee) -> Self {
+impl From<views::Employed> for Employee {
+    fn from(row: views::Employed) -> Self {
         Employee {
             diner: row.diner.0.into(),
-            group: row.group_id.map(|group| group.0.into()),
-            from_date: row.from_date.into(),
-            until_date: row.to_date.map(Date::from),
+            group: row.group.map(|group| group.0.into()),
+            from_date: row.from.into(),
+            until_date: row.until.map(Date::from),
         }
     }
 }
@@ -85,15 +86,15 @@ impl EmploymentQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The company's UUID; the token's own, if it names one only.")] company: Option<Uuid>,
         #[graphql(desc = "Only those of this group of it: its UUID.")] group: Option<Uuid>,
-        #[graphql(desc = "Only those whose last time with the company has this day in it.")] date: Option<Date>,
+        #[graphql(desc = "Only those whom the company employs on this day, in the group that they are in then.")] date: Option<Date>,
         #[graphql(desc = "How many, 1 to 100; 20 if it is not said.")] first: Option<i32>,
         #[graphql(desc = "The cursor after which the page begins.")] after: Option<String>,
     ) -> Result<Connection<String, Employee>> {
         let caller = caller(ctx)?;
         let after: Option<DinerId> = paging::cursor(after.as_deref(), |text| text.parse().ok())?;
         let of = (caller.tenant(), company::one(&caller, company).await?);
-        let (group, days) = (group.map(|group| GroupId(group.0)), date.map(|date| (date.0, date.0)));
-        let fetch = |after, size| views::employed(caller.views(), of, group, days, after, size);
+        let (group, on) = (group.map(|group| GroupId(group.0)), date.map(|date| date.0));
+        let fetch = |after, size| views::employed(caller.views(), of, group, on, after, size);
         let page = paging::page(first, after, fetch).await?;
         Ok(paging::connection(page, |row| row.diner.to_string(), Employee::from))
     }
@@ -139,7 +140,8 @@ impl EmploymentMutation {
         Ok(on_diner(&caller, request, (diner, "fromDate"), command).await?)
     }
 
-    /// Ends a diner's employment. What was granted before stays until it expires. For finance.
+    /// Ends a diner's employment, and what was to begin after that day. What was granted before stays until it
+    /// expires. For finance.
     async fn end_employment(
         &self,
         ctx: &Context<'_>,

@@ -357,7 +357,11 @@ impl Refusal for policy::Error {
         use policy::Error as E;
         match self {
             E::NotOpen => Code::NotFound,
-            E::BadZone(_) | E::OtherCurrency { .. } | E::BadTerms { .. } | E::BadDays { .. } => Code::BadInput,
+            E::BadZone(_)
+            | E::OtherCurrency { .. }
+            | E::BadTerms { .. }
+            | E::TooManyLots { .. }
+            | E::BadDays { .. } => Code::BadInput,
             E::BadAhead { .. } => Code::BadInput,
             E::OpenedAlready | E::Overlaps { .. } | E::Ended { .. } | E::TooManyVersions => Code::OutOfTurn,
         }

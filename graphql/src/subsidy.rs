@@ -163,6 +163,8 @@ pub(crate) struct GrantRun {
     diners: BigInt,
     /// What it has granted.
     granted: Money,
+    /// How many of them did not get all of it: the account was closed meanwhile, or keeps as many lots as it can.
+    skipped: BigInt,
     /// What the company lacked for the batch that ended it.
     short: Option<Money>,
     /// Whether it has come to its end.
@@ -175,6 +177,7 @@ impl From<Granted> for GrantRun {
             run: granted.run.0.into(),
             diners: i64::try_from(granted.diners).unwrap_or(i64::MAX).into(),
             granted: granted.granted.into(),
+            skipped: i64::try_from(granted.skipped).unwrap_or(i64::MAX).into(),
             short: granted.short.map(Money::from),
             finished: granted.finished,
         }
@@ -185,7 +188,8 @@ impl From<grant_runs::Run> for GrantRun {
     fn from(row: grant_runs::Run) -> Self {
         let granted = row.granted();
         let short = row.short_minor.map(|minor| domain::Money::new(minor, row.currency));
-        Granted { run: row.run, diners: row.diners, granted, short, finished: row.finished }.into()
+        Granted { run: row.run, diners: row.diners, granted, skipped: row.skipped, short, finished: row.finished }
+            .into()
     }
 }
 
@@ -218,7 +222,7 @@ fn refused(failure: Failure<policy::Error>, terms: Option<&Terms>) -> Failed {
         E::OpenedAlready => "idempotencyKey",
         E::BadZone(_) => "zone",
         E::OtherCurrency { .. } => "currency",
-        E::BadTerms { .. } => "terms",
+        E::BadTerms { .. } | E::TooManyLots { .. } => "terms",
         E::Overlaps { .. } | E::Ended { .. } | E::BadDays { .. } => "fromDate",
         E::BadAhead { .. } => "aheadDays",
     });
@@ -356,7 +360,11 @@ impl SubsidyMutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The policy's UUID.")] policy: Uuid,
-        #[graphql(desc = "The first date that they are for, later than that of the terms before.")] from_date: Date,
+        #[graphql(
+            desc = "The first date that they are for, later than that of the terms before. Nothing is granted again for \
+                    dates that those have granted for, or whose grants by those are over."
+        )]
+        from_date: Date,
         #[graphql(desc = "The terms.")] terms: SubsidyTermsInput,
         #[graphql(desc = "A UUID of your own making; the same again is the same change.")] idempotency_key: Uuid,
     ) -> Result<SubsidyPolicyPayload> {

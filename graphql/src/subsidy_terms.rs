@@ -113,6 +113,7 @@ pub(crate) fn field_of(error: &policy::Error, terms: &Terms) -> Option<&'static 
             "clearing.months" => "rolloverMonths",
             same => same,
         }),
+        policy::Error::TooManyLots { .. } => Some("clearing"),
         _ => None,
     }
 }

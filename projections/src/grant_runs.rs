@@ -22,6 +22,8 @@ row! {
         diners: u64,
         /// Those of the batch that it is at; none between batches.
         diners_at: u64,
+        /// Diners of whose lots at least one could not be granted.
+        skipped: u64,
         granted_minor: i64,
         /// What the company lacked for the batch that ended it.
         short_minor: Option<i64>,
@@ -49,7 +51,7 @@ impl Projection for GrantRuns {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -85,7 +87,8 @@ impl Projection for GrantRuns {
             Event::Begun(_) => {}
             Event::BatchBegun { batch, diners, .. } => (row.batches, row.diners_at) = (*batch, diners.len() as u64),
             Event::BatchRefused { short, .. } => row.short_minor = Some(short.minor),
-            Event::BatchSettled { granted, .. } => {
+            Event::BatchSettled { granted, skipped, .. } => {
+                row.skipped += skipped;
                 row.diners += diners_at;
                 row.granted_minor += granted.minor;
             }
@@ -110,6 +113,7 @@ fn new(it: &Recorded, run: GrantRunId, plan: &grant_run::Plan) -> Run {
         batches: 0,
         diners: 0,
         diners_at: 0,
+        skipped: 0,
         granted_minor: 0,
         short_minor: None,
         finished: false,

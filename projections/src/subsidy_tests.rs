@@ -83,7 +83,7 @@ fn granted() -> Vec<Fact> {
     let batch = |batch, diners: &[usize]| {
         let (of, minor) = (diners.iter().map(|number| diner(*number)).collect(), 1_000 * diners.len() as i64);
         let begun = of_run(grant_run::Event::BatchBegun { batch, diners: of, amount: cny(minor) });
-        let settled = of_run(grant_run::Event::BatchSettled { batch, granted: cny(minor) });
+        let settled = of_run(grant_run::Event::BatchSettled { batch, granted: cny(minor), skipped: 1 });
         [vec![begun], diners.iter().flat_map(|number| grant(*number)).collect(), vec![settled]].concat()
     };
     let begun = of_run(grant_run::Event::Begun(plan));
@@ -120,12 +120,28 @@ fn spent() -> Vec<Fact> {
 }
 
 fn week() -> Vec<Fact> {
-    [employed(), granted(), spent(), stood()].concat()
+    [employed(), granted(), spent(), stood(), closed()].concat()
+}
+
+/// Another diner's account, with a lot in it, as accounts were closed of old.
+fn closed() -> Vec<Fact> {
+    let serves = lot::Serves { first: MONDAY, last: MONDAY, meal: Some(Meal::Lunch) };
+    let (policy, run, expires_at) = (PolicyId(id(900)), run(), at(900));
+    let terms = lot::Terms { policy, version: 1, run, starts_at: at(1), expires_at, serves };
+    let granted = account::Event::Granted { lot: lot_of(4), terms, amount: cny(100) };
+    let adjusted =
+        account::Event::Adjusted { adjustment: id(960), by: cny(-100), reason: account::AdjustReason::Correction };
+    vec![
+        on(4, account::Event::Opened { currency: Currency::CNY }),
+        on(4, granted),
+        on(4, adjusted),
+        on(4, account::Event::Closed),
+    ]
 }
 
 #[test]
 fn lots_show_what_is_left_and_policies_what_became_of_it() {
-    let mut rows = fold(&Subsidies, &week());
+    let mut rows = fold(&Subsidies, &[employed(), granted(), spent(), stood()].concat());
     let lots: Vec<_> = rows
         .all::<SubsidyLot>()
         .iter()
@@ -166,23 +182,46 @@ fn a_lot_that_moves_before_it_was_granted_is_poison() {
 #[test]
 fn employments_begin_move_and_end() {
     let mut rows = fold(&Employment, &week());
-    let employees: Vec<_> = rows
-        .all::<Employee>()
-        .iter()
-        .map(|row| (row.company, row.diner, row.group_id, row.from_date, row.to_date))
-        .collect();
+    let employees: Vec<_> = times(&mut rows);
     assert_eq!(
         employees,
         [
             (company(1), diner(1), None, MONDAY, Some(date(2026, 11, 25))),
-            (company(1), diner(2), group(), MONDAY, Some(FRIDAY)),
+            (company(1), diner(2), None, MONDAY, Some(date(2026, 11, 24))),
+            (company(1), diner(2), group(), date(2026, 11, 24), Some(FRIDAY)),
             (company(1), diner(3), group(), MONDAY, None),
             (company(2), diner(2), None, FRIDAY, None),
             (company(2), diner(4), None, MONDAY, None),
         ]
     );
     let employers: Vec<_> = rows.all::<Employer>().iter().map(|row| (row.diner, row.company)).collect();
-    assert_eq!(employers, [(diner(2), company(2)), (diner(3), company(1)), (diner(4), company(2))]);
+    let last = [(diner(1), company(1)), (diner(2), company(2)), (diner(3), company(1)), (diner(4), company(2))];
+    assert_eq!(employers, last);
+}
+
+fn times(rows: &mut crate::Rows) -> Vec<(CompanyId, domain::DinerId, Option<GroupId>, Date, Option<Date>)> {
+    let times = rows.all::<Employee>();
+    times.iter().map(|row| (row.company, row.diner, row.group_id, row.from_date, row.to_date)).collect()
+}
+
+#[test]
+fn what_was_to_begin_after_a_diner_left_does_not() {
+    let on = |event| Fact::Diner(diner(1), event);
+    let joined = |of, from| on(diner::Event::Joined { company: company(of), group: None, from });
+    let moved = |of, group, from| on(diner::Event::Moved { company: company(of), group, from });
+    let left = |day| on(diner::Event::Left { on: day });
+    let (wednesday, december) = (date(2026, 11, 25), date(2026, 12, 1));
+    let of = |facts: &[Fact]| times(&mut fold(&Employment, facts));
+    let all =
+        [joined(1, MONDAY), moved(1, group(), FRIDAY), moved(2, None, december), left(wednesday), joined(1, wednesday)];
+    let first = |to| (company(1), diner(1), None, MONDAY, Some(to));
+    let ahead = [first(FRIDAY), (company(1), diner(1), group(), FRIDAY, Some(december))];
+    assert_eq!(of(&all[..3]), [&ahead[..], &[(company(2), diner(1), None, december, None)]].concat());
+    assert_eq!(of(&all[..4]), [first(wednesday)]);
+    assert_eq!(of(&all), [first(wednesday), (company(1), diner(1), None, wednesday, None)], "a term prolonged");
+    // A move to be made on the same day takes the place of the one before.
+    let again = [&all[..2], &[moved(1, Some(GroupId(id(601))), FRIDAY)]].concat();
+    assert_eq!(of(&again)[1..], [(company(1), diner(1), Some(GroupId(id(601))), FRIDAY, None)]);
 }
 
 #[test]
@@ -190,17 +229,17 @@ fn a_run_shows_how_far_it_is() {
     let of = |facts: &[Fact]| {
         let mut rows = fold(&GrantRuns, facts);
         let run: Run = rows.all::<Run>()[0].clone();
-        (run.batches, run.diners, run.diners_at, run.granted_minor, run.short_minor, run.finished)
+        (run.batches, run.diners, run.diners_at, run.skipped, run.granted_minor, run.short_minor, run.finished)
     };
     let all = granted();
-    assert_eq!(of(&all[..3]), (1, 0, 2, 0, None, false));
-    assert_eq!(of(&all), (2, 3, 0, 3_000, None, false));
+    assert_eq!(of(&all[..3]), (1, 0, 2, 0, 0, None, false));
+    assert_eq!(of(&all), (2, 3, 0, 2, 3_000, None, false));
     let refused = [
         Fact::Grant(run(), grant_run::Event::BatchBegun { batch: 3, diners: vec![diner(4)], amount: cny(1_000) }),
         Fact::Grant(run(), grant_run::Event::BatchRefused { batch: 3, short: cny(50) }),
         Fact::Grant(run(), grant_run::Event::Finished { granted: cny(3_000), returned: cny(0) }),
     ];
-    assert_eq!(of(&[all, refused.to_vec()].concat()), (3, 3, 0, 3_000, Some(50), true));
+    assert_eq!(of(&[all, refused.to_vec()].concat()), (3, 3, 0, 2, 3_000, Some(50), true));
 }
 
 /// After a week's run the policy stands, seven days ahead, and its next day waits for money.
@@ -258,31 +297,46 @@ async fn both_databases_answer_alike() {
         assert_eq!(subsidies::of_diner(&views, tenant(), diner(3), after, page).await.unwrap(), []);
         assert_eq!(subsidies::of_diner(&views, tenant(), diner(1), None, page).await.unwrap(), [], "it has expired");
         let due = async |now: Timestamp| subsidies::due(&views, now, None, 10).await.unwrap();
-        assert_eq!(due(at(1_002)).await, []);
+        assert_eq!(due(at(1_002)).await, [], "a closed account waits for nothing");
         let third = due(at(1_003)).await;
         assert_eq!(third.iter().map(|due| (due.diner, due.lot)).collect::<Vec<_>>(), [(diner(3), lot_of(3))]);
         assert_eq!(subsidies::due(&views, at(1_003), third.last().copied(), 10).await.unwrap(), []);
         assert_eq!(subsidies::policy_use(&views, tenant(), None, None, page).await.unwrap().len(), 1);
 
-        let employed = async |group, days, after| {
-            let of = (tenant(), company(1));
-            let rows = employment::employed(&views, of, group, days, after, page).await.unwrap();
-            rows.iter().map(|row| row.diner).collect::<Vec<_>>()
+        let due = async |group, days, after| {
+            let of = ((tenant(), company(1)), group);
+            let rows = employment::due(&views, of, days, after, page).await.unwrap();
+            rows.iter().map(|row| (row.diner, row.from_date.day())).collect::<Vec<_>>()
         };
-        let week = Some((MONDAY, FRIDAY));
-        assert_eq!(employed(None, week, None).await, [diner(1), diner(2)]);
-        assert_eq!(employed(None, week, Some(diner(2))).await, [diner(3)]);
-        assert_eq!(employed(group(), week, None).await, [diner(2), diner(3)]);
-        assert_eq!(employed(None, Some((FRIDAY, FRIDAY)), None).await, [diner(3)], "two have gone by then");
-        let before = Some((date(2026, 11, 1), date(2026, 11, 22)));
-        assert_eq!(employed(None, before, None).await, [], "nobody has come yet");
-        assert_eq!(employed(group(), before, None).await, []);
-        assert_eq!(employed(None, None, None).await, [diner(1), diner(2)], "ever");
-        assert_eq!(employed(None, None, Some(diner(2))).await, [diner(3)]);
-        assert_eq!(employed(group(), None, Some(diner(2))).await, [diner(3)]);
-        assert_eq!(employed(Some(GroupId(id(601))), None, None).await, []);
-        let one = employment::of_diner(&views, (tenant(), company(2), diner(2))).await.unwrap();
-        assert_eq!(one.map(|row| row.from_date), Some(FRIDAY));
+        let week = (MONDAY, FRIDAY);
+        assert_eq!(due(None, week, None).await, [(diner(1), 23), (diner(2), 23), (diner(2), 24)], "two diners");
+        assert_eq!(due(None, week, Some(diner(2))).await, [(diner(3), 23)]);
+        assert_eq!(due(group(), week, None).await, [(diner(2), 24), (diner(3), 23)]);
+        assert_eq!(due(group(), (MONDAY, MONDAY), None).await, [(diner(3), 23)], "not in the group yet");
+        assert_eq!(due(None, (FRIDAY, FRIDAY), None).await, [(diner(3), 23)], "two have gone by then");
+        let before = (date(2026, 11, 1), date(2026, 11, 22));
+        assert_eq!(due(None, before, None).await, [], "nobody has come yet");
+        let employed = async |group, on, after| {
+            let of = (tenant(), company(1));
+            employment::employed(&views, of, group, on, after, page).await.unwrap()
+        };
+        let diners =
+            async |group, on, after| employed(group, on, after).await.iter().map(|row| row.diner).collect::<Vec<_>>();
+        assert_eq!(diners(None, Some(MONDAY), None).await, [diner(1), diner(2)]);
+        assert_eq!(diners(None, Some(FRIDAY), None).await, [diner(3)]);
+        assert_eq!(diners(group(), Some(MONDAY), None).await, [diner(3)]);
+        assert_eq!(diners(group(), Some(date(2026, 11, 24)), None).await, [diner(2), diner(3)]);
+        assert_eq!(diners(None, None, None).await, [diner(1), diner(2)], "ever");
+        assert_eq!(diners(None, None, Some(diner(2))).await, [diner(3)]);
+        assert_eq!(diners(group(), None, Some(diner(2))).await, [diner(3)]);
+        assert_eq!(diners(Some(GroupId(id(601))), None, None).await, []);
+        let second = |group| employment::Employed { diner: diner(2), group, from: MONDAY, until: Some(FRIDAY) };
+        assert_eq!(employed(None, Some(MONDAY), None).await[1], second(None));
+        assert_eq!(employed(None, None, None).await[1], second(group()), "one row a diner, of the last time");
+        let times = employment::of_diner(&views, (tenant(), company(1), diner(2)), None).await.unwrap();
+        assert_eq!(times.iter().map(|row| row.from_date.day()).collect::<Vec<_>>(), [23, 24]);
+        let times = employment::of_diner(&views, (tenant(), company(1), diner(2)), group()).await.unwrap();
+        assert_eq!(times.len(), 1);
 
         let runs = grant_runs::list(&views, tenant(), None, None, page).await.unwrap();
         assert_eq!(runs, grant_runs::open(&views, page).await.unwrap());

@@ -2,6 +2,7 @@
 //! done again: it goes on from wherever it stopped, and lots that are there already are left alone.
 
 mod batch;
+mod lacking;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +14,9 @@ use domain::{
     policy::{self, Lot, Policy},
     step_id,
 };
-use futures::{TryStreamExt, stream::FuturesOrdered};
 use jiff::civil::Date;
 use projections::{
     PageSize, ViewError, Views,
-    employment::{self, Employee},
     grant_runs::{self, Run as Row},
 };
 use serde::Serialize;
@@ -70,6 +69,8 @@ pub struct Granted {
     pub run: GrantRunId,
     pub diners: u64,
     pub granted: Money,
+    /// Diners of whose lots at least one could not be granted.
+    pub skipped: u64,
     /// What the company lacked for the batch that ended the run.
     pub short: Option<Money>,
     pub finished: bool,
@@ -190,7 +191,14 @@ impl Run<'_> {
                 let (diners, needed) = self.needs(plan, request.at).await?;
                 if diners == 0 {
                     let granted = Money::zero(plan.currency);
-                    return Ok(Some(Granted { run: self.id, diners, granted, short: None, finished: true }));
+                    return Ok(Some(Granted {
+                        run: self.id,
+                        diners,
+                        granted,
+                        skipped: 0,
+                        short: None,
+                        finished: true,
+                    }));
                 }
                 self.affords(plan, needed, diners).await?;
                 plan
@@ -223,9 +231,9 @@ impl Run<'_> {
         let (mut diners, mut needed, mut after) = (0, Money::zero(plan.currency), None);
         loop {
             let page = self.page(plan, &policy, after).await?;
-            let Some(last) = page.last() else { return Ok((diners, needed)) };
-            after = Some(last.diner);
-            for (_, lots) in self.lacking((plan, &policy, at), page).await? {
+            let Some((last, _)) = page.last() else { return Ok((diners, needed)) };
+            after = Some(*last);
+            for (_, lots) in self.lacking((plan, &policy, at), &page).await? {
                 diners += 1;
                 needed = needed.plus(sum(plan.currency, &lots)?).map_err(refused)?;
             }
@@ -252,50 +260,11 @@ impl Run<'_> {
         self.commands().look(self.tenant, plan.policy, look).await?.map_err(refused)
     }
 
-    async fn page(&self, plan: Plan, policy: &policy::Book, after: Option<DinerId>) -> Answer<Vec<Employee>> {
-        let (of, days) = ((self.tenant, plan.company), Some((plan.range.first, plan.range.last)));
-        let page = employment::employed(&self.subsidies.views, of, policy.group, days, after, PageSize::MAX).await;
-        page.map_err(refused)
-    }
-
-    /// What the plan has for a diner's days of employment.
-    fn lots_of(
-        &self,
-        (plan, policy, at): (Plan, &policy::Book, Timestamp),
-        employee: &Employee,
-    ) -> Result<Vec<Lot>, policy::Error> {
-        let mut lots = policy.lots(plan.policy, employee.diner, &plan.range, (self.id, at))?;
-        lots.retain(|lot| is_due(employee, lot));
-        Ok(lots)
-    }
-
-    /// Those of `page` who do not have all of their lots yet.
-    async fn lacking(&self, plan: (Plan, &policy::Book, Timestamp), page: Vec<Employee>) -> Answer<Grants> {
-        let mut looks = FuturesOrdered::new();
-        for employee in page {
-            let lots = self.lots_of(plan, &employee).map_err(refused)?;
-            looks.push_back(self.lacks(employee.diner, lots));
-        }
-        let all: Grants = looks.try_collect().await?;
-        Ok(all.into_iter().filter(|(_, lots)| !lots.is_empty()).collect())
-    }
-
-    /// Those of `lots` that the diner does not have.
-    async fn lacks(&self, diner: DinerId, mut lots: Vec<Lot>) -> Result<(DinerId, Vec<Lot>), Interrupted> {
-        let look = |account: &Account| {
-            if let Ok(book) = account.book() {
-                lots.retain(|lot| book.lots.get(lot.id).is_none());
-            }
-            lots
-        };
-        Ok((diner, self.commands().look(self.tenant, AccountId::Subsidy(diner), look).await?))
-    }
-
     /// Takes the run to its end.
     async fn drive(&self, progress: &(impl Fn(Granted) + Sync)) -> Answer<Granted> {
         let mut seen = None;
         while let Some(sheet) = self.sheet().await?.filter(|sheet| !sheet.finished) {
-            let policy = self.policy(sheet.plan).await?;
+            let policy = Arc::new(self.policy(sheet.plan).await?);
             let nothing = Money::zero(sheet.plan.currency);
             let (granted, grants) = match &sheet.batch {
                 Some(batch) => self.of_batch(&sheet, &policy, &batch.diners).await?,
@@ -305,7 +274,7 @@ impl Run<'_> {
             let done = if grants.is_empty() && sheet.batch.is_none() {
                 self.finish().await
             } else {
-                self.grant(&sheet, granted, grants).await
+                self.grant(&sheet, &policy, (granted, grants)).await
             };
             match done {
                 // Another driver has taken the step before this one; what it left is seen next.
@@ -322,8 +291,8 @@ impl Run<'_> {
 
     async fn granted(&self) -> Answer<Granted> {
         let sheet = self.sheet().await?.ok_or_else(|| refused(grant_run::Error::NotBegun))?;
-        let Sheet { diners, granted, short, finished, .. } = sheet;
-        Ok(Granted { run: self.id, diners, granted, short, finished })
+        let Sheet { diners, granted, skipped, short, finished, .. } = sheet;
+        Ok(Granted { run: self.id, diners, granted, skipped, short, finished })
     }
 
     /// The next diners who lack something, as many as fit a batch; none at the end.
@@ -331,9 +300,9 @@ impl Run<'_> {
         let (mut batch, mut lots_in_it, mut after) = (Grants::new(), 0, sheet.after);
         loop {
             let page = self.page(sheet.plan, policy, after).await?;
-            let Some(last) = page.last() else { return Ok(batch) };
-            after = Some(last.diner);
-            for (diner, lots) in self.lacking((sheet.plan, policy, sheet.begun_at), page).await? {
+            let Some((last, _)) = page.last() else { return Ok(batch) };
+            after = Some(*last);
+            for (diner, lots) in self.lacking((sheet.plan, policy, sheet.begun_at), &page).await? {
                 lots_in_it += lots.len();
                 if batch.len() == MAX_BATCH || lots_in_it > BATCH_LOTS {
                     return Ok(batch);
@@ -344,7 +313,7 @@ impl Run<'_> {
     }
 
     /// Grants one batch, in one chain, of which so much was `granted` before.
-    async fn grant(&self, sheet: &Sheet, granted: Money, grants: Grants) -> Answer<()> {
+    async fn grant(&self, sheet: &Sheet, policy: &Arc<policy::Book>, (granted, grants): (Money, Grants)) -> Answer<()> {
         let mut amount = Money::zero(sheet.plan.currency);
         for (_, lots) in &grants {
             amount = amount.plus(sum(sheet.plan.currency, lots)?).map_err(refused)?;
@@ -354,14 +323,14 @@ impl Run<'_> {
             None => (sheet.batches + 1, grants.iter().map(|(diner, _)| *diner).collect(), amount),
         };
         let company = AccountId::Company(sheet.plan.company);
-        let batch = Arc::new(InHand { number, diners, amount, granted, grants, company });
+        let batch = Arc::new(InHand { number, diners, amount, granted, grants, company, policy: Arc::clone(policy) });
         let finished = self.commands().pipelined_here(BATCH_ROOM, || self.link(Arc::clone(&batch))).await?;
         finished.value
     }
 
     /// The links of one batch's chain. Every one can be taken again.
     async fn link(&self, batch: Arc<InHand>) -> Result<Answer<()>, Interrupted> {
-        let InHand { number, diners, amount, granted, grants, company } = &*batch;
+        let InHand { number, diners, amount, company, .. } = &*batch;
         let begin = grant_run::Command::BeginBatch { diners: diners.clone(), amount: *amount };
         if let Err(failure) = self.step(&format!("batch/{number}"), begin).await {
             return settled(failure);
@@ -376,8 +345,8 @@ impl Run<'_> {
         let cause = self.cause(&format!("allocate/{number}"));
         let command = match self.commands().execute::<Account>(self.tenant, *company, allocate, cause).await {
             Ok(_) => {
-                let granted = self.to_diners(*granted, grants, amount).await?;
-                grant_run::Command::SettleBatch { batch: number, granted }
+                let (granted, skipped) = self.to_diners(&batch, amount).await?;
+                grant_run::Command::SettleBatch { batch: number, granted, skipped }
             }
             Err(Failure::Interrupted(interrupted)) => return Err(interrupted),
             Err(Failure::Refused(account::Error::Insufficient { short })) => grant_run::Command::RefuseBatch { short },
@@ -435,6 +404,7 @@ struct InHand {
     granted: Money,
     grants: Grants,
     company: AccountId,
+    policy: Arc<policy::Book>,
 }
 
 /// An interruption ends the chain, and perhaps begins it anew; anything else is its answer.
@@ -443,11 +413,6 @@ fn settled(failure: Failure<GrantError>) -> Result<Answer<()>, Interrupted> {
         Failure::Interrupted(interrupted) => Err(interrupted),
         failure => Ok(Err(failure)),
     }
-}
-
-/// Whether the days of an employment have a part in the lot.
-fn is_due(employee: &Employee, lot: &Lot) -> bool {
-    employee.from_date <= lot.until && employee.to_date.is_none_or(|ends| lot.terms.serves.first < ends)
 }
 
 fn sum(currency: Currency, lots: &[Lot]) -> Answer<Money> {

@@ -39,6 +39,8 @@ pub const UPCASTERS: &[Upcaster] = &[
     // Version 2 may name the lot that the money is of; before there were lots, it was of none.
     Upcaster { event_type: "account.Held", from: 1, upcast: unchanged },
     Upcaster { event_type: "account.Refunded", from: 1, upcast: unchanged },
+    // Version 2 may say how many diners were skipped; before it, nobody counted them.
+    Upcaster { event_type: "grant.BatchSettled", from: 1, upcast: unchanged },
     // Version 2 may name another source than the bank.
     Upcaster { event_type: "account.Deposited", from: 1, upcast: unchanged },
     // Version 2 has lots among its sources, and limits among its reasons.

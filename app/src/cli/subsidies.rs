@@ -205,7 +205,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
         show(&answer)?;
     }
     let incomplete = match answer {
-        SubsidyAnswer::Granted { short_minor, .. } => short_minor.is_some(),
+        SubsidyAnswer::Granted { short_minor, skipped, .. } => short_minor.is_some() || skipped > 0,
         SubsidyAnswer::Employed { bad_rows, .. } => bad_rows > 0,
         SubsidyAnswer::Policy { .. } | SubsidyAnswer::Funded { .. } => false,
     };
@@ -231,9 +231,16 @@ fn show(answer: &SubsidyAnswer) -> anyhow::Result<()> {
     match answer {
         SubsidyAnswer::Policy { policy, .. } => output::line(policy),
         SubsidyAnswer::Funded { account, .. } => output::line(format_args!("Paid into {account}.")),
-        SubsidyAnswer::Granted { diners, granted_minor, currency, short_minor, .. } => {
+        SubsidyAnswer::Granted { diners, granted_minor, currency, skipped, short_minor, .. } => {
             let granted = Money::new(*granted_minor, *currency);
             output::line(format_args!("Granted {granted} to {} diners.", output::count(*diners)))?;
+            if *skipped > 0 {
+                let skipped = output::count(*skipped);
+                output::line(format_args!(
+                    "{skipped} of them did not get all of it: an account was closed meanwhile, or keeps as many lots as \
+                     it can."
+                ))?;
+            }
             match short_minor.map(|minor| Money::new(minor, *currency)) {
                 Some(short) => {
                     output::line(format_args!("The company's funds ran out: {short} were missing for the next batch."))
@@ -267,7 +274,7 @@ async fn runs(tenant: Option<TenantId>, config: &Config) -> anyhow::Result<ExitC
             json!({
                 "tenant": row.tenant, "run": row.run, "policy": row.policy, "company": row.company,
                 "first": row.first.to_string(), "last": row.last.to_string(), "batches": row.batches,
-                "diners": row.diners, "granted_minor": row.granted_minor, "currency": row.currency.code(),
+                "diners": row.diners, "skipped": row.skipped, "granted_minor": row.granted_minor, "currency": row.currency.code(),
                 "short_minor": row.short_minor, "finished": row.finished, "begun_at": row.begun_at.to_string(),
             })
         });
@@ -277,9 +284,10 @@ async fn runs(tenant: Option<TenantId>, config: &Config) -> anyhow::Result<ExitC
     let mut table = output::table(["begun", "run", "policy", "dates", "batches", "diners", "granted", "state"]);
     for row in &rows {
         let state = match (row.finished, row.short_minor) {
-            (_, Some(_)) => "short of funds",
-            (true, None) => "finished",
-            (false, None) => "under way",
+            (_, Some(_)) => "short of funds".to_owned(),
+            (true, None) if row.skipped > 0 => format!("finished, {} skipped", output::count(row.skipped)),
+            (true, None) => "finished".to_owned(),
+            (false, None) => "under way".to_owned(),
         };
         table.add_row([
             output::time(row.begun_at),
@@ -289,7 +297,7 @@ async fn runs(tenant: Option<TenantId>, config: &Config) -> anyhow::Result<ExitC
             row.batches.to_string(),
             output::count(row.diners),
             row.granted().to_string(),
-            state.to_owned(),
+            state,
         ]);
     }
     output::right(&mut table, &[4, 5, 6]);

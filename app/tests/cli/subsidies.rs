@@ -177,3 +177,57 @@ fn bad_rows_of_employments_are_listed_and_good_ones_taken() {
     let lines: Vec<_> = report["bad"].as_array().expect("rows").iter().map(|row| row["line"].clone()).collect();
     assert_eq!(lines, [3, 4, 5, 6], "{report}");
 }
+
+#[test]
+fn a_file_of_employments_puts_right_what_a_wrong_one_said() {
+    let place = Place::new();
+    let (one, other) = (COMPANY.replace("c1", "a1"), COMPANY.replace("c1", "a2"));
+    let file = |name: &str, group: &str| {
+        written(&place, name, &format!("diner,from,group\n{},2020-01-01,{group}\n", diner(1)))
+    };
+    let (right, wrong) = (file("right.csv", &one), file("wrong.csv", &other));
+    let changed = |file: &str| place.json(&["subsidies", "employ", COMPANY, file])["changed"].clone();
+    for round in 0..2 {
+        assert_eq!((changed(&right), changed(&right)), (json!(1), json!(0)), "round {round}");
+        assert_eq!((changed(&wrong), changed(&wrong)), (json!(1), json!(0)), "round {round}");
+    }
+    assert_eq!(changed(&right), 1);
+    let shown = place.succeed(&["aggregate", "show", "diner", &diner(1)]);
+    assert!(shown.contains(&one) && !shown.contains(&other), "{shown}");
+}
+
+#[test]
+fn diners_who_have_as_many_lots_as_an_account_keeps_are_skipped_and_said() {
+    let place = Place::new();
+    company(&place);
+    let terms = TERMS.replace("2000", "1").replace("per = 'day'", "per = 'meal'");
+    let terms = terms.replace("['lunch']", "['breakfast', 'lunch', 'dinner', 'snack']");
+    let file = written(&place, "meals.toml", &terms);
+    let policy = |key: &str| {
+        let open = ["subsidies", "open", "--company", COMPANY, "--currency", "CNY", "--zone", key];
+        let policy = place.json(&open)["policy"].as_str().expect("an id").to_owned();
+        place.json(&["subsidies", "set", &policy, "--from", "2020-01-01", "--terms", &file]);
+        policy
+    };
+    let grant = |policy: &str, json: &[&str]| {
+        let (from, to) = (today(0), today(91));
+        let grant = ["subsidies", "grant", policy, "--from", &from, "--to", &to];
+        place.run(&[&grant[..], json].concat())
+    };
+    // Four meals on 92 days, and then as many again.
+    assert_eq!(grant(&policy("Asia/Tokyo"), &[]).status.code(), Some(0));
+    let second = policy("Asia/Singapore");
+    let output = grant(&second, &["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &report["skipped"]), (Some(1), &json!(3)), "{report}");
+    assert_eq!(place.json(&["subsidies", "runs"])["runs"][0]["skipped"], 3);
+    assert!(place.succeed(&["subsidies", "runs"]).contains("finished, 3 skipped"));
+    let output = grant(&second, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("3 of them did not get all of it"), "{output:?}");
+    // Terms by which one policy could come to that are refused.
+    let file = written(&place, "many.toml", &terms.replace("'daily'", "'monthly'"));
+    let refused = place.run(&["subsidies", "set", &second, "--from", "2030-01-01", "--terms", &file]);
+    assert_ne!(refused.status.code(), Some(0));
+    assert!(stderr(&refused).contains("492 lots"), "{}", stderr(&refused));
+}

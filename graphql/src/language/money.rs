@@ -109,6 +109,10 @@ impl Chinese for policy::Error {
             E::BadZone(_) => "没有这个时区，请用标准的时区名".into(),
             E::OtherCurrency { currency: of } => format!("这项政策的币种是{}", currency(*of)),
             E::BadTerms { field } => format!("{field} 不能这样设"),
+            E::TooManyLots { lots } => format!(
+                "按这样的条件，一位就餐者可能同时有 {lots} 份补贴，而一个账户同时最多有 {} 份：请早些清零，或者按天、按月发放",
+                lot::MAX_LOTS
+            ),
             E::Overlaps { version, from } => {
                 format!("自 {from} 起已有第 {version} 版：以后的条件要从更晚的日期开始")
             }

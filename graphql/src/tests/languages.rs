@@ -289,6 +289,7 @@ fn refusals_of_companies_and_the_books_have_their_figures_in_chinese() {
             E::BadZone(_) => E::BadZone("Nowhere".into()),
             E::OtherCurrency { .. } => E::OtherCurrency { currency: Currency::CNY },
             E::BadTerms { .. } => E::BadTerms { field: "weekdays" },
+            E::TooManyLots { .. } => E::TooManyLots { lots: 492 },
             E::Overlaps { .. } => E::Overlaps { version: 2, from: DAY },
             E::Ended { .. } => E::Ended { from: DAY },
             E::TooManyVersions => E::TooManyVersions,

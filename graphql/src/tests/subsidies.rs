@@ -16,7 +16,7 @@ const TERMS: &str = "mutation($p: UUID!, $from: Date!, $terms: SubsidyTermsInput
     setSubsidyTerms(policy: $p, fromDate: $from, terms: $terms, idempotencyKey: $key) { policy } }";
 const GRANT: &str = "mutation($p: UUID!, $first: Date!, $last: Date!, $key: UUID!) {
     grantSubsidies(policy: $p, firstDate: $first, lastDate: $last, idempotencyKey: $key) {
-      run { run diners granted { amount } short { amount } finished } } }";
+      run { run diners granted { amount } skipped short { amount } finished } } }";
 
 fn terms() -> Value {
     json!({ "amount": yuan("10.00"), "per": "DAY", "clearing": "DAILY", "meals": ["LUNCH"], "sharePercent": 50 })
@@ -55,6 +55,7 @@ async fn a_lot_is_granted_pays_its_share_and_is_accounted_for() {
     let run = house.ask(&finance(), GRANT, day.clone()).await.data()["grantSubsidies"]["run"].clone();
     assert_eq!(run["granted"]["amount"], "20.00");
     assert_eq!((&run["diners"], &run["short"], &run["finished"]), (&json!("2"), &Value::Null, &json!(true)));
+    assert_eq!(run["skipped"], "0");
     assert_eq!(house.ask(&finance(), GRANT, day).await.data()["grantSubsidies"]["run"], run, "the same request");
 
     let lines = json!([{ "dish": lunch.rice, "quantity": 2 }]);
@@ -146,6 +147,15 @@ async fn what_cannot_be_granted_is_a_coded_error() {
         said(house.ask(&finance(), end, json!({ "p": policy, "key": key() })).await)
     };
     assert_eq!(end(json!(company())).await, is("NOT_FOUND", "policy"));
+    let mut many = with("per", json!("MEAL"));
+    for (field, value) in [
+        ("clearing", json!("MONTHLY")),
+        ("meals", json!(["BREAKFAST", "LUNCH", "DINNER", "SNACK"])),
+        ("weekdays", json!([1, 2, 3, 4, 5, 6, 7])),
+    ] {
+        many[field] = value;
+    }
+    assert_eq!(set("2026-12-01", many).await, is("BAD_INPUT", "clearing"), "492 lots at a time");
     assert_eq!(
         house.ask(&diner(7), GRANT, days(&policy, "2026-11-23", "2026-11-23", &key())).await.code(),
         "FORBIDDEN"

@@ -9,7 +9,7 @@ use domain::{
 };
 use projections::employment;
 
-use super::{Answer, Grants, Run, is_due, refused};
+use super::{Answer, Grants, InHand, Run, lacking::is_due, refused};
 
 impl Run<'_> {
     /// What a batch that was begun before has in hand: what it has granted, whatever has become of the diners'
@@ -23,52 +23,62 @@ impl Run<'_> {
         let plan = &sheet.plan;
         let (mut granted, mut grants) = (Money::zero(plan.currency), Vec::with_capacity(diners.len()));
         for diner in diners {
-            let key = (self.tenant, plan.company, *diner);
-            let employee = employment::of_diner(&self.subsidies.views, key).await.map_err(refused)?;
+            let of = (self.tenant, plan.company, *diner);
+            let times = employment::of_diner(&self.subsidies.views, of, policy.group).await.map_err(refused)?;
             let lots = policy.lots(plan.policy, *diner, &plan.range, (self.id, sheet.begun_at)).map_err(refused)?;
-            let mut lacking = Vec::new();
+            let mut open = Vec::new();
             for lot in lots {
                 if self.has_granted(*diner, &lot).await? {
                     granted = granted.plus(lot.amount).map_err(refused)?;
-                } else if employee.as_ref().is_some_and(|employee| is_due(employee, &lot)) {
-                    lacking.push(lot);
+                } else if is_due(&times, &lot) {
+                    open.push(lot);
                 }
             }
-            grants.push((*diner, lacking));
+            grants.push((*diner, self.lacks(policy, (*diner, &times), open).await?));
         }
         Ok((granted, grants))
     }
 
-    /// Grants the lots, and answers what was granted, with what was `granted` before. Never more than `amount`,
-    /// whatever has become of the diners' employment since the batch was begun.
-    pub(super) async fn to_diners(&self, granted: Money, grants: &Grants, amount: Money) -> Result<Money, Interrupted> {
-        let mut granted = Money { minor: granted.minor.min(amount.minor), ..amount };
-        for (diner, lots) in grants {
-            for lot in lots {
-                let fits = granted.minor + lot.amount.minor <= amount.minor;
-                if fits && self.to_diner(*diner, lot).await? {
-                    granted.minor += lot.amount.minor;
+    /// Grants the lots, and answers what was granted, with what was granted before, and how many diners did not get
+    /// all of theirs. Never more than `amount`, whatever has become of the diners' employment since the batch was
+    /// begun.
+    pub(super) async fn to_diners(&self, batch: &InHand, amount: Money) -> Result<(Money, u64), Interrupted> {
+        let mut granted = Money { minor: batch.granted.minor.min(amount.minor), ..amount };
+        let mut skipped = 0;
+        for (diner, lots) in &batch.grants {
+            let mut refused = false;
+            for lot in self.still_lacked(&batch.policy, *diner, lots).await? {
+                if granted.minor + lot.amount.minor > amount.minor {
+                    continue;
+                }
+                match self.to_diner(*diner, &lot).await? {
+                    Came::Granted => granted.minor += lot.amount.minor,
+                    Came::ByAnother => {}
+                    Came::Refused => refused = true,
                 }
             }
+            skipped += u64::from(refused);
         }
-        Ok(granted)
+        Ok((granted, skipped))
     }
 
-    /// Whether this run granted the lot, now or before.
-    async fn to_diner(&self, diner: DinerId, lot: &Lot) -> Result<bool, Interrupted> {
+    /// Grants one lot, unless it was granted before.
+    async fn to_diner(&self, diner: DinerId, lot: &Lot) -> Result<Came, Interrupted> {
         let account = AccountId::Subsidy(diner);
         let cause = self.cause(&step_of(lot));
         let command = account::Command::Grant { lot: lot.id, terms: lot.terms, amount: lot.amount, at: cause.at };
         match self.commands().execute::<Account>(self.tenant, account, command, cause).await {
-            Ok(outcome) if !outcome.events.is_empty() => Ok(true),
+            Ok(outcome) if !outcome.events.is_empty() => Ok(Came::Granted),
             // It may have been granted before a crash, and have expired since.
-            Ok(_) | Err(Failure::Refused(account::Error::LotOver)) => self.has_granted(diner, lot).await,
+            Ok(_) | Err(Failure::Refused(account::Error::LotOver)) => {
+                Ok(if self.has_granted(diner, lot).await? { Came::Granted } else { Came::ByAnother })
+            }
             Err(Failure::Interrupted(interrupted)) => Err(interrupted),
             Err(Failure::Refused(error)) => {
                 tracing::warn!(%error, %account, run = %self.id, "a lot could not be granted");
-                Ok(false)
+                Ok(Came::Refused)
             }
-            Err(Failure::KeyReused) => Ok(false),
+            Err(Failure::KeyReused) => Ok(Came::ByAnother),
         }
     }
 
@@ -87,6 +97,15 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// What came of a lot that was to be granted.
+enum Came {
+    /// This run has granted it, now or before.
+    Granted,
+    /// Another run has, or it is over.
+    ByAnother,
+    Refused,
 }
 
 fn step_of(lot: &Lot) -> String {

@@ -2,6 +2,7 @@
 
 mod deduction;
 mod standing;
+mod terms;
 
 use commands::Failure;
 use domain::{
@@ -196,25 +197,6 @@ async fn a_policy_is_for_its_group_and_the_days_of_employment() {
     // Wednesday and Thursday of one diner.
     assert_eq!((granted.diners, granted.granted), (1, fen(1_000)));
     assert_eq!(house.lots(0).await, []);
-}
-
-#[tokio::test]
-async fn a_closed_account_gets_nothing_and_its_part_goes_back() {
-    let mut house = House::open(10, 10).await;
-    let policy = house.company(6_000, 3, terms(2_000)).await;
-    let (commands, request) = (house.ordering.commands(), staff("open", 1, &()));
-    commands.deposit(request, subsidy(1), fen(1)).await.unwrap();
-    let empty = account::Command::Adjust {
-        adjustment: Uuid::from_u128(1),
-        by: fen(-1),
-        reason: account::AdjustReason::Correction,
-    };
-    commands.on_account(staff("empty", 1, &()), subsidy(1), empty).await.unwrap();
-    commands.on_account(staff("close", 1, &()), subsidy(1), account::Command::Close).await.unwrap();
-    let granted = house.grant(1, policy, MONDAY).await.unwrap();
-    assert_eq!(granted.granted, fen(4_000));
-    assert_eq!(house.ledger(&format!("company:{COMPANY}")).await, 2_000);
-    assert_eq!(house.transit(granted.run).await, 0);
 }
 
 #[tokio::test]
