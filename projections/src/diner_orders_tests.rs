@@ -42,8 +42,11 @@ fn settled(number: u128) -> [Fact; 2] {
     [on_payment(payment::Event::RefundSettled { refund }), ordered(0, order::Event::RefundSettled { refund })]
 }
 
-/// Each part of each refund: tender, amount, where it is, and the event with which it came there.
-fn parts(facts: &[Fact]) -> Vec<Vec<(u8, i64, Whereabouts, Option<Position>)>> {
+/// Tender, amount, where it is, and the event with which it came there.
+type Seen = (u8, i64, Whereabouts, Option<Position>);
+
+/// Each part of each refund.
+fn parts(facts: &[Fact]) -> Vec<Vec<Seen>> {
     let order = fold(&DinerOrders, facts).all::<Order>()[0].clone();
     let part = |part: &RefundPart| (part.tender, part.amount, part.is, part.came.map(|(_, position)| position));
     order.refunds.iter().map(|refund| refund.parts.iter().map(part).collect()).collect()
@@ -52,7 +55,7 @@ fn parts(facts: &[Fact]) -> Vec<Vec<(u8, i64, Whereabouts, Option<Position>)>> {
 #[test]
 fn a_refund_says_where_each_part_of_it_is_also_amid_others() {
     use Whereabouts::{Diverted, Lapsed, Returned, UnderWay};
-    let lot = Some(LotId(id(800)));
+    let lot = LotId(id(800));
     let (wallet, subsidy) = (hold(0, 1), hold(0, 0));
     let back = |number, minor| account::Event::Refunded {
         refund: refund(number),
@@ -78,15 +81,14 @@ fn a_refund_says_where_each_part_of_it_is_also_amid_others() {
     let way = |tender, minor| (tender, minor, UnderWay, None);
     assert_eq!(parts(&facts), [vec![way(1, 1_400), way(0, 100)], vec![way(0, 300)], vec![way(0, 200)]]);
     let first = facts.len() as Position + 1;
-    let lapsed = account::Event::RefundLapsed {
-        refund: refund(2),
+    let lapsed = account::Event::RefundLapsed { refund: refund(2), hold: subsidy, amount: cny(300), from: FROM, lot };
+    let diverted = account::Event::RefundDiverted {
+        refund: refund(3),
         hold: subsidy,
-        amount: cny(300),
+        amount: cny(200),
         from: FROM,
-        lot: lot.unwrap(),
+        lot: Some(lot),
     };
-    let diverted =
-        account::Event::RefundDiverted { refund: refund(3), hold: subsidy, amount: cny(200), from: FROM, lot };
     facts.extend([on_subsidy(lapsed), on_wallet(back(1, 1_400)), on_subsidy(diverted)]);
     let expected = [
         vec![(1, 1_400, Returned, Some(first + 1)), way(0, 100)],

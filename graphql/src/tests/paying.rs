@@ -118,6 +118,9 @@ async fn after_the_meal_staff_say_what_they_refund_for_and_before_it_they_may() 
     let lunch = house.lunch().await;
     house.deposit(7, "20.00").await;
     house.deposit(8, "20.00").await;
+    let more = "mutation($s: ID!, $d: ID!, $key: UUID!) {
+        setPortions(serving: $s, dish: $d, portions: 4, idempotencyKey: $key) { __typename } }";
+    house.ask(&staff(), more, json!({ "s": lunch.serving, "d": lunch.rice, "key": key() })).await.data();
     let place = async |number| {
         let lines = json!([{ "dish": lunch.rice, "quantity": 2 }]);
         house.order(&diner(number), &lunch.serving, lines, &key()).await.data()["placeOrder"]["id"].clone()
