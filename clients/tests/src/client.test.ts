@@ -1,6 +1,7 @@
 // The client of this repository, over a network that fails.
 
 import assert from "node:assert/strict";
+import { createServer, type AddressInfo, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import {
   CancelOrderDocument,
@@ -15,8 +16,9 @@ import {
   TiffinClient,
   TiffinError,
 } from "tiffin-client";
-import WebSocket from "ws";
+import WebSocket, { WebSocketServer } from "ws";
 
+import { connect, ended } from "../../typescript/src/socket.js";
 import { Flaky } from "./support/flaky.js";
 import { Scripted } from "./support/scripted.js";
 import { FORTUNE, House, TRILLIONS, type Person } from "./support/house.js";
@@ -127,7 +129,7 @@ test("THROTTLED is waited out for as long as the service says", async () => {
   });
   await client.query(MyBalancesDocument, {});
   assert.equal(sent, 2);
-  assert.ok((waits[1] ?? 0) - (waits[0] ?? 0) >= 1_000, `asked again after ${waits.join(" and ")} ms`);
+  assert.ok((waits[1] ?? 0) - (waits[0] ?? 0) >= 990, `asked again after ${waits.join(" and ")} ms`);
 });
 
 test("a subscription goes on over broken sockets: no step is missing and none comes twice", async () => {
@@ -219,6 +221,101 @@ test("a token that has expired on an open socket is replaced, and the subscripti
   assert.deepEqual(cursors, ["one", "two"]);
   assert.deepEqual(service.bearers, ["Bearer token-1", "Bearer token-2"]);
   assert.deepEqual(service.afters, [undefined, "one"]);
+});
+
+test("a token that has expired and is given again ends the subscription", async () => {
+  const service = await Scripted.start([["next", portions("one")], ...Array(9).fill(["close", 4403] as const)]);
+  const client = clientOf(house.finance, service.url);
+  const watched = client.subscribe(PortionsLeftDocument, { serving: "any" });
+  await watched.next();
+  const error = await watched.next().catch((error: unknown) => error);
+  await service.stop();
+  assert.ok(error instanceof TiffinError && error.code === "UNAUTHENTICATED" && !error.retryable, String(error));
+  assert.equal(service.bearers.length, 1);
+});
+
+test("a token that cannot be had is an error as any other, and may be had a moment later", async t => {
+  const service = await Scripted.start([["next", portions("one")]]);
+  t.after(() => service.stop());
+  const diner = await house.diner("1.00");
+  let fails = 0;
+  const token = () => ((fails += 1) % 2 === 1 ? Promise.reject(new Error("no token")) : Promise.resolve(diner.token));
+  const options = { token, webSocket: WebSocket };
+  const retry = { firstDelay: 1 };
+  const client = new TiffinClient({ url: house.api, ...options, retry });
+  await client.query(MyBalancesDocument, {});
+  const watching = new TiffinClient({ url: service.url, ...options, retry });
+  const { value } = await watching.subscribe(PortionsLeftDocument, { serving: "any" }).next();
+  assert.equal(value?.cursor, "one");
+  await watching.close();
+  const once = new TiffinClient({ url: house.api, ...options, retry: { attempts: 1 } });
+  const error = await once.query(MyBalancesDocument, {}).catch((error: unknown) => error);
+  assert.ok(error instanceof TiffinError && error.code === "NO_ANSWER" && error.cause instanceof Error, String(error));
+});
+
+test("a client that is closed between two sockets opens no other", async () => {
+  const service = await Scripted.start([
+    ["next", portions("one")],
+    ["close", 1012],
+    ["next", portions("two")],
+  ]);
+  const retry = { firstDelay: 60_000, longestDelay: 60_000 };
+  const client = new TiffinClient({ url: service.url, token: () => "token", webSocket: WebSocket, retry });
+  const watched = client.subscribe(PortionsLeftDocument, { serving: "any" });
+  await watched.next();
+  const next = watched.next();
+  await new Promise(resolve => setTimeout(resolve, 200));
+  await client.close();
+  assert.equal((await next).done, true);
+  await service.stop();
+  assert.equal(service.bearers.length, 1);
+});
+
+/** A network that takes connections and says nothing. */
+async function silent(): Promise<{ url: string; connections: () => number; stop: () => Promise<void> }> {
+  const sockets: Socket[] = [];
+  const server = createServer(socket => void sockets.push(socket.on("error", () => socket.destroy())));
+  await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const stop = () => {
+    for (const socket of sockets) socket.destroy();
+    return new Promise<void>(resolve => server.close(() => resolve()));
+  };
+  return { url: `http://127.0.0.1:${port}/graphql`, connections: () => sockets.length, stop };
+}
+
+test("a client whose socket never opens is closed all the same", async t => {
+  const network = await silent();
+  t.after(() => network.stop());
+  const client = clientOf(house.finance, network.url);
+  const next = client.subscribe(PortionsLeftDocument, { serving: "any" }).next();
+  await new Promise(resolve => setTimeout(resolve, 200));
+  const began = Date.now();
+  await client.close();
+  assert.equal((await next).done, true);
+  assert.ok(Date.now() - began < 5_000, `closed after ${Date.now() - began} ms`);
+});
+
+test("a socket that does not open, or is not acknowledged, is given up in time", async t => {
+  const network = await silent();
+  t.after(() => network.stop());
+  const mute = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+  await new Promise(resolve => mute.once("listening", resolve));
+  t.after(() => {
+    mute.clients.forEach(client => client.terminate());
+    mute.close();
+  });
+  const urls = [network.url, `http://127.0.0.1:${(mute.address() as AddressInfo).port}/graphql`];
+  for (const url of urls) {
+    const bearer = { token: () => Promise.resolve("token"), refused: undefined };
+    const socket = connect(url.replace(/^http/, "ws"), bearer, WebSocket, 200);
+    const gone = socket.iterate({ query: "subscription { any }" }).next();
+    const late = new Promise((_, reject) => setTimeout(() => reject(new Error("late")), 10_000).unref());
+    const cause: unknown = await Promise.race([gone, late]).catch((cause: unknown) => cause);
+    const error = ended(cause);
+    assert.notEqual((cause as Error).message, "late");
+    assert.ok(error.retryable, `${url}: ${error.code} ${error.message}`);
+  }
 });
 
 test("a subscription goes on after its cursor when somebody in between closes the socket as if all were well", async () => {

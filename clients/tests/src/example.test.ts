@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, afterEach, before, test } from "node:test";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 
 import { launched, visit } from "./support/browser.js";
 import { House, TRILLIONS, type Person } from "./support/house.js";
@@ -21,8 +21,6 @@ let house: House;
 let browser: Browser;
 let server: ChildProcess;
 let site: string;
-/** Of the test that runs: a page that stays open draws each message of the house, and slows all that follow. */
-const contexts: BrowserContext[] = [];
 
 before(async () => {
   [house, browser] = await Promise.all([House.open(), launched()]);
@@ -35,9 +33,8 @@ before(async () => {
     break;
   }
 });
-afterEach(async () => {
-  await Promise.all(contexts.splice(0).map(context => context.close()));
-});
+// A page that stays open draws each message of the house, and slows all that follow.
+afterEach(() => Promise.all(browser.contexts().map(context => context.close())));
 after(async () => {
   server.kill();
   await browser.close();
@@ -49,7 +46,6 @@ async function phone(
   who: Person,
 ): Promise<{ page: Page; strangers: string[]; complaints: string[]; messages: string[] }> {
   const { context, strangers, complaints } = await visit(browser, [site], PHONE);
-  contexts.push(context);
   const page = await context.newPage();
   const messages: string[] = [];
   page.on("websocket", socket => socket.on("framereceived", ({ payload }) => messages.push(payload.toString())));
@@ -260,7 +256,6 @@ test("a page of a site that is named may ask, and reads how far its write was; o
   try {
     const diner = await open.diner("100.00");
     const { context } = await visit(browser, [site, open.url, house.url], PHONE);
-    contexts.push(context);
     const page = await context.newPage();
     await page.goto(site);
     const ask = (url: string) =>
@@ -294,7 +289,6 @@ test("a token is pasted where none is in the address, and a wealthy diner sees e
   const [, amount] = TRILLIONS;
   const { token } = await house.diner(amount);
   const { context } = await visit(browser, [site], PHONE);
-  contexts.push(context);
   const page = await context.newPage();
   await page.goto(site);
   await picture(page, "login");

@@ -6,6 +6,7 @@ import { newKey, TiffinError } from "tiffin-client";
 
 import { isZero, shown, sum } from "../../typescript/example/money.js";
 import { delay, pause, USUAL } from "../../typescript/src/retry.js";
+import { carrying } from "./support/carrying.js";
 
 test("keys are UUIDs of version 7, each another, in the order of time", () => {
   const keys = [0, 1, 2 ** 32 - 1, 2 ** 32, Date.now(), 2 ** 48 - 1].map(newKey);
@@ -65,4 +66,18 @@ test("amounts are added as they are written", () => {
   assert.ok(isZero(money("0.00")) && !isZero(money("0.01")));
   assert.equal(shown(money("-1234567.50")), "−¥1,234,567.50");
   assert.equal(shown({ amount: "1000000000000", currency: "JPY" }), "¥1,000,000,000,000");
+});
+
+test("what the tests ask a service that is behind is asked again as it was", async () => {
+  const failed = (code: string, retryable: boolean) =>
+    new Response(JSON.stringify({ data: null, errors: [{ message: code, extensions: { code, retryable } }] }));
+  const answers = [failed("STALE", true), failed("UNAVAILABLE", true), failed("NOT_FOUND", false)];
+  const bodies: unknown[] = [];
+  const asking = carrying((_, init) => {
+    bodies.push(init?.body);
+    return Promise.resolve(answers.shift() ?? failed("INTERNAL", false));
+  });
+  const answer = await asking("http://service/graphql", { method: "POST", body: "a key" });
+  assert.match(await answer.text(), /NOT_FOUND/);
+  assert.deepEqual(bodies, ["a key", "a key", "a key"]);
 });

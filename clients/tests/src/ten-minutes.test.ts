@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 
 import { launched, visit } from "./support/browser.js";
@@ -27,6 +27,7 @@ let browser: Browser;
 before(async () => {
   browser = await launched();
 });
+afterEach(() => Promise.all(browser.contexts().map(context => context.close())));
 after(() => browser.close());
 
 /** The blocks of README's section in their order: the header, then each document with its variables. */

@@ -22,7 +22,6 @@ function urql(who: Person): Client {
     url: house.api,
     fetch: carrying(),
     fetchOptions: { headers: { authorization } },
-    preferGetMethod: false,
     exchanges: [
       cacheExchange,
       fetchExchange,

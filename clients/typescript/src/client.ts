@@ -7,7 +7,7 @@ import { TiffinError } from "./errors.js";
 import { send } from "./http.js";
 import { newKey } from "./key.js";
 import { delay, pause, retrying, USUAL, type RetryPolicy } from "./retry.js";
-import { connect, ended } from "./socket.js";
+import { connect, ended, type Bearer } from "./socket.js";
 
 export interface ClientOptions {
   /** The address of the API, such as `http://127.0.0.1:8080/graphql`. */
@@ -37,6 +37,8 @@ export interface MutateOptions extends CallOptions {
 /** A document with the types of its answer and its variables, as `generate.mjs` makes them. */
 export type Document<Data, Variables> = DocumentTypeDecoration<Data, Variables> & { toString(): string };
 
+/** `close` waits so long for a socket to end well, in milliseconds. */
+const LEAVING = 1_000;
 /** As many consistency tokens a reader may bring. */
 const MOST_WRITES = 8;
 
@@ -48,7 +50,10 @@ export class TiffinClient {
   readonly #url: string;
   readonly #options: ClientOptions;
   readonly #policy: RetryPolicy;
+  readonly #bearer: Bearer;
   #socket: Client | undefined;
+  /** Ends all that is watched, also what waits between two sockets. */
+  #closing = new AbortController();
   /** Of the last writes. They cannot be compared here, and answers to those that overlap come in any order. */
   #written: string[] = [];
 
@@ -56,6 +61,13 @@ export class TiffinClient {
     this.#url = new URL(options.url).href;
     this.#options = options;
     this.#policy = { ...USUAL, ...options.retry };
+    // Its end would be the end of the next one too, if that were of the same connector.
+    const token = () =>
+      this.#token().catch((error: unknown) => {
+        this.#socket = undefined;
+        throw error;
+      });
+    this.#bearer = { token, refused: undefined };
   }
 
   /** Asks. What this client has written before is in the answer. */
@@ -81,7 +93,7 @@ export class TiffinClient {
 
   /**
    * Watches. When the socket breaks, it connects again and goes on after the last message: nothing twice, nothing left
-   * out. It ends when the caller leaves the loop or the signal says so, and throws a {@link TiffinError} when it cannot go
+   * out. It ends when the caller leaves the loop, the client is closed or the signal says so, and throws a {@link TiffinError} when it cannot go
    * on; with the code `CURSOR_EXPIRED` query the state, and subscribe without `after`.
    */
   async *subscribe<Data extends Record<keyof Data, { cursor: string }>, Variables extends { after?: string | null }>(
@@ -89,9 +101,46 @@ export class TiffinClient {
     variables: Variables,
     { signal }: CallOptions = {},
   ): AsyncGenerator<Message<Data>, void, undefined> {
+    const ending = new AbortController();
+    const closing = this.#closing.signal;
+    const end = () => ending.abort();
+    closing.addEventListener("abort", end, { once: true });
+    signal?.addEventListener("abort", end, { once: true });
+    try {
+      signal?.throwIfAborted();
+      yield* this.#goOn(document, variables, ending.signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!closing.aborted) throw error;
+    } finally {
+      closing.removeEventListener("abort", end);
+      signal?.removeEventListener("abort", end);
+    }
+  }
+
+  /** Ends its socket and all that is watched over it. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#closing = new AbortController();
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (socket === undefined) return;
+    let late: ReturnType<typeof setTimeout> | undefined;
+    const leaving = new Promise<void>(resolve => (late = setTimeout(resolve, LEAVING)));
+    // One that was still connecting may never get there, or fails, which is an end too.
+    await Promise.race([Promise.resolve(socket.dispose()).catch(() => undefined), leaving]);
+    clearTimeout(late);
+    socket.terminate();
+  }
+
+  /** The messages of one socket after the other. */
+  async *#goOn<Data extends Record<keyof Data, { cursor: string }>, Variables extends { after?: string | null }>(
+    document: Document<Data, Variables>,
+    variables: Variables,
+    signal: AbortSignal,
+  ): AsyncGenerator<Message<Data>, void, undefined> {
     let after = variables.after;
     for (let attempt = 1; ; attempt += 1) {
-      signal?.throwIfAborted();
       const began = Date.now();
       try {
         for await (const message of this.#watch<Data>(document, { ...variables, after }, signal)) {
@@ -101,7 +150,7 @@ export class TiffinClient {
         }
         return;
       } catch (cause) {
-        signal?.throwIfAborted();
+        signal.throwIfAborted();
         const error = ended(cause);
         // One that lasted was well, though there was nothing to tell.
         if (Date.now() - began > 2 * this.#policy.longestDelay) attempt = 1;
@@ -112,10 +161,14 @@ export class TiffinClient {
     }
   }
 
-  /** Ends its socket and all that is watched over it. */
-  async close(): Promise<void> {
-    await this.#socket?.dispose();
-    this.#socket = undefined;
+  /** The caller's token; what keeps it from being had is an error as any other. */
+  async #token(): Promise<string> {
+    try {
+      return await this.#options.token();
+    } catch (cause) {
+      if (cause instanceof TiffinError) throw cause;
+      throw TiffinError.noAnswer("the caller has no token", cause);
+    }
   }
 
   async #send(
@@ -124,11 +177,19 @@ export class TiffinClient {
     consistencyToken: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    const { token, fetch: fetching = globalThis.fetch.bind(globalThis) } = this.#options;
+    const { fetch: fetching = globalThis.fetch.bind(globalThis) } = this.#options;
     const query = document.toString();
     const { timeout } = this.#policy;
     const answer = await retrying(this.#policy, signal, async () =>
-      send(fetching, { url: this.#url, token: await token(), query, variables, consistencyToken, timeout, signal }),
+      send(fetching, {
+        url: this.#url,
+        token: await this.#token(),
+        query,
+        variables,
+        consistencyToken,
+        timeout,
+        signal,
+      }),
     );
     if (answer.consistencyToken !== undefined) {
       this.#written = [...this.#written, answer.consistencyToken].slice(-MOST_WRITES);
@@ -144,10 +205,9 @@ export class TiffinClient {
   async *#watch<Data>(
     document: { toString(): string },
     variables: Record<string, unknown>,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): AsyncGenerator<Message<Data>, void, undefined> {
-    const { token, webSocket } = this.#options;
-    this.#socket ??= connect(this.#url.replace(/^http/, "ws"), token, webSocket);
+    this.#socket ??= connect(this.#url.replace(/^http/, "ws"), this.#bearer, this.#options.webSocket);
     const consistencyToken = this.#consistencyToken();
     const extensions = consistencyToken === undefined ? undefined : { consistencyToken };
     const answers = this.#socket.iterate<Record<string, Message<Data>>>({
@@ -156,15 +216,15 @@ export class TiffinClient {
       ...(extensions && { extensions }),
     });
     const end = () => void answers.return?.();
-    signal?.addEventListener("abort", end, { once: true });
+    signal.addEventListener("abort", end, { once: true });
     try {
       for await (const { data, errors } of answers) {
         if (errors !== undefined && errors.length > 0) throw TiffinError.of(errors, data);
         yield* Object.values(data ?? {});
       }
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
     } finally {
-      signal?.removeEventListener("abort", end);
+      signal.removeEventListener("abort", end);
     }
   }
 }
