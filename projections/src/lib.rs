@@ -136,6 +136,8 @@ mod lease_tests;
 #[cfg(test)]
 mod operator_tests;
 #[cfg(test)]
+mod pace_tests;
+#[cfg(test)]
 mod postgres_tests;
 #[cfg(test)]
 mod runner_tests;

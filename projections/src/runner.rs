@@ -15,9 +15,10 @@ use crate::{
 
 /// How often the head, and leases of others, are looked at without a hint.
 const LOOK: Duration = Duration::from_millis(500);
-/// After a batch smaller than [`SMALL`] the runner lets more events gather, since every
-/// transaction has its price.
-const GATHER: Duration = Duration::from_millis(2);
+/// After a batch smaller than [`SMALL`] the runner lets more events gather, since every transaction has its
+/// price: so long while somebody waits for it, and while nobody does.
+pub(crate) const GATHER: Duration = Duration::from_millis(2);
+pub(crate) const GATHER_UNAWAITED: Duration = Duration::from_millis(10);
 const SMALL: usize = 200;
 /// Between two questions to a runner of another process.
 const ASK: Duration = Duration::from_millis(100);
@@ -100,7 +101,7 @@ impl Runner {
                 Ok(folded) => {
                     pause = RETRY.0;
                     if folded < SMALL {
-                        tokio::time::sleep(GATHER).await;
+                        gather(&self.views).await;
                     }
                 }
                 Err(error) if is_final(&error, self.views.is_remote()) => return Err(error),
@@ -232,6 +233,18 @@ impl Runner {
             }
             ahead.push_back((from, tokio::spawn(read(self.store.clone(), Span { from, limit }))));
         }
+    }
+}
+
+/// Lets events gather, until somebody waits for those that there are.
+pub(crate) async fn gather(views: &Views) {
+    // Whoever waits in another process cannot be seen from here.
+    if views.is_remote() || views.is_awaited() {
+        return tokio::time::sleep(GATHER).await;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(GATHER_UNAWAITED) => {}
+        () = views.awaited() => {}
     }
 }
 

@@ -1,6 +1,8 @@
 //! A build that is kept up: what is folded into it, and what of that its tables lack.
 
 use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -71,8 +73,8 @@ impl Running {
         for _ in 0..ROUNDS {
             let tried = self.rows.try_out(|rows| {
                 for it in batch.events.iter().flatten() {
-                    // What is poison only because rows are missing is none in the next round.
-                    let _ = projection.apply(it, rows);
+                    // What is poison, or panics, only because rows are missing does not in the next round.
+                    let _ = catch_unwind(AssertUnwindSafe(|| projection.apply(it, rows)));
                 }
             });
             if tried? == 0 {
@@ -86,13 +88,19 @@ impl Running {
     pub(crate) fn attempt(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Attempt {
         let began = Instant::now();
         self.prefetch(batch).map_err(Stuck::Lookup)?;
-        let folded = self.fold(batch, poisoned);
+        let mut at = batch.first();
+        // A panic ends the fold of its batch and nothing else; all that it has touched is taken back.
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold(batch, poisoned, &mut at)));
+        let folded = folded.unwrap_or_else(|panic| {
+            Err(Stuck::Poison { position: at, poison: format!("the fold panicked: {}", said(&*panic)) })
+        });
         self.spent = began.elapsed();
         // Whatever was folded without a row that could not be read is worth nothing.
         self.rows.take_failure().map_or(folded, |error| Err(Stuck::Lookup(error)))
     }
 
-    fn fold(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>) -> Attempt {
+    /// `at` is left at the event that it has come to.
+    fn fold(&mut self, batch: &Decoded, poisoned: &FxHashMap<Position, String>, at: &mut Position) -> Attempt {
         let mut parked = Vec::new();
         let mut streams: FxHashSet<StreamId> = FxHashSet::default();
         for (row, event) in batch.rows.iter().zip(&batch.events) {
@@ -107,6 +115,7 @@ impl Running {
                 (false, Ok(it)) => match poisoned.get(&row.position) {
                     Some(poison) => Some(poison.clone()),
                     None => {
+                        *at = row.position;
                         let applied = self.projection.apply(it, &mut self.rows);
                         applied
                             .map_err(|poison| Stuck::Poison { position: row.position, poison: poison.to_string() })?;
@@ -162,4 +171,10 @@ impl Running {
         build.incomplete_since = build.incomplete_since.or(parked.first().map(|one| one.position));
         build
     }
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given")
 }

@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -110,6 +110,9 @@ struct Inner {
     builds: watch::Sender<Arc<[Build]>>,
     /// Wakes the runner of this process.
     changed: Notify,
+    /// How many readers wait for the runner of this process, and wakes it when one more does.
+    waiting: AtomicUsize,
+    awaited: Notify,
     /// Holds the file of views that live only as long as the process.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -224,6 +227,8 @@ impl Views {
             statements: AtomicU64::new(0),
             builds: watch::Sender::new(Arc::new([])),
             changed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            awaited: Notify::new(),
             _temporary: temporary,
         }))
     }
@@ -300,6 +305,22 @@ impl Views {
     /// Resolves when somebody in this process has changed the catalogue.
     pub(crate) async fn changed(&self) {
         self.0.changed.notified().await;
+    }
+
+    /// Whether somebody waits for the runner of this process.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Resolves when somebody begins to wait for the runner of this process.
+    pub(crate) async fn awaited(&self) {
+        let awaited = self.0.awaited.notified();
+        tokio::pin!(awaited);
+        awaited.as_mut().enable();
+        // One who began before this looked.
+        if !self.is_awaited() {
+            awaited.await;
+        }
     }
 
     /// Runs queries on one snapshot, off the async threads; at most four at once.
@@ -398,8 +419,18 @@ impl Views {
         if own { self.position() } else { self.read(|snapshot| Ok(snapshot.position())).await.unwrap_or(0) }
     }
 
-    /// Waits until every sound live view has folded the event at `position`.
+    /// Waits until every sound live view has folded the event at `position`. The runner of this process
+    /// lets nothing gather meanwhile.
     pub async fn wait_for(&self, position: Position, timeout: Duration) -> Result<(), Stale> {
+        if self.position() >= position {
+            return self.wait_in_turn(position, timeout).await;
+        }
+        let _hurry = Hurry::on(&self.0);
+        self.wait_in_turn(position, timeout).await
+    }
+
+    /// As [`Views::wait_for`], for whoever can as well be told a moment later: the runner takes its time.
+    pub async fn wait_in_turn(&self, position: Position, timeout: Duration) -> Result<(), Stale> {
         let deadline = Instant::now() + timeout;
         let mut watch = self.watch();
         loop {
@@ -416,6 +447,23 @@ impl Views {
             let pause = if own { left } else { left.min(Duration::from_millis(20)) };
             let _moved = tokio::time::timeout(pause, watch.changed()).await;
         }
+    }
+}
+
+/// Somebody who waits for the runner of this process.
+struct Hurry<'a>(&'a Inner);
+
+impl Hurry<'_> {
+    fn on(views: &Inner) -> Hurry<'_> {
+        views.waiting.fetch_add(1, Ordering::AcqRel);
+        views.awaited.notify_waiters();
+        Hurry(views)
+    }
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

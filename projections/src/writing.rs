@@ -9,7 +9,7 @@ use crate::{
     Build, Parked,
     batch::Kind,
     catalogue,
-    db::{Connection, Mode, TableChanges},
+    db::{Checkpoints, Connection, Mode, TableChanges},
     views::{ViewError, Views},
 };
 
@@ -63,6 +63,10 @@ impl WritingThread {
                 }
                 // Whoever asked may have gone.
                 let _ = done.send(written);
+                // After the answer, so that the next batch is folded meanwhile.
+                if let Some((connection, checkpoints)) = &mut connection {
+                    checkpoints.keep_up(connection);
+                }
             }
         };
         let thread = std::thread::Builder::new().name("tiffin-views-write".into()).spawn(work);
@@ -79,13 +83,17 @@ impl WritingThread {
 
 fn write(
     views: &Views,
-    connection: &mut Option<Connection>,
+    connection: &mut Option<(Connection, Checkpoints)>,
     writes: Vec<BuildWrite>,
     revision: u64,
 ) -> Result<(), ViewError> {
-    let connection = match connection {
+    let (connection, _) = match connection {
         Some(connection) => connection,
-        None => connection.insert(views.connect_to_write()?),
+        None => {
+            let fresh = views.connect_to_write()?;
+            let checkpoints = fresh.checkpoints();
+            connection.insert((fresh, checkpoints))
+        }
     };
     let transaction = if writes.iter().all(|write| write.parked.is_empty()) {
         connection.begin(Mode::Write)?

@@ -271,7 +271,7 @@ impl<S: Source> Kept<S> {
                 return true;
             }
             // Another view than this one's may be what is late: then it is read all the same.
-            let _shown = self.views.wait_for(wanted, PATIENCE).await;
+            let _shown = self.views.wait_in_turn(wanted, PATIENCE).await;
             self.reads.fetch_add(1, Ordering::Relaxed);
             match self.source.read(tenant, key, known.as_ref()).await {
                 Ok(seen) => {

@@ -183,6 +183,14 @@ impl Connection {
         }
     }
 
+    /// What keeps the write-ahead log short that rows are written to by this connection.
+    pub(crate) fn checkpoints(&self) -> Checkpoints {
+        Checkpoints(match self {
+            Connection::Sqlite(connection) => Some(sqlite::Checkpoints::of(connection)),
+            Connection::Postgres(_) => None,
+        })
+    }
+
     pub(crate) fn query<T>(
         &self,
         sql: &str,
@@ -256,6 +264,18 @@ impl Connection {
             self.run(&format!("CREATE INDEX IF NOT EXISTS {name}{suffix}_{index} ON {name}{suffix} {on}"))?;
         }
         if self.is_postgres() { self.run(&format!("ANALYZE {name}{suffix}")) } else { Ok(()) }
+    }
+}
+
+/// What was written by one connection on its way into a file. A database on a server sees to that itself.
+pub(crate) struct Checkpoints(Option<sqlite::Checkpoints>);
+
+impl Checkpoints {
+    /// Moves what the last commits left, if it is much.
+    pub(crate) fn keep_up(&mut self, connection: &Connection) {
+        if let (Some(checkpoints), Connection::Sqlite(connection)) = (&mut self.0, connection) {
+            checkpoints.keep_up(connection);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Views in a SQLite file.
 
-use std::{borrow::Cow, path::PathBuf, time::Duration};
+use std::{borrow::Cow, cell::Cell, path::PathBuf, time::Duration};
 
 use rusqlite::{
     Connection, OpenFlags, Statement,
@@ -15,7 +15,17 @@ use crate::{Kind, Misfit, Param, TableSpec, Value};
 const STATEMENTS: usize = 256;
 /// After how many pages the write-ahead log is moved into the file. What is synced at once keeps the log's own syncs
 /// waiting on the same disk: 16,000 pages do so for 60 ms.
-const CHECKPOINT_PAGES: u32 = 2_000;
+const CHECKPOINT_PAGES: u32 = 400;
+/// With so many times as many, readers that never pause must wait a moment, so that it begins anew.
+const READERS_DELAY: u32 = 4;
+/// How long a connection waits for a lock, and for readers to let go of the write-ahead log.
+const PATIENCE: Duration = Duration::from_secs(5);
+const READERS_PATIENCE: Duration = Duration::from_millis(20);
+
+thread_local! {
+    /// Pages in the write-ahead log after this thread's last commit on a connection that rows are written by.
+    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
+}
 
 /// The file.
 pub(crate) struct SqliteFile {
@@ -54,7 +64,7 @@ impl SqliteFile {
                 threads | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
             )?,
         };
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     }
@@ -77,6 +87,47 @@ impl SqliteFile {
             }
         }
         encoded
+    }
+}
+
+/// Keeps the write-ahead log short on behalf of the one connection that rows are written by.
+pub(super) struct Checkpoints {
+    /// With how many pages the next one is due, unless the write-ahead log begins anew before.
+    at: u32,
+}
+
+impl Checkpoints {
+    /// Takes them over from SQLite, which would try one with every commit while a reader delays it.
+    pub(super) fn of(connection: &Connection) -> Checkpoints {
+        connection.wal_hook(Some(|_, pages| {
+            WAL_PAGES.set(pages.unsigned_abs());
+            Ok(())
+        }));
+        Checkpoints { at: CHECKPOINT_PAGES }
+    }
+
+    /// Moves what the last commits left, if it is much. Answers in which way. One that fails is tried again with the next.
+    pub(super) fn keep_up(&mut self, connection: &Connection) -> Option<&'static str> {
+        let pages = WAL_PAGES.get();
+        if pages < CHECKPOINT_PAGES {
+            // It began from its front again.
+            self.at = CHECKPOINT_PAGES;
+        }
+        if pages < self.at {
+            return None;
+        }
+        self.at = pages + CHECKPOINT_PAGES;
+        let held = pages >= READERS_DELAY * CHECKPOINT_PAGES;
+        let mode = if held { "RESTART" } else { "PASSIVE" };
+        let patience = if held { READERS_PATIENCE } else { PATIENCE };
+        let moved = connection
+            .busy_timeout(patience)
+            .and_then(|()| connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())))
+            .and_then(|()| connection.busy_timeout(PATIENCE));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the views' write-ahead log could not be moved into their file");
+        }
+        Some(mode)
     }
 }
 
@@ -221,4 +272,55 @@ pub(super) fn create(table: &TableSpec, suffix: &str) -> String {
     });
     let columns = columns.collect::<Vec<_>>().join(", ");
     format!("CREATE TABLE {name}{suffix} ({columns}, PRIMARY KEY ({keys})) STRICT, WITHOUT ROWID")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes about `pages` pages, and lets the checkpoints keep up. How, how long that took, and how long the
+    /// write-ahead log is then, in bytes.
+    fn write(
+        file: &SqliteFile,
+        connection: &Connection,
+        checkpoints: &mut Checkpoints,
+        pages: u32,
+    ) -> (String, Duration, u64) {
+        let sql = "INSERT INTO things (bytes) SELECT zeroblob(3500) FROM generate_series";
+        let rows = format!(
+            "WITH RECURSIVE generate_series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM generate_series WHERE n < {pages}) {sql}"
+        );
+        connection.execute_batch(&rows).unwrap();
+        let began = std::time::Instant::now();
+        let mode = checkpoints.keep_up(connection).unwrap_or("not yet").to_owned();
+        let wal = std::fs::metadata(file.path.with_extension("sqlite-wal")).map_or(0, |wal| wal.len());
+        (mode, began.elapsed(), wal)
+    }
+
+    #[test]
+    fn the_write_ahead_log_is_moved_step_by_step_and_readers_delay_that_for_a_moment_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile { path: folder.path().join("views.sqlite"), access: Access::Write, temporary: false };
+        let connection = file.connect().unwrap();
+        connection.execute_batch("CREATE TABLE things (bytes BLOB)").unwrap();
+        let mut checkpoints = Checkpoints::of(&connection);
+        let step = CHECKPOINT_PAGES;
+        assert_eq!(write(&file, &connection, &mut checkpoints, step / 2).0, "not yet");
+        assert_eq!(write(&file, &connection, &mut checkpoints, step).0, "PASSIVE");
+        // Nobody reads, so it begins anew.
+        let (mode, _, short) = write(&file, &connection, &mut checkpoints, step / 2);
+        assert_eq!(mode, "not yet");
+        let reader = file.connect().unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM things").unwrap();
+        let modes: Vec<_> = (0..12).map(|_| write(&file, &connection, &mut checkpoints, step / 2)).collect();
+        let counts = ["not yet", "PASSIVE", "RESTART"].map(|mode| modes.iter().filter(|one| one.0 == mode).count());
+        assert!(counts.iter().all(|count| *count >= 2), "one attempt a step, however many commits: {modes:?}");
+        assert!(modes.iter().all(|one| one.1 < Duration::from_secs(2)), "{modes:?}");
+        reader.execute_batch("COMMIT").unwrap();
+        let held = modes.last().map_or(0, |one| one.2);
+        for _ in 0..12 {
+            let (_, _, wal) = write(&file, &connection, &mut checkpoints, step / 2);
+            assert!(wal <= held + u64::from(step) * 4_200, "{wal} bytes after {held}, and {short} at first");
+        }
+    }
 }
