@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs,
     net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +28,11 @@ const ROUNDS: u32 = 20;
 const CLIENTS: usize = 6;
 /// How long a client that is told to ask again does so.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So many orders are acknowledged before each crash.
+const ENOUGH: usize = 12;
+
+/// Orders that were acknowledged so far.
+static PLACED: AtomicUsize = AtomicUsize::new(0);
 
 /// A mutation as it was sent, to be sent again.
 #[derive(Clone)]
@@ -123,6 +129,7 @@ impl Client {
         if query == PLACE
             && let Some(order) = &order
         {
+            PLACED.fetch_add(usize::from(order["__typename"] == "Order"), Ordering::Relaxed);
             // Enough to repeat some; not all, or the repeats would take longer than the load.
             if self.known.answered.len() < 5 {
                 self.known.answered.push((asked, order["id"].clone()));
@@ -221,6 +228,7 @@ impl Scene {
             900_000,
         );
         let extra = staff.person.change(PUBLISH, json!({ "serving": extra }))["serving"]["id"].clone();
+        let (placed, began) = (PLACED.load(Ordering::Relaxed), Instant::now());
         // Never at the same moment of the same work.
         let under_load = Duration::from_millis(500 + u64::from(round * 37 % 400));
         thread::scope(|scope| {
@@ -233,6 +241,10 @@ impl Scene {
                 })
                 .collect();
             thread::sleep(under_load - Duration::from_millis(u64::from(round % 5) * 10));
+            // On a slow machine it takes longer until there is something to lose.
+            while PLACED.load(Ordering::Relaxed) < placed + ENOUGH && began.elapsed() < PATIENCE {
+                thread::sleep(Duration::from_millis(5));
+            }
             let withdrawal = scope.spawn({
                 let extra = &extra;
                 move || {
@@ -278,8 +290,9 @@ impl Scene {
         let file = file.display().to_string();
         // What its crash left open the program settles once it is ready again.
         let said = self.place.settled(&[&["--acknowledged", &file], arguments].concat());
-        let orders = said["orders"][self.place.tenant.to_string()].as_object().unwrap();
-        let orders: u64 = orders.values().map(|count| count.as_u64().unwrap()).sum();
+        // None has come through before the first crash, perhaps.
+        let orders = said["orders"][self.place.tenant.to_string()].as_object();
+        let orders: u64 = orders.map_or(0, |orders| orders.values().map(|count| count.as_u64().unwrap()).sum());
         let asked = known.placements.len() as u64;
         assert!(orders <= asked, "{orders} orders of {asked} placements");
         said
