@@ -304,6 +304,7 @@ async fn a_client_that_stalls_is_dropped_and_others_go_on() {
     house.order(&diner(7), &lunch.serving, rice.clone(), &key()).await.data();
     // The one reads on, and so answers pings; the other does not.
     reads.next("1").await;
+    let before = Instant::now();
     let dropped = async {
         while house.door.places.sockets() > 1 {
             reads.idle(Duration::from_millis(20)).await;

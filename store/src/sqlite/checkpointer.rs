@@ -3,10 +3,10 @@
 //!
 //! What was committed meanwhile is left for the writer, who moves the little that it is, syncs the file and begins
 //! the write-ahead log from its front again. SQLite syncs the file only when nothing was committed meanwhile, which
-//! under load is never; so the file is synced here, and the writer's own sync finds little left.
+//! under load is never, so the writer's sync is of all that was moved: few pages at a time keep it short. A file
+//! handle of our own would not do for a sync: closing it gives up all of the process's locks on the file.
 
 use std::{
-    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -51,17 +51,13 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn start(folder: &Folder) -> Result<Self, StoreError> {
         let conn = folder.open_checkpointer()?;
-        let file = folder.open_to_sync()?;
         let stage = Arc::new(AtomicU8::new(Stage::Idle as u8));
         let (due, told) = sync_channel::<()>(1);
         let failed = Arc::new(AtomicBool::new(false));
         let (shown, has_failed) = (Arc::clone(&stage), Arc::clone(&failed));
         let work = move || {
             while told.recv().is_ok() {
-                let mut stage = checkpoint(&conn, "PASSIVE");
-                if stage == Stage::Done {
-                    stage = synced(file.sync_data());
-                }
+                let stage = checkpoint(&conn, "PASSIVE");
                 if stage == Stage::FailedSync {
                     has_failed.store(true, Ordering::Release);
                 }
@@ -70,9 +66,6 @@ impl Checkpointer {
             if has_failed.load(Ordering::Acquire) {
                 keep_write_ahead_log(&conn);
             }
-            // A process that closes a file gives up all of its locks on it. By now it has no connection left.
-            drop(conn);
-            drop(file);
         };
         Ok(Checkpointer { stage, failed, due: Some(due), thread: Some(spawn("tiffin-checkpoint", work)?) })
     }
@@ -128,17 +121,6 @@ pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Stage {
         Err(error) => {
             tracing::warn!(%error, "a checkpoint failed");
             if failed_sync(&error) { Stage::FailedSync } else { Stage::Done }
-        }
-    }
-}
-
-/// What came of a sync of the file. One that failed is for good, as SQLite's own would be.
-fn synced(outcome: io::Result<()>) -> Stage {
-    match outcome {
-        Ok(()) => Stage::Done,
-        Err(error) => {
-            tracing::warn!(%error, "the log's file could not be synced");
-            Stage::FailedSync
         }
     }
 }

@@ -251,12 +251,6 @@ impl Folder {
         opened.map_err(|error| self.failure(&error))
     }
 
-    /// The file itself, for whoever has the disk take what was moved into it. Closing it while this process has
-    /// connections to the log gives up their locks.
-    pub(super) fn open_to_sync(&self) -> Result<File, StoreError> {
-        File::open(&self.file).map_err(|error| self.unusable(format_args!("cannot be opened: {error}")))
-    }
-
     /// A connection that only reads. With a stamp, the file was taken as unchanging: what is read
     /// holds if it still bears that stamp and has no write-ahead log.
     pub(super) fn open_reader(&self) -> Result<(Connection, Option<Stamp>), StoreError> {
