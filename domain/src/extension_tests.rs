@@ -108,10 +108,11 @@ fn what_cannot_be_added_is_refused() {
     given::<Payment>(captured())
         .when(Command::RecordExtensionCaptured { extension: ChangeId(id(9)) })
         .refused(Error::UnknownExtension);
-    let full = (0..MAX_CHANGES as u128).map(|number| extended(number, 1 + number as u8 * 8, &[wallet(1); 8]));
+    let most = [wallet(1); MAX_TENDERS];
+    let full = (0..MAX_CHANGES).map(|number| extended(number as u128, (1 + number * MAX_TENDERS) as u8, &most));
     given::<Payment>(and(captured(), full))
-        .when(extend(99, 8, &[wallet(1); 8]))
-        .refused(Error::BadPlan { total: cny(8) });
+        .when(extend(99, MAX_TENDERS as i64, &most))
+        .refused(Error::BadPlan { total: cny(MAX_TENDERS as i64) });
 }
 
 #[test]

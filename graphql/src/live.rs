@@ -273,7 +273,7 @@ impl Live {
 /// for without end.
 async fn shows<T>(states: &mut watch::Receiver<Option<Shown<T>>>, position: Position) {
     let shows_it = async {
-        while !states.borrow_and_update().as_ref().is_some_and(|shown| shown.position >= position) {
+        while states.borrow_and_update().as_ref().is_none_or(|shown| shown.position < position) {
             // What was read anew and is as it was wakes nobody.
             let _changed = tokio::time::timeout(LOOK, states.changed()).await;
         }

@@ -199,7 +199,10 @@ fn employments_begin_move_and_end() {
     assert_eq!(employers, last);
 }
 
-fn times(rows: &mut crate::Rows) -> Vec<(CompanyId, domain::DinerId, Option<GroupId>, Date, Option<Date>)> {
+/// Whom a company employs, in which group, from and until when.
+type Time = (CompanyId, domain::DinerId, Option<GroupId>, Date, Option<Date>);
+
+fn times(rows: &mut crate::Rows) -> Vec<Time> {
     let times = rows.all::<Employee>();
     times.iter().map(|row| (row.company, row.diner, row.group_id, row.from_date, row.to_date)).collect()
 }

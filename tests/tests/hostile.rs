@@ -54,7 +54,11 @@ fn queries() -> Vec<(&'static str, String, &'static str)> {
         ("a list of noughts", format!("{{__type(name:[{}]){{name}}}}", "0".repeat(100_000)), "TOO_COMPLEX"),
         ("a list that is taken", format!("{{__type(name:[{}]){{name}}}}", "1 ".repeat(9_900)), "BAD_INPUT"),
         ("variables", format!("query({}) {{ __typename }}", variables(3_000)), "TOO_COMPLEX"),
-        ("a long name", format!("query {long}({}) {{ __schema {{ queryType {{ name }} }} }}", variables(100)), "BAD_INPUT"),
+        (
+            "a long name",
+            format!("query {long}({}) {{ __schema {{ queryType {{ name }} }} }}", variables(100)),
+            "BAD_INPUT",
+        ),
         ("a long fragment", format!("{{ ...{long} }}"), "BAD_INPUT"),
         ("a long line that is none", format!("{{ a(b: {long} }}"), "BAD_INPUT"),
     ]

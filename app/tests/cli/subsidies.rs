@@ -209,8 +209,9 @@ fn diners_who_have_as_many_lots_as_an_account_keeps_are_skipped_and_said() {
         place.json(&["subsidies", "set", &policy, "--from", "2020-01-01", "--terms", &file]);
         policy
     };
+    let today = today();
     let grant = |policy: &str, json: &[&str]| {
-        let (from, to) = (today(0), today(91));
+        let (from, to) = (after(today, 0), after(today, 91));
         let grant = ["subsidies", "grant", policy, "--from", &from, "--to", &to];
         place.run(&[&grant[..], json].concat())
     };
