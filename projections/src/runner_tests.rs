@@ -339,7 +339,7 @@ async fn a_rebuild_equals_what_was_live_and_mends_what_was_not() {
     assert!(steps.iter().any(|step| step.position < step.head), "{steps:?}");
     assert_eq!(steps.last().unwrap().projection, "journal");
     assert_eq!(differences(&world, &views).await, []);
-    assert_eq!(in_file(folder.path(), "journal"), ["table journal__v3_b2", "view journal"]);
+    assert_eq!(in_file(folder.path(), "journal"), ["table journal__v4_b2", "view journal"]);
     let unknown = runner.rebuild(&["tips".into()], false, |_| {}).await;
     assert!(matches!(unknown, Err(ViewError::UnknownProjection(name)) if name == "tips"));
 }
@@ -615,10 +615,10 @@ async fn verify_shows_the_first_row_that_was_tampered_with() {
     let wallet = format!("wallet:{}", diner(7));
     connection.execute("UPDATE balances SET balance_minor = 0 WHERE 0", []).unwrap_err();
     connection.execute("UPDATE balances__v2_b1 SET balance_minor = 99 WHERE account = ?1", [&wallet]).unwrap();
-    connection.execute("DELETE FROM journal__v3_b1 WHERE position = (SELECT max(position) FROM journal)", []).unwrap();
+    connection.execute("DELETE FROM journal__v4_b1 WHERE position = (SELECT max(position) FROM journal)", []).unwrap();
     let found = differences(&world, &views).await;
     let subjects: Vec<_> = found.iter().map(|one| one.subject.as_str()).collect();
-    assert_eq!(subjects, ["view journal, table journal__v3_b1", "view balances, table balances__v2_b1"]);
+    assert_eq!(subjects, ["view journal, table journal__v4_b1", "view balances, table balances__v2_b1"]);
     assert_eq!(found[0].found, "no such row");
     assert!(found[1].found.contains(&wallet) && found[1].found.contains("balance_minor=99"), "{found:?}");
     assert!(found[1].expected.contains("balance_minor=3600"), "{found:?}");
