@@ -140,12 +140,11 @@ async fn live_in_one_house(base: u64, histories: u64, seen: &mut Seen) {
 }
 
 /// What has to happen now and then, or the histories prove little.
-const RARE: [&str; 21] = [
+const RARE: [&str; 20] = [
     "Changed",
     "ExtensionCaptured",
     "RefundLapsed",
     "Lapsed",
-    "TakenBack",
     "Refunded",
     "PaidBack",
     "OutcomeUnknown",
