@@ -26,12 +26,13 @@ const FILES = {
   "/dist/main.css": ["dist/main.css", "text/css; charset=utf-8"],
 };
 
+// The host stays the page's own: by it a Tiffin tells its own pages' WebSockets from those of other sites.
 const upstream = incoming => ({
   host: api.hostname,
   port: api.port,
   path: incoming.url,
   method: incoming.method,
-  headers: { ...incoming.headers, host: api.host },
+  headers: incoming.headers,
 });
 
 const server = createServer(async (incoming, outgoing) => {
