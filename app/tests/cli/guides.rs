@@ -20,6 +20,8 @@ const ANSWERED: &str = "sh, json";
 
 /// Where the guides' server listens, and where another issuer has its keys.
 const HERE: &str = "127.0.0.1:8080";
+/// The store that a demo names.
+const OF_DEMO: &str = "sqlite:./tiffin-data/demo-1";
 const LOGIN: &str = "https://login.example/.well-known/jwks.json";
 
 fn guides() -> PathBuf {
@@ -61,9 +63,8 @@ fn a_request_is_made_as_the_guide_says() {
     let beside = Path::new(tiffin.get_program()).parent().expect("a folder").display().to_string();
     let path = std::env::var("PATH").expect("a path");
     let output = std::process::Command::new("sh")
-        .args(["-ec", &script.replace(HERE, &server.address.to_string())])
+        .args(["-ec", &script.replace(HERE, &server.address.to_string()).replace(OF_DEMO, &place.store())])
         .env("PATH", format!("{beside}:{path}"))
-        .env("TIFFIN_STORE", place.store())
         .current_dir(place.path())
         .output()
         .expect("it starts");

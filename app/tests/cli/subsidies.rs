@@ -186,7 +186,8 @@ fn a_file_of_employments_puts_right_what_a_wrong_one_said() {
         written(&place, name, &format!("diner,from,group\n{},2020-01-01,{group}\n", diner(1)))
     };
     let (right, wrong) = (file("right.csv", &one), file("wrong.csv", &other));
-    let changed = |file: &str| place.json(&["subsidies", "employ", COMPANY, file])["changed"].clone();
+    let employ = ["subsidies", "--tenant", TENANT, "employ", COMPANY];
+    let changed = |file: &str| place.json(&[&employ[..], &[file]].concat())["changed"].clone();
     for round in 0..2 {
         assert_eq!((changed(&right), changed(&right)), (json!(1), json!(0)), "round {round}");
         assert_eq!((changed(&wrong), changed(&wrong)), (json!(1), json!(0)), "round {round}");
