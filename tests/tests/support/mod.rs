@@ -193,6 +193,26 @@ impl Drop for Server {
 
 /// What `scripts/recompute.py` says of a store's export. Panics when it finds anything wrong.
 pub fn recompute(store: &str, export: &Path, arguments: &[&str]) -> Value {
+    let (is_right, said) = recomputed(store, export, arguments);
+    assert!(is_right, "recompute.py: {:#?}", wrong(&said));
+    said
+}
+
+/// As [`recompute`], as soon as nothing is half-done any more; if anything still is in the end, that is wrong.
+pub fn settled(store: &str, export: &Path, arguments: &[&str]) -> Value {
+    let (began, arguments) = (Instant::now(), [&["--finished"], arguments].concat());
+    loop {
+        let (is_right, said) = recomputed(store, export, &arguments);
+        if is_right {
+            return said;
+        }
+        let may_end = said["unfinished"] != 0 && began.elapsed() < SETTLED;
+        assert!(may_end, "recompute.py: {:#?}", wrong(&said));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn recomputed(store: &str, export: &Path, arguments: &[&str]) -> (bool, Value) {
     let written = succeed(&["events", "export", "--store", store]);
     std::fs::write(export, written).expect("an export");
     let output = Command::new("python3")
@@ -201,20 +221,13 @@ pub fn recompute(store: &str, export: &Path, arguments: &[&str]) -> Value {
         .args(arguments)
         .output()
         .expect("python3 runs");
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("recompute.py: {error}: {}", String::from_utf8_lossy(&output.stderr));
     });
-    // What is wrong, without the books of every account around it.
-    let wrong = ["problems", "differences", "lost", "unfinished"].map(|what| (what, &said[format!("{what}_first")]));
-    assert!(output.status.success(), "recompute.py: {wrong:#?}");
-    said
+    (output.status.success(), said)
 }
 
-/// As [`recompute`], as soon as nothing is half-done any more; if anything still is in the end, that is wrong.
-pub fn settled(store: &str, export: &Path, arguments: &[&str]) -> Value {
-    let began = Instant::now();
-    while recompute(store, export, &[])["unfinished"] != 0 && began.elapsed() < SETTLED {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    recompute(store, export, &[&["--finished"], arguments].concat())
+/// What is wrong, without the books of every account around it.
+fn wrong(said: &Value) -> [(&str, &Value); 4] {
+    ["problems", "differences", "lost", "unfinished"].map(|what| (what, &said[format!("{what}_first")]))
 }
