@@ -7,7 +7,7 @@ use domain::{
     AccountId, CommandId, Fact, HoldId, OrderId, RefundId, TenantId, Timestamp,
     account::{self, Account},
     order::Order,
-    payment::{self, Payment, Provider},
+    payment::{self, MAX_TENDERS_EXTENDED, Payment, Provider},
     serving::{self, Reserved, Serving},
     step_id,
 };
@@ -18,8 +18,8 @@ use crate::{
     step::{Next, Refused, Step},
 };
 
-/// More steps than any process has: a checkout of eight tenders takes thirty.
-const MAX_STEPS: usize = 64;
+/// More steps than any process has: each tender takes one to be held or asked, one to be taken, and one to go back.
+const MAX_STEPS: usize = 3 * MAX_TENDERS_EXTENDED + 32;
 
 /// What came of a step.
 enum Taken {
