@@ -40,6 +40,7 @@ use crate::{
     finance::{self, FinanceRequest},
     import::{self, ImportRequest},
     invoicing::{self, InvoiceRequest},
+    ordering::{self, OrderRequest},
     people::{self, EraseRequest},
     progress::{Bar, OnProgress, Progress},
     subsidies::{self, SubsidyRequest},
@@ -76,6 +77,7 @@ pub enum AdminRequest {
     /// A diner, for good.
     Erase(EraseRequest),
     Finance(FinanceRequest),
+    Orders(OrderRequest),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,6 +109,7 @@ pub async fn handle(house: &House, request: AdminRequest, progress: OnProgress<'
         AdminRequest::Subsidies(request) => subsidies::carry_out(house, request, progress).await,
         AdminRequest::Invoices(request) => invoicing::carry_out(house, request).await,
         AdminRequest::Erase(request) => people::erase(house, request).await,
+        AdminRequest::Orders(request) => ordering::carry_out(house, request, progress).await,
         AdminRequest::Finance(request) => finance::in_house(house, request).await,
         AdminRequest::Books(request) => bookkeeping::in_house(house, request).await,
         AdminRequest::Views { work } => upkeep::in_house(house, work, progress).await,

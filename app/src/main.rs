@@ -12,6 +12,7 @@ mod employing;
 mod finance;
 mod import;
 mod invoicing;
+mod ordering;
 mod output;
 mod people;
 mod progress;

@@ -194,6 +194,12 @@ pub(crate) trait Refusal: std::error::Error + Chinese {
     fn code(&self) -> Code;
 }
 
+impl<E: Refusal> From<&E> for Code {
+    fn from(refusal: &E) -> Self {
+        refusal.code()
+    }
+}
+
 /// The coded error, with the argument that a refusal is about.
 pub(crate) fn refused_at<E: Refusal>(failure: Failure<E>, field: &'static str) -> Failed {
     let refused = matches!(failure, Failure::Refused(_));

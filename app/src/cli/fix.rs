@@ -103,11 +103,7 @@ pub(super) async fn carry_out(config: &Config, request: FinanceRequest) -> anyho
     let answer = admin_socket::carry_out(config, AdminRequest::Finance(request)).await?;
     let done: FinanceAnswer = serde_json::from_value(answer.clone())?;
     if let FinanceAnswer::Refused { code, message } = &done {
-        if config.json {
-            output::note(json!({ "error": { "code": code, "message": message } }));
-        } else {
-            output::note(format_args!("tiffin: {message}"));
-        }
+        super::say_refused(config, code, message);
         return Ok(ExitCode::FAILURE);
     }
     if config.json {

@@ -51,6 +51,15 @@ pub(crate) fn amount(text: &str) -> anyhow::Result<domain::Money> {
         .map_err(|error| usage(error.to_string()))
 }
 
+/// Says on stderr what was refused, and why.
+pub(crate) fn say_refused(config: &Config, code: &str, message: &str) {
+    if config.json {
+        crate::output::note(serde_json::json!({ "error": { "code": code, "message": message } }));
+    } else {
+        crate::output::note(format_args!("tiffin: {message}"));
+    }
+}
+
 /// Tells people that what they read is incomplete.
 pub(crate) fn warn_incomplete(since: Option<store::Position>) {
     if let Some(since) = since {
@@ -105,7 +114,7 @@ pub enum Command {
     Statement(statement::Args),
     /// The books' periods: list, close and reopen them
     Periods(periods::Args),
-    /// The orders of a day, now or as they were
+    /// Orders: list, cancel and refund them, withdraw what a serving sells
     Orders(orders::Args),
     /// Corrections of the books: one person proposes them, another applies them
     Fix(fix::Args),

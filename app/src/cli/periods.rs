@@ -106,11 +106,7 @@ pub async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode> {
     let answer = admin_socket::carry_out(config, AdminRequest::Books(request)).await?;
     let done: BooksAnswer = serde_json::from_value(answer.clone())?;
     if let Some(refused) = &done.refused {
-        if config.json {
-            output::note(json!({ "error": { "code": refused.code, "message": refused.message } }));
-        } else {
-            output::note(format_args!("tiffin: {}", refused.message));
-        }
+        super::say_refused(config, &refused.code, &refused.message);
         return Ok(ExitCode::FAILURE);
     }
     if config.json {

@@ -77,7 +77,7 @@ fn the_orders_of_a_day_are_listed_as_they_were() {
     let day = day.or_else(|| list(&serving, "events")[0]["payload"]["date"].as_str().map(Into::into));
     let day = day.and_then(|day| day.as_str().map(str::to_owned)).unwrap_or_else(|| panic!("no date: {serving}"));
     let orders = |arguments: &[&str]| {
-        let answer = demo().json(&[&["orders", "--day", &day, "--limit", "100000"], arguments].concat());
+        let answer = demo().json(&[&["orders", "list", "--day", &day, "--limit", "100000"], arguments].concat());
         list(&answer, "orders").clone()
     };
     assert_eq!(orders(&[]).len(), placed.len());
@@ -98,7 +98,7 @@ fn the_orders_of_a_day_are_listed_as_they_were() {
 #[test]
 fn what_is_no_moment_is_wrong_usage() {
     let _demo = demo();
-    for command in [&["balances"][..], &["journal"], &["trial-balance"], &["orders", "--day", "2026-11-23"]] {
+    for command in [&["balances"][..], &["journal"], &["trial-balance"], &["orders", "list", "--day", "2026-11-23"]] {
         for (moment, says) in [
             ("0", "positions begin at 1"),
             ("99999999", "there is no event 99999999"),
