@@ -27,6 +27,10 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the server may be silent: longer than it lets a statement run.
 const SILENCE: Duration = Duration::from_secs(310);
 
+/// New rows from which on they are copied. A copy costs less a row, but takes three messages: of a client that
+/// leaves Nagle's algorithm on, as sqlx 0.9.0 does, the last of them waits up to 40 ms for the second's
+/// acknowledgement.
+const COPIED: usize = 5_000;
 /// Rows that are read before they are looked at.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -168,15 +172,17 @@ impl PostgresConnection {
             let sql = format!("DELETE FROM {name} t USING {keys} WHERE {}", wanted(table));
             self.write_arrays(arrays, &sql, |each| changes.deletes(each))?;
         }
-        if inserts > 0 {
+        if inserts >= COPIED {
             let sql = format!("COPY {name} ({columns}) FROM STDIN (FORMAT binary)");
             self.copy(&sql, table, |each| changes.inserts(each))?;
         }
+        let arrays = Arrays::of(table.columns);
+        let insert = format!("INSERT INTO {name} ({columns}) SELECT * FROM {}", arrays.unnest());
+        if (1..COPIED).contains(&inserts) {
+            self.write_arrays(Arrays::of(table.columns), &insert, |each| changes.inserts(each))?;
+        }
         if puts > 0 {
-            let arrays = Arrays::of(table.columns);
-            let rows = arrays.unnest();
-            let sql = format!("INSERT INTO {name} ({columns}) SELECT * FROM {rows} {}", table.on_conflict());
-            self.write_arrays(arrays, &sql, |each| changes.puts(each))?;
+            self.write_arrays(arrays, &format!("{insert} {}", table.on_conflict()), |each| changes.puts(each))?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Tables: made, written, loaded.
 
+use std::time::{Duration, Instant};
+
 use domain::Timestamp;
 use jiff::civil::date;
 use uuid::Uuid;
@@ -145,6 +147,23 @@ fn a_row_that_should_not_be_there_or_does_not_fit_fails_the_whole_batch() {
     let tagged = tagged("\\u0000");
     connection.write("_1", &inserts(vec![tagged.clone()])).unwrap();
     assert_eq!(all::<Thing>(&connection), [Thing::new(1), tagged]);
+}
+
+#[test]
+fn new_rows_are_written_as_quickly_as_changed_ones() {
+    const TIMES: i64 = 50;
+    let place = Place::new();
+    let connection = place.writer();
+    connection.create(&Thing::TABLE, "_1").unwrap();
+    let timed = |changes: &dyn Fn(i64) -> Changes<Thing>| {
+        let began = Instant::now();
+        (0..TIMES).for_each(|number| connection.write("_1", &changes(number)).unwrap());
+        began.elapsed()
+    };
+    let new = timed(&|number| Changes { inserts: vec![Thing::new(number)], ..Changes::default() });
+    let changed = timed(&|number| Changes { puts: vec![Thing::new(number)], ..Changes::default() });
+    // A message that waits for an acknowledgement waits 40 ms.
+    assert!(new < 3 * changed + Duration::from_millis(500), "{new:?} for new rows, {changed:?} for changed ones");
 }
 
 row! {
