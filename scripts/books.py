@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from fractions import Fraction
 
 from finance import Finance
+from leavers import Leavers
 
 MOST_SHOWN = 50
 """Problems, differences and unfinished things are counted all, but shown only up to here."""
@@ -182,6 +183,7 @@ class Invoice:
 
 class Lot:
     def __init__(self, terms, minor):
+        self.terms = terms
         self.expires_at = terms["expires_at"]
         self.left = minor
         self.held = 0
@@ -222,6 +224,7 @@ class Recomputed(Finance):
         self.transit = Counter()
         self.runs = {}
         self.invoices = {}
+        self.leavers = defaultdict(Leavers)
         self.now = None
         self.about = None
         self.begin_finance()
@@ -288,9 +291,13 @@ class Recomputed(Finance):
             self.of_payout(tenant, key, name, content)
         elif kind == "correction":
             self.of_correction(tenant, key, name, content)
+        elif kind == "policy":
+            self.leavers[tenant].of_policy(key, name, content)
+        elif kind == "diner":
+            self.leavers[tenant].of_diner(key, name, content)
         else:
             # What these say moves no money and no portions.
-            known = kind in ("menu", "policy", "diner", "books")
+            known = kind in ("menu", "books")
             self.check(known, f"a stream of the unknown kind {kind}")
 
     def check_row(self, row, stream, name):
@@ -409,7 +416,11 @@ class Recomputed(Finance):
             if not self.check(lot, f"a lot of {account_id} lapsed that it was not granted"):
                 return
             self.check(amount <= lot.left - lot.held, f"{account_id} lost {amount}, more than its lot had free")
-            self.check(instant(self.now) >= instant(lot.expires_at), f"a lot of {account_id} lapsed before its time")
+            # An account that closes ends its lots with it, of which nothing is left.
+            in_time = amount == 0 or instant(self.now) >= instant(lot.expires_at)
+            diner = account_id.partition(":")[2]
+            in_time = in_time or self.leavers[tenant].may_clear(diner, lot.terms, self.now)
+            self.check(in_time, f"a lot of {account_id} lapsed before its time")
             lot.expired, lot.left = True, lot.held
             account.lapsed += amount
             self.breakage[tenant, currency] += amount

@@ -404,7 +404,7 @@ class CommandLine(unittest.TestCase):
 COMPANY, RUN, LOT = "company-1", "run-1", "lot-1"
 
 
-def granted(minor=2_000, expires="2026-11-23T16:00:00Z"):
+def granted(minor=2_000, expires="2026-11-23T16:00:00Z", of=None):
     """A company with 100.00 that has granted one lot, in a run that is over."""
     export = opened()
     amount = cny(minor)
@@ -412,7 +412,7 @@ def granted(minor=2_000, expires="2026-11-23T16:00:00Z"):
     export.add("company", COMPANY, *company)
     export.add("grant", RUN, {"Begun": {"currency": "CNY"}})
     export.add("company", COMPANY, {"Allocated": {"run": RUN, "batch": 1, "amount": amount}})
-    terms = {"run": RUN, "expires_at": expires}
+    terms = {"run": RUN, "expires_at": expires, **(of or {})}
     lot = {"Granted": {"lot": LOT, "terms": terms, "amount": amount}}
     export.add("subsidy", DINER, {"Opened": {"currency": "CNY"}}, lot)
     export.add("grant", RUN, {"Finished": {}})
@@ -429,6 +429,19 @@ class Lots(unittest.TestCase):
         left = {name: sums["CNY"] for name, sums in books.items()}
         self.assertEqual((left["breakage"], left[f"transit:{RUN}"], left[f"company:{COMPANY}"]), (2_000, 0, 8_000))
         self.assertEqual((left[f"subsidy:{DINER}"], result["trial_balance_minor"]), (0, 0))
+
+    def test_a_lot_is_cleared_once_its_diner_has_left(self):
+        lapsed = {"Lapsed": {"lot": LOT, "amount": cny(2_000)}}
+        for clears, on, right in ((True, "2026-11-23", True), (True, "2026-12-01", False), (False, "2026-11-23", False)):
+            with self.subTest(clears=clears, on=on):
+                terms = {"cleared_on_leaving": True} if clears else {}
+                export = granted(expires="2026-12-31T16:00:00Z", of={"policy": "policy-1", "version": 1})
+                set_terms = {"TermsSet": {"version": 1, "from": "2026-11-01", "terms": terms}}
+                export.add("policy", "policy-1", {"Opened": {"company": COMPANY}}, set_terms)
+                joined = {"Joined": {"company": COMPANY, "from": "2026-11-01"}}
+                export.add("diner", DINER, joined, {"Left": {"on": on}})
+                problems = result_of(export.add("subsidy", DINER, lapsed))["problems_first"]
+                self.assertEqual(problems == [], right, problems)
 
     def test_what_a_lot_must_not_do_is_a_problem(self):
         hold = {"hold": "order-1/0", "lot": LOT}

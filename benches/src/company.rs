@@ -94,5 +94,6 @@ pub(crate) fn terms(minor: i64, (per, clearing): (Per, Clearing)) -> Terms {
         canteens: [].into(),
         order_limit: None,
         share_percent: None,
+        cleared_on_leaving: false,
     }
 }

@@ -100,6 +100,10 @@ pub enum Command {
     Expire {
         at: Timestamp,
     },
+    /// Ends these lots before their time, as an expiry does. Those that it does not have, or have ended, are no matter.
+    Clear {
+        lots: Vec<LotId>,
+    },
     /// Sets company money aside for a batch of a run of grants.
     Allocate {
         run: GrantRunId,
@@ -220,7 +224,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lot: Option<LotId>,
     },
-    /// A lot has expired, or what was held of an expired one came free: the money goes to `breakage`.
+    /// A lot has expired or was cleared, or what was held of such a one came free: the money goes to `breakage`.
     Lapsed {
         lot: LotId,
         amount: Money,
@@ -416,7 +420,11 @@ fn decide_closed(settled: &Settlements, command: Command) -> Result<Vec<Event>, 
             Ok(vec![Event::RefundDiverted { refund, hold, amount, from, lot }])
         }
         // Nothing is held any more, and a late hold is refused by the closing.
-        Command::Release { .. } | Command::ReleasePayout { .. } | Command::Expire { .. } | Command::Close => Ok(vec![]),
+        Command::Release { .. }
+        | Command::ReleasePayout { .. }
+        | Command::Expire { .. }
+        | Command::Clear { .. }
+        | Command::Close => Ok(vec![]),
         Command::Deposit { .. }
         | Command::Grant { .. }
         | Command::Hold { .. }

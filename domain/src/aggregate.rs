@@ -49,7 +49,10 @@ pub trait Aggregate:
 
 /// Given these events, when this command comes, then …: how aggregates are tested.
 #[cfg(test)]
-pub(crate) struct Given<A: Aggregate>(A);
+pub(crate) struct Given<A: Aggregate> {
+    state: A,
+    now: Timestamp,
+}
 
 #[cfg(test)]
 pub(crate) fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
@@ -57,27 +60,32 @@ pub(crate) fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) ->
     for event in events {
         state.evolve(&event, Timestamp::EPOCH);
     }
-    Given(state)
+    Given { state, now: Timestamp::EPOCH }
 }
 
 #[cfg(test)]
 impl<A: Aggregate> Given<A> {
+    /// What follows occurs at `now`.
+    pub(crate) fn at(self, now: Timestamp) -> Self {
+        Given { now, ..self }
+    }
+
     #[track_caller]
     pub(crate) fn when(self, command: A::Command) -> Then<A> {
-        let outcome = self.0.decide(command);
-        Then { outcome, state: self.0 }
+        let outcome = self.state.decide(command);
+        Then { outcome, given: self }
     }
 
     /// As a state machine test goes on from here.
     pub(crate) fn state(self) -> A {
-        self.0
+        self.state
     }
 }
 
 #[cfg(test)]
 pub(crate) struct Then<A: Aggregate> {
     outcome: Result<Vec<A::Event>, A::Error>,
-    state: A,
+    given: Given<A>,
 }
 
 #[cfg(test)]
@@ -86,16 +94,16 @@ impl<A: Aggregate> Then<A> {
     pub(crate) fn then(self, expected: impl IntoIterator<Item = A::Event>) -> Given<A> {
         let expected: Vec<_> = expected.into_iter().collect();
         assert_eq!(self.outcome.as_ref(), Ok(&expected));
-        let mut state = self.state;
+        let mut given = self.given;
         for event in &expected {
-            state.evolve(event, Timestamp::EPOCH);
+            given.state.evolve(event, given.now);
         }
-        Given(state)
+        given
     }
 
     #[track_caller]
     pub(crate) fn refused(self, expected: A::Error) -> Given<A> {
         assert_eq!(self.outcome, Err(expected));
-        Given(self.state)
+        self.given
     }
 }

@@ -23,6 +23,7 @@ fn terms(per: Per) -> Terms {
         canteens: [].into(),
         order_limit: None,
         share_percent: None,
+        cleared_on_leaving: false,
     }
 }
 
@@ -59,8 +60,9 @@ impl House {
     /// A later morning. All is spent by then, and what is over is forgotten.
     fn sleep(&mut self, days: i64) {
         self.today = plus(self.today, days.days());
-        let over: Vec<LotId> = self.has.due(self.now()).map(|(id, _)| id).collect();
-        over.into_iter().for_each(|id| self.has.lapse(id));
+        let now = self.now();
+        let over: Vec<LotId> = self.has.due(now).map(|(id, _)| id).collect();
+        over.into_iter().for_each(|id| self.has.lapse(id, now));
     }
 
     /// A run for the dates from `first` to `last`; its lots' first and last dates.

@@ -75,6 +75,11 @@ impl Lot {
     pub fn free(&self) -> i64 {
         if self.expired { 0 } else { self.left - self.held }
     }
+
+    /// Whether it has ended, and nothing of it is held.
+    fn is_done(&self) -> bool {
+        self.expired && self.left == 0 && self.held == 0
+    }
 }
 
 /// The lots of one account, until they have expired and nothing of them is held.
@@ -116,9 +121,9 @@ impl Lots {
         self.0.iter().filter(|(_, lot)| !lot.expired).map(|(id, _)| *id)
     }
 
-    /// Those whose time has come, and how much of each lapses.
+    /// Those whose time has come, and how much of each lapses. Of one that ended before its time that is nothing.
     pub fn due(&self, at: Timestamp) -> impl Iterator<Item = (LotId, i64)> {
-        let due = move |lot: &Lot| !lot.expired && lot.terms.expires_at <= at;
+        let due = move |lot: &Lot| lot.terms.expires_at <= at && (!lot.expired || lot.is_done());
         self.0.iter().filter(move |(_, lot)| due(lot)).map(|(id, lot)| (*id, lot.free()))
     }
 
@@ -133,11 +138,11 @@ impl Lots {
     }
 
     /// Gives up a hold; `spent` is what was taken of it.
-    pub(crate) fn unhold(&mut self, id: LotId, minor: i64, spent: i64) {
+    pub(crate) fn unhold(&mut self, id: LotId, minor: i64, spent: i64, at: Timestamp) {
         if let Some(lot) = self.0.get_mut(&id) {
             lot.held -= minor;
             lot.left -= spent;
-            self.forget_if_done(id);
+            self.forget_if_done(id, at);
         }
     }
 
@@ -148,18 +153,19 @@ impl Lots {
     }
 
     /// Ends a lot: what is not held is gone, from it at least.
-    pub(crate) fn lapse(&mut self, id: LotId) {
+    pub(crate) fn lapse(&mut self, id: LotId, at: Timestamp) {
         if let Some(lot) = self.0.get_mut(&id) {
             lot.expired = true;
             lot.left = lot.held;
-            self.forget_if_done(id);
+            self.forget_if_done(id, at);
         }
     }
 
-    /// The payment remembers which lot each of its tenders came from, so an account need not.
-    fn forget_if_done(&mut self, id: LotId) {
+    /// The payment remembers which lot each of its tenders came from, so an account need not. Until its time has
+    /// come a lot is known all the same, so that nobody grants it again.
+    fn forget_if_done(&mut self, id: LotId, at: Timestamp) {
         // What a release leaves of an expired lot lapses with the next event.
-        if self.0.get(&id).is_some_and(|lot| lot.expired && lot.left == 0 && lot.held == 0) {
+        if self.0.get(&id).is_some_and(|lot| lot.is_done() && lot.terms.expires_at <= at) {
             self.0.remove(&id);
         }
     }

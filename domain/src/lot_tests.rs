@@ -10,7 +10,7 @@ use crate::{
     given,
     order::RefundFrom,
     postings::{LedgerAccount, postings},
-    testing::{at, cases, cny, diner, hold, id, lot_terms, refund, step},
+    testing::{at, cases, cny, diner, hold, id, lot_terms, refund, step_at},
 };
 
 fn lot(number: u8) -> LotId {
@@ -92,6 +92,27 @@ fn the_first_grant_opens_the_account_and_a_repeat_adds_nothing() {
 }
 
 #[test]
+fn lots_are_cleared_before_their_time_and_known_until_then() {
+    let clears = |lots: &[u8]| Command::Clear { lots: lots.iter().copied().map(lot).collect() };
+    given::<Account>([opened(), granted(1, 1_000, 50), granted(2, 1_000, 70), held(1, 2, 30)])
+        .when(clears(&[1, 2, 9]))
+        .then([lapsed(1, 50), lapsed(2, 40)])
+        .when(clears(&[1, 2]))
+        .then([])
+        // Granted once, whatever became of it.
+        .when(grants(1, 1_000, 50))
+        .then([])
+        .when(Command::Release { hold: hold(1) })
+        .then([released(1), lapsed(2, 30)])
+        .at(at(1_000))
+        .when(expires(1_000))
+        .then([lapsed(1, 0), lapsed(2, 0)])
+        .when(expires(1_000))
+        .then([]);
+    given::<Account>([opened(), Event::Closed]).when(clears(&[1])).then([]);
+}
+
+#[test]
 fn an_account_keeps_so_many_lots() {
     let number = |n: usize| LotId(uuid::Uuid::from_u128(1_000 + n as u128));
     let grant = |n: usize| Event::Granted { lot: number(n), terms: terms(1_000), amount: cny(1) };
@@ -134,6 +155,7 @@ fn expiry_takes_what_is_not_held_and_late_timers_are_harmless() {
     given::<Account>([opened(), granted(1, 1_000, 50), granted(2, 2_000, 7), held(1, 1, 30)])
         .when(expires(999))
         .then([])
+        .at(at(1_500))
         .when(expires(1_000))
         .then([lapsed(1, 20)])
         .when(expires(1_500))
@@ -255,6 +277,7 @@ enum Op {
     Capture(u8),
     Release(u8),
     Refund(u8, u8, i64),
+    Clear(u8),
     /// Lets time go by, and perhaps the timer fire, late.
     Wait(i64, bool),
 }
@@ -266,6 +289,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         5 => (1..=20_u8).prop_map(Op::Capture),
         4 => (1..=20_u8).prop_map(Op::Release),
         4 => (1..=20_u8, 1..=20_u8, 1..20_i64).prop_map(|(refund, hold, minor)| Op::Refund(refund, hold, minor)),
+        1 => (1..=5_u8).prop_map(Op::Clear),
         4 => (0..60_i64, any::<bool>()).prop_map(|(seconds, fires)| Op::Wait(seconds, fires)),
     ];
     prop::collection::vec(op, 1..80)
@@ -305,6 +329,7 @@ struct Run {
     fens: Fens,
     expiry: BTreeMap<u8, i64>,
     ended: Vec<u8>,
+    cleared: Vec<u8>,
     holds: BTreeMap<u8, (u8, i64)>,
     refunds: BTreeMap<u8, i64>,
     now: i64,
@@ -313,7 +338,7 @@ struct Run {
 
 impl Run {
     fn give(&mut self, command: Command) -> String {
-        let (outcome, events) = step(&mut self.account, command);
+        let (outcome, events) = step_at(at(self.now), &mut self.account, command);
         self.history.extend(events);
         outcome
     }
@@ -324,8 +349,8 @@ impl Run {
                 let command =
                     Command::Grant { lot: lot(number), terms: terms(expires), amount: cny(minor), at: at(self.now) };
                 let new = !self.expiry.contains_key(&number);
-                // One that has expired is not named again.
-                if !new && self.ended.contains(&number) {
+                // One that has expired is not named again; one that was cleared stays granted until then.
+                if !new && self.ended.contains(&number) && self.expiry[&number] <= self.now {
                     return;
                 }
                 let outcome = self.give(command);
@@ -355,6 +380,18 @@ impl Run {
                 }
             }
             Op::Refund(number, of, minor) => self.refund(number, of, minor),
+            Op::Clear(number) => {
+                if self.account == Account::default() {
+                    return;
+                }
+                let open = self.expiry.contains_key(&number) && !self.ended.contains(&number);
+                assert_eq!(self.give(Command::Clear { lots: vec![lot(number)] }), if open { "done" } else { "repeat" });
+                if open {
+                    self.fens.shift(i64::MAX, |lot, place| place == Place::Free && lot == number, Place::Gone);
+                    self.cleared.push(number);
+                    self.ended.push(number);
+                }
+            }
             Op::Wait(seconds, fires) => {
                 self.now += seconds;
                 if fires && self.account != Account::default() {
@@ -362,7 +399,7 @@ impl Run {
                     let due: Vec<u8> =
                         self.expiry.iter().filter(|(_, at)| **at <= self.now).map(|(lot, _)| *lot).collect();
                     self.fens.shift(i64::MAX, |lot, place| place == Place::Free && due.contains(&lot), Place::Gone);
-                    self.ended = due;
+                    self.ended = due.into_iter().chain(self.cleared.iter().copied()).collect();
                 }
             }
         }
@@ -372,7 +409,7 @@ impl Run {
         if self.holds.contains_key(&number) || self.account == Account::default() {
             return;
         }
-        let over = self.expiry.get(&of).is_none_or(|at| *at <= self.now);
+        let over = self.cleared.contains(&of) || self.expiry.get(&of).is_none_or(|at| *at <= self.now);
         let free = if over { 0 } else { self.fens.count(|lot, place| lot == of && place == Place::Free) };
         let outcome = self.give(holds(number, of, self.now, minor));
         if minor <= free {

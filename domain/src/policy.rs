@@ -99,6 +99,9 @@ pub struct Terms {
     /// The most that it pays of one order, in percent of the order, rounded down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_percent: Option<u8>,
+    /// Whether what is left is cleared once the diner's employment has ended; else it stays until it expires.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleared_on_leaving: bool,
 }
 
 impl Terms {
@@ -245,7 +248,7 @@ pub enum Event {
 impl crate::Event for Event {
     const SCHEMAS: &'static [(&'static str, u16)] = &[
         ("Opened", 1),
-        ("TermsSet", 1),
+        ("TermsSet", 2),
         ("Ended", 1),
         ("StandingSet", 1),
         ("StandingEnded", 1),

@@ -22,6 +22,7 @@ fn terms() -> Terms {
         canteens: BTreeSet::new(),
         order_limit: None,
         share_percent: None,
+        cleared_on_leaving: false,
     }
 }
 

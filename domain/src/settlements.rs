@@ -110,6 +110,7 @@ impl Settlements {
             // A lot is known for as long as it could be granted.
             Command::Grant { .. }
             | Command::Expire { .. }
+            | Command::Clear { .. }
             | Command::SetFloor { .. }
             | Command::SetDisclosure { .. }
             | Command::Freeze

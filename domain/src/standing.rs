@@ -123,6 +123,7 @@ mod tests {
             canteens: [].into(),
             order_limit: None,
             share_percent: None,
+            cleared_on_leaving: false,
         };
         Event::TermsSet { version, from, terms: Box::new(terms) }
     }

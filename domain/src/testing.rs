@@ -128,10 +128,13 @@ pub(crate) fn kind(of: &impl Debug) -> String {
 /// What holds for every aggregate is checked on the way: events survive the log and have a schema,
 /// the state survives a snapshot, and the same command again gives no events.
 #[track_caller]
-pub(crate) fn step<A>(state: &mut A, command: A::Command) -> (String, Vec<A::Event>)
-where
-    A: Aggregate,
-{
+pub(crate) fn step<A: Aggregate>(state: &mut A, command: A::Command) -> (String, Vec<A::Event>) {
+    step_at(Timestamp::EPOCH, state, command)
+}
+
+/// As [`step`], at a time of its own.
+#[track_caller]
+pub(crate) fn step_at<A: Aggregate>(now: Timestamp, state: &mut A, command: A::Command) -> (String, Vec<A::Event>) {
     let events = match state.decide(command.clone()) {
         Ok(events) => events,
         Err(error) => return (kind(&error), vec![]),
@@ -140,7 +143,7 @@ where
         assert_eq!(A::Event::SCHEMAS.iter().filter(|(name, _)| *name == event.name()).count(), 1, "{event:?}");
         let json = serde_json::to_vec(event).unwrap();
         assert_eq!(serde_json::from_slice::<A::Event>(&json).unwrap(), *event);
-        state.evolve(event, Timestamp::EPOCH);
+        state.evolve(event, now);
     }
     let snapshot = serde_json::to_vec(state).unwrap();
     assert_eq!(serde_json::from_slice::<A>(&snapshot).unwrap(), *state);
@@ -326,6 +329,7 @@ fn policy_events() -> Vec<policy::Event> {
         canteens: [canteen()].into(),
         order_limit: Some(cny(1_500)),
         share_percent: Some(80),
+        cleared_on_leaving: false,
     };
     vec![
         Event::Opened {

@@ -66,6 +66,9 @@ pub(crate) struct SubsidyTermsInput {
     order_limit: Option<MoneyInput>,
     /// The most that it pays of one order, in percent of it.
     share_percent: Option<u8>,
+    /// Whether what is left is cleared once the company does not employ its diner any more; else it stays until it expires.
+    #[graphql(default)]
+    cleared_on_leaving: bool,
 }
 
 impl SubsidyTermsInput {
@@ -90,6 +93,7 @@ impl SubsidyTermsInput {
             canteens: canteens.collect::<Result<_, _>>()?,
             order_limit: self.order_limit.as_ref().map(|limit| limit.read("orderLimit")).transpose()?,
             share_percent: self.share_percent,
+            cleared_on_leaving: self.cleared_on_leaving,
         })
     }
 }
@@ -144,6 +148,8 @@ pub(crate) struct SubsidyTerms {
     order_limit: Option<Money>,
     /// The most that it pays of one order, in percent of it; null if it may pay all.
     share_percent: Option<u8>,
+    /// Whether what is left is cleared once the company does not employ its diner any more; else it stays until it expires.
+    cleared_on_leaving: bool,
 }
 
 impl From<&Terms> for SubsidyTerms {
@@ -166,6 +172,7 @@ impl From<&Terms> for SubsidyTerms {
             canteens: terms.canteens.iter().map(|canteen| NodeId::Canteen(*canteen).encode()).collect(),
             order_limit: terms.order_limit.map(Money::from),
             share_percent: terms.share_percent,
+            cleared_on_leaving: terms.cleared_on_leaving,
         }
     }
 }

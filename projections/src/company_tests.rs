@@ -245,6 +245,7 @@ async fn each_version_of_a_policy_is_read_back_as_it_was_set() {
         canteens: canteens.iter().map(|number| domain::CanteenId(id(*number))).collect(),
         order_limit: Some(cny(900)),
         share_percent: Some(40),
+        cleared_on_leaving: false,
     };
     let set = |number: u128, version, from, terms: policy::Terms| {
         Fact::Policy(PolicyId(id(900 + number)), policy::Event::TermsSet { version, from, terms: Box::new(terms) })

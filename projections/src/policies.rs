@@ -21,6 +21,8 @@ row! {
         versions: u32,
         /// The first date without it.
         ends: Option<Date>,
+        /// Whether lots of a version of it are cleared when their diners leave.
+        clears_leavers: bool,
         /// So many days before a period begins its grants make themselves; none without a standing order.
         ahead_days: Option<u32>,
         /// The first day of the period whose grants wait; none when nothing waits.
@@ -36,6 +38,7 @@ row! {
         changed: Position,
     }
     index "standing" on "(tenant, policy) WHERE ahead_days IS NOT NULL";
+    index "clearing" on "(tenant, policy) WHERE clears_leavers";
     index "company" on "(tenant, company, policy)";
 }
 
@@ -68,7 +71,7 @@ impl Projection for Policies {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn tables(&self) -> &'static [TableSpec] {
@@ -106,6 +109,7 @@ fn of_policy(it: &Recorded, policy: PolicyId, event: &policy::Event, rows: &mut 
             zone: zone.clone(),
             versions: 0,
             ends: None,
+            clears_leavers: false,
             ahead_days: None,
             waits_for: None,
             needed_minor: None,
@@ -121,7 +125,10 @@ fn of_policy(it: &Recorded, policy: PolicyId, event: &policy::Event, rows: &mut 
     let row = row.ok_or_else(|| Poison(format!("policy {policy} changes before it was opened")))?;
     match event {
         Event::Opened { .. } => {}
-        Event::TermsSet { version, .. } => (row.versions, row.changed) = (*version, it.position),
+        Event::TermsSet { version, terms, .. } => {
+            (row.versions, row.changed) = (*version, it.position);
+            row.clears_leavers |= terms.cleared_on_leaving;
+        }
         Event::Ended { from } => (row.ends, row.changed) = (Some(*from), it.position),
         Event::StandingSet { ahead_days } => {
             (row.ahead_days, row.changed) = (Some(u32::from(*ahead_days)), it.position);
@@ -172,6 +179,17 @@ pub async fn standing(
 ) -> Result<Vec<PolicyRow>, ViewError> {
     let (tenant, policy) = after.unwrap_or((TenantId(uuid::Uuid::nil()), PolicyId(uuid::Uuid::nil())));
     let query = "WHERE ahead_days IS NOT NULL AND (tenant, policy) > (?1, ?2) ORDER BY tenant, policy LIMIT ?3";
+    views.read(move |snapshot| snapshot.fetch(query, args![tenant, policy, page])).await
+}
+
+/// Policies of whose lots some are cleared when their diners leave, of all tenants, from after `after`.
+pub async fn clearing(
+    views: &Views,
+    after: Option<(TenantId, PolicyId)>,
+    page: PageSize,
+) -> Result<Vec<PolicyRow>, ViewError> {
+    let (tenant, policy) = after.unwrap_or((TenantId(uuid::Uuid::nil()), PolicyId(uuid::Uuid::nil())));
+    let query = "WHERE clears_leavers AND (tenant, policy) > (?1, ?2) ORDER BY tenant, policy LIMIT ?3";
     views.read(move |snapshot| snapshot.fetch(query, args![tenant, policy, page])).await
 }
 

@@ -290,6 +290,44 @@ pub async fn due(views: &Views, now: Timestamp, after: Option<Due>, limit: u32) 
         .await
 }
 
+/// A lot of a diner whom its policy's company does not employ any more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeftLot {
+    pub diner: DinerId,
+    pub lot: LotId,
+    /// Of the policy.
+    pub version: u32,
+}
+
+/// The open lots of a policy that diners have who have left its company by `today`, and are not to come back, from after
+/// `after`; at most `limit`.
+pub async fn left(
+    views: &Views,
+    (tenant, company, policy): (TenantId, CompanyId, PolicyId),
+    today: Date,
+    after: Option<LeftLot>,
+    limit: u32,
+) -> Result<Vec<LeftLot>, ViewError> {
+    let nobody = (DinerId(uuid::Uuid::nil()), LotId(uuid::Uuid::nil()));
+    let (diner, lot) = after.map_or(nobody, |after| (after.diner, after.lot));
+    views
+        .read(move |snapshot| {
+            let sql = "SELECT DISTINCT l.diner, l.lot, l.version FROM {employees} AS e, {lots} AS l
+                 WHERE e.tenant = ?1 AND e.company = ?2 AND e.to_date <= ?4
+                   AND l.tenant = e.tenant AND l.diner = e.diner AND l.policy = ?3 AND NOT l.expired
+                   AND (l.diner, l.lot) > (?5, ?6)
+                   AND NOT EXISTS (SELECT 1 FROM {employees} AS n
+                                   WHERE n.tenant = e.tenant AND n.company = e.company AND n.diner = e.diner
+                                     AND (n.to_date IS NULL OR n.to_date > ?4))
+                   AND NOT EXISTS (SELECT 1 FROM {closed_subsidies} AS c WHERE c.tenant = l.tenant AND c.diner = l.diner)
+                 ORDER BY l.diner, l.lot LIMIT ?7";
+            snapshot.query(sql, args![tenant, company, policy, today, diner, lot, limit], |row| {
+                Ok(LeftLot { diner: row.get(0)?, lot: row.get(1)?, version: row.get(2)? })
+            })
+        })
+        .await
+}
+
 /// What became of the money of a tenant's policies, or only of some companies' ones, from after `after`.
 pub async fn policy_use(
     views: &Views,

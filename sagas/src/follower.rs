@@ -29,6 +29,8 @@ const ASK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(2);
 /// The pause after keys could not be had.
 const KEYS_REST: Duration = Duration::from_secs(10);
+/// Between two looks for what those have who have left.
+const LEAVERS: Duration = Duration::from_secs(60);
 /// What the lease is called.
 const TASK: &str = "processes";
 /// How long a start waits for the views before it looks at them all the same.
@@ -53,6 +55,8 @@ pub struct Follower {
     finance: Finance,
     views: Views,
     erasures: Option<Erasures>,
+    /// When to look for those who have left.
+    leavers: Instant,
     lease: Lease,
     /// Since when, by this process's clock, an order has stood at an event.
     standing: HashMap<(TenantId, OrderId), (Position, Instant)>,
@@ -127,8 +131,21 @@ impl Follower {
         let views = subsidies.views.clone();
         let (trades, things) = (Pace::beginning_with(FIRST_QUERY), Pace::beginning_with(STOOD_STILL));
         let (standing, asked, failing) = (HashMap::new(), FIRST, Pace::beginning_with(STOOD_STILL));
-        let erasures = None;
-        Follower { ordering, subsidies, finance, views, erasures, lease, standing, trades, asked, things, failing }
+        let (erasures, leavers) = (None, Instant::now());
+        Follower {
+            ordering,
+            subsidies,
+            finance,
+            views,
+            erasures,
+            leavers,
+            lease,
+            standing,
+            trades,
+            asked,
+            things,
+            failing,
+        }
     }
 
     /// Finishes erasures too.
@@ -190,6 +207,10 @@ impl Follower {
             self.subsidies.expire();
             self.subsidies.stand();
             let now = Instant::now();
+            if self.leavers <= now {
+                self.subsidies.clear();
+                self.leavers = now + LEAVERS;
+            }
             for run in grant_runs::open(&self.views, PageSize::MAX).await? {
                 if self.things.is_due(run.run.0, now) {
                     self.subsidies.go_on(run.tenant, run.run);

@@ -130,8 +130,8 @@ impl Subsidies {
         })
     }
 
-    /// Takes every open run to its end, follows standing orders and ends every lot that is due; answers how
-    /// many there were.
+    /// Takes every open run to its end, follows standing orders, and ends every lot that is due or whose diner has
+    /// left; answers how many there were.
     pub(crate) async fn settle(&self) -> Result<usize, SettleError> {
         let runs = grant_runs::open(&self.views, PageSize::MAX).await?;
         for Row { tenant, run, .. } in &runs {
@@ -139,8 +139,9 @@ impl Subsidies {
             Run { subsidies: self, tenant: *tenant, id: *run }.drive(&|_| {}).await?;
         }
         let stood = self.stand_all().await?;
-        let expired = self.expire_all(self.commands.now()).await?;
-        Ok(runs.len() + stood + usize::try_from(expired).unwrap_or(usize::MAX))
+        let now = self.commands.now();
+        let ended = self.expire_all(now).await? + self.clear_all(now).await?;
+        Ok(runs.len() + stood + usize::try_from(ended).unwrap_or(usize::MAX))
     }
 
     /// Goes on with a run that nobody here drives; for the follower.

@@ -16,6 +16,7 @@ mod follower;
 mod granting;
 mod inline;
 mod invoicing;
+mod leaving;
 mod ordering;
 mod pace;
 mod paying_out;

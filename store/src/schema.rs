@@ -41,6 +41,8 @@ pub const UPCASTERS: &[Upcaster] = &[
     Upcaster { event_type: "account.Refunded", from: 1, upcast: unchanged },
     // Version 2 may say how many diners were skipped; before it, nobody counted them.
     Upcaster { event_type: "grant.BatchSettled", from: 1, upcast: unchanged },
+    // Version 2 may clear lots when their diners leave; before it, they stayed until they expired.
+    Upcaster { event_type: "policy.TermsSet", from: 1, upcast: unchanged },
     // Version 2 may name another source than the bank.
     Upcaster { event_type: "account.Deposited", from: 1, upcast: unchanged },
     // Version 2 has lots among its sources, and limits among its reasons.

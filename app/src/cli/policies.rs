@@ -79,6 +79,7 @@ fn as_json(version: &PolicyVersion) -> Value {
         "version": version.version, "from": version.from_date, "amount_minor": terms.amount.minor, "per": terms.per,
         "clearing": terms.clearing, "calendar": terms.calendar, "meals": terms.meals, "canteens": terms.canteens,
         "order_limit_minor": terms.order_limit.map(|limit| limit.minor), "share_percent": terms.share_percent,
+        "cleared_on_leaving": terms.cleared_on_leaving,
     })
 }
 

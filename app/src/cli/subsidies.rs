@@ -34,8 +34,17 @@ use crate::{
 /// Longest file of terms, in bytes.
 const MAX_TERMS: u64 = 64 * 1024;
 /// What a file of terms may say.
-const FIELDS: [&str; 8] =
-    ["amount", "per", "clearing", "calendar", "meals", "canteens", "order_limit", "share_percent"];
+const FIELDS: [&str; 9] = [
+    "amount",
+    "per",
+    "clearing",
+    "calendar",
+    "meals",
+    "canteens",
+    "order_limit",
+    "share_percent",
+    "cleared_on_leaving",
+];
 /// Most bad rows that are shown to people; `--json` lists up to a thousand.
 const SHOWN: usize = 20;
 

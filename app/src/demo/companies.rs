@@ -70,6 +70,7 @@ fn companies() -> [(&'static str, &'static str, Terms); 2] {
         canteens: [].into(),
         order_limit: order_limit.map(|minor| Money::new(minor, Currency::CNY)),
         share_percent: None,
+        cleared_on_leaving: false,
     };
     [
         ("Harbour Works", "25.00 a day, cleared at midnight", terms(Per::Day, Clearing::Daily, None)),

@@ -127,7 +127,8 @@ impl Book {
                     lot => Event::Refunded { refund, hold, amount, from, lot },
                 }])
             }
-            Command::Expire { at } => Ok(self.expire(at)),
+            Command::Expire { at } => Ok(self.lapse(self.lots.due(at))),
+            Command::Clear { lots } => Ok(self.clear(&lots)),
             Command::Allocate { run, batch, amount } => {
                 self.spendable(amount)?;
                 Ok(vec![Event::Allocated { run, batch, amount }])
@@ -198,6 +199,7 @@ impl Book {
             | Command::PayOut { .. }
             | Command::ReleasePayout { .. }
             | Command::Expire { .. }
+            | Command::Clear { .. }
             | Command::Invoice { .. }
             | Command::SetDisclosure { .. }
             | Command::Freeze
@@ -294,10 +296,15 @@ impl Book {
         [Event::Released { hold }].into_iter().chain(expired).collect()
     }
 
+    fn clear(&self, lots: &[LotId]) -> Vec<Event> {
+        let open = lots.iter().filter_map(|lot| Some((*lot, self.lots.get(*lot)?)));
+        self.lapse(open.filter(|(_, of)| !of.expired).map(|(lot, of)| (lot, of.free())))
+    }
+
     /// What lapses is never more than is posted and not held: expiry makes no debt.
-    fn expire(&self, at: Timestamp) -> Vec<Event> {
+    fn lapse(&self, ending: impl Iterator<Item = (LotId, i64)>) -> Vec<Event> {
         let mut free = (self.posted - self.held).max(0);
-        let lapsed = self.lots.due(at).map(|(lot, minor)| {
+        let lapsed = ending.map(|(lot, minor)| {
             let minor = minor.min(free);
             free -= minor;
             Event::Lapsed { lot, amount: Money::new(minor, self.currency) }
@@ -345,12 +352,12 @@ impl Book {
                 }
             }
             Event::Captured { hold, amount } => {
-                self.unhold(*hold, amount.minor);
+                self.unhold(*hold, amount.minor, at);
                 self.posted -= amount.minor;
                 self.settled.add(hold, Settled::Captured(amount.minor), at);
             }
             Event::Released { hold } => {
-                self.unhold(*hold, 0);
+                self.unhold(*hold, 0, at);
                 self.settled.add(hold, Settled::Released, at);
             }
             Event::Refunded { refund, hold, amount, lot, .. } => {
@@ -365,7 +372,7 @@ impl Book {
             }
             Event::Lapsed { lot, amount } => {
                 self.posted -= amount.minor;
-                self.lots.lapse(*lot);
+                self.lots.lapse(*lot, at);
             }
             Event::Allocated { run, batch, amount } => {
                 self.posted -= amount.minor;
@@ -414,11 +421,11 @@ impl Book {
         }
     }
 
-    fn unhold(&mut self, hold: HoldId, spent: i64) {
+    fn unhold(&mut self, hold: HoldId, spent: i64, at: Timestamp) {
         let Some(Hold { minor, lot }) = self.holds.remove(&hold) else { return };
         self.held -= minor;
         if let Some(lot) = lot {
-            self.lots.unhold(lot, minor, spent);
+            self.lots.unhold(lot, minor, spent, at);
         }
     }
 }

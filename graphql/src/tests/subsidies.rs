@@ -170,21 +170,22 @@ async fn a_policy_is_read_back_version_by_version_by_those_whose_it_is() {
     let policy = policy(&house).await;
     let later = json!({ "amount": yuan("300.00"), "per": "MONTH", "clearing": "ROLLOVER", "rolloverMonths": 2,
         "weekdays": [6, 1], "holidays": ["2027-01-01"], "extraDays": ["2027-01-02"], "meals": ["DINNER", "LUNCH"],
-        "canteens": [lunch.canteen], "orderLimit": yuan("20.00") });
+        "canteens": [lunch.canteen], "orderLimit": yuan("20.00"), "clearedOnLeaving": true });
     let set = json!({ "p": policy, "from": "2027-01-01", "terms": later, "key": key() });
     house.ask(&finance(), TERMS, set).await.data();
     let end = "mutation($p: UUID!, $key: UUID!) {
         endSubsidyPolicy(policy: $p, fromDate: \"2028-01-01\", idempotencyKey: $key) { policy } }";
     house.ask(&finance(), end, json!({ "p": policy, "key": key() })).await.data();
     let query = "{ subsidyPolicies { nodes { endDate versions { version fromDate terms { amount { amount currency } per clearing
-        rolloverMonths weekdays holidays extraDays meals canteens orderLimit { amount } sharePercent } } } } }";
+        rolloverMonths weekdays holidays extraDays meals canteens orderLimit { amount } sharePercent clearedOnLeaving } } } } }";
     let first = json!({ "version": 1, "fromDate": "2026-11-23", "terms": {
         "amount": yuan("10.00"), "per": "DAY", "clearing": "DAILY", "rolloverMonths": null, "weekdays": [1, 2, 3, 4, 5],
-        "holidays": [], "extraDays": [], "meals": ["LUNCH"], "canteens": [], "orderLimit": null, "sharePercent": 50 } });
+        "holidays": [], "extraDays": [], "meals": ["LUNCH"], "canteens": [], "orderLimit": null, "sharePercent": 50,
+        "clearedOnLeaving": false } });
     let second = json!({ "version": 2, "fromDate": "2027-01-01", "terms": {
         "amount": yuan("300.00"), "per": "MONTH", "clearing": "ROLLOVER", "rolloverMonths": 2, "weekdays": [1, 6],
         "holidays": ["2027-01-01"], "extraDays": ["2027-01-02"], "meals": ["LUNCH", "DINNER"], "canteens": [lunch.canteen],
-        "orderLimit": { "amount": "20.00" }, "sharePercent": null } });
+        "orderLimit": { "amount": "20.00" }, "sharePercent": null, "clearedOnLeaving": true } });
     let expected = json!([{ "endDate": "2028-01-01", "versions": [first, second] }]);
     let admin = |of: Uuid| Identity {
         companies: vec![domain::CompanyId(of)],

@@ -4,6 +4,7 @@ use commands::Interrupted;
 use domain::{
     AccountId, DinerId, Timestamp,
     account::Account,
+    bundled_zone,
     grant_run::Plan,
     policy::{self, Lot},
 };
@@ -42,7 +43,7 @@ impl Run<'_> {
         let mut looks = FuturesOrdered::new();
         for (diner, times) in page {
             let mut lots = policy.lots(plan.policy, *diner, &plan.range, (self.id, at)).map_err(refused)?;
-            lots.retain(|lot| is_due(times, lot));
+            lots.retain(|lot| is_due(times, lot) && !is_cleared(policy, times, lot));
             looks.push_back(async move { Ok((*diner, self.lacks(policy, (*diner, times), lots).await?)) });
         }
         let all: Result<Grants, Interrupted> = looks.try_collect().await;
@@ -63,7 +64,7 @@ impl Run<'_> {
         };
         let mut lots = self.commands().look(self.tenant, AccountId::Subsidy(diner), look).await?;
         // The rest of a month may come after the last day.
-        lots.retain(|lot| is_due(times, lot));
+        lots.retain(|lot| is_due(times, lot) && !is_cleared(policy, times, lot));
         Ok(lots)
     }
 
@@ -86,6 +87,16 @@ impl Run<'_> {
         };
         self.commands().look(self.tenant, AccountId::Subsidy(diner), look).await
     }
+}
+
+/// Whether the lot would be cleared at once, since its diner has left the company by the time of its run. Who is not
+/// in a policy's group any more may still be employed.
+fn is_cleared(policy: &policy::Book, times: &[Employee], lot: &Lot) -> bool {
+    let Some(zone) = bundled_zone(&policy.zone) else { return false };
+    let today = lot.terms.starts_at.date_in(&zone);
+    policy.group.is_none()
+        && times.iter().all(|time| time.to_date.is_some_and(|ends| ends <= today))
+        && policy.terms(lot.terms.version).is_some_and(|terms| terms.cleared_on_leaving)
 }
 
 /// Whether the days of an employment have a part in the lot.

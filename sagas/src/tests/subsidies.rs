@@ -1,6 +1,7 @@
 //! Lots: granted, spent, given back and expired.
 
 mod deduction;
+mod leaving;
 mod standing;
 mod terms;
 
@@ -41,6 +42,7 @@ fn terms(minor: i64) -> Terms {
         canteens: [].into(),
         order_limit: None,
         share_percent: None,
+        cleared_on_leaving: false,
     }
 }
 

@@ -288,6 +288,7 @@ impl<'a> History<'a> {
             canteens: [].into(),
             order_limit: order_limit.map(fen),
             share_percent: share_percent.map(|percent| percent as u8),
+            cleared_on_leaving: false,
         };
         self.trail.steps.push(format!("policy {number}: {terms:?}"));
         let weekdays = (1..=days as i8).collect();
