@@ -21,7 +21,7 @@ use crate::{ExpiryError, SAGA, granting::Subsidies};
 /// Lots of one chain, each of which ends with one event.
 const AT_ONCE: u32 = 256;
 /// One look at a time in this process.
-const TURN: Uuid = Uuid::from_u128(0x6c65_6176_696e_67);
+const TURN: Uuid = Uuid::from_u128(0x006c_6561_7669_6e67);
 const NAME: &str = "leaving";
 
 impl Subsidies {
